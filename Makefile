@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+# torpor: one Makefile, no configure step, everything built below build/ (or O=DIR).
+#   make              programs in build/bin
+#   make SAN=1 …      the same with AddressSanitizer and UndefinedBehaviorSanitizer, below build-san/
+SAN ?=
+O ?= $(if $(SAN),build-san,build)
+PREFIX ?= /usr/local
+DESTDIR ?=
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+VERSION := 0.1.0
+
+LIBRARIES := libprotobuf-c yajl libseccomp libcap libmnl
+WARNINGS := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
+	-Wundef -Wvla -Wno-missing-field-initializers
+OPT := $(if $(SAN),-O1 -fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined,-O2 -D_FORTIFY_SOURCE=2)
+, := ,
+CFLAGS ?= -g
+override CFLAGS += -std=gnu17 $(OPT) $(WARNINGS) -fstack-protector-strong -fPIE
+CPPFLAGS += -D_GNU_SOURCE -DTORPOR_VERSION='"$(VERSION)"'
+LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(,)undefined)
+LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
+
+# What each folder may include: the folders below it, so that an upward include does not compile.
+INC_checkpoint := -Icheckpoint -isystem $(O)/proto
+INC_hooks := -Icheckpoint -Ihooks
+INC_oci := -Icheckpoint -Ihooks -Ioci
+INC_shim := -Icheckpoint -Ihooks -Ioci -Ishim
+
+PROTOS := $(wildcard proto/images/*.proto)
+PROTO_C := $(PROTOS:proto/images/%.proto=$(O)/proto/%.pb-c.c)
+PROTO_O := $(PROTO_C:.c=.o)
+SRC_checkpoint := $(wildcard checkpoint/*.c checkpoint/*/*.c checkpoint/remote/arch/x86_64/*.c)
+SRC_hooks := $(wildcard hooks/*.c)
+SRC_oci := $(wildcard oci/*.c oci/*/*.c)
+SRC_shim := $(wildcard shim/*.c shim/*/*.c)
+obj = $(patsubst %.c,$(O)/%.o,$(1))
+LIB_checkpoint := $(O)/libtorpor-checkpoint.a
+LIB_oci := $(O)/libtorpor-oci.a
+MAINS := shim/torpor.c shim/torpor-cr.c
+PROGRAMS := $(O)/bin/torpor $(O)/bin/torpor-cr
+
+all: $(PROGRAMS)
+
+# protobuf: the compiler writes all headers at once; objects wait for the stamp.
+$(O)/proto/.stamp: $(PROTOS)
+	@mkdir -p $(@D)
+	protoc-c -Iproto/images --c_out=$(@D) $(PROTOS)
+	@touch $@
+$(PROTO_C): $(O)/proto/.stamp ;
+$(PROTO_O): %.o: %.c
+	$(CC) -std=gnu17 -g $(if $(SAN),-O1,-O2) -fPIE -I$(O)/proto -c $< -o $@
+
+define folder_rule
+$(O)/$(1)/%.o: $(1)/%.c $(O)/proto/.stamp
+	@mkdir -p $$(@D)
+	$$(CC) $$(CPPFLAGS) $$(INC_$(1)) $$(CFLAGS) -MMD -MP -c $$< -o $$@
+endef
+$(foreach f,checkpoint hooks oci shim,$(eval $(call folder_rule,$(f))))
+
+$(LIB_checkpoint): $(call obj,$(SRC_checkpoint)) $(PROTO_O)
+$(LIB_oci): $(call obj,$(SRC_oci)) $(call obj,$(SRC_hooks))
+$(LIB_checkpoint) $(LIB_oci):
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(O)/bin/%: $(O)/shim/%.o $(call obj,$(filter-out $(MAINS),$(SRC_shim))) $(LIB_oci) $(LIB_checkpoint)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+include test/rules.mk
+
+clean:
+	rm -rf build build-san
+
+-include $(wildcard $(O)/*/*.d $(O)/*/*/*.d $(O)/*/*/*/*.d $(O)/*/*/*/*/*.d)
+.PHONY: all clean deps demo check bench lint install
+.SECONDARY:

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCI_H
+#define OCI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The runtime library's public face: what the commands (shim/cmd/) and later the containerd shim call. Nothing here exits the
+ * process or keeps process-wide options. Errors: -errno, the trail says the rest (base/err.h). */
+
+enum oci_status { OCI_CREATING, OCI_CREATED, OCI_RUNNING, OCI_PAUSED, OCI_STOPPED };
+extern const char *const oci_status_names[];
+
+/* What is known of a container: its state file plus what /proc and the cgroup say now. Owned by the caller, container_free(). */
+struct container;
+
+struct oci_options {
+	const char *root;      /* state directory root, e.g. /run/torpor */
+	const char *cgroup_manager;   /* NULL or "cgroupfs" */
+};
+
+struct oci_create_options {
+	const char *bundle, *config;      /* config: NULL = config.json */
+	const char *pid_file, *console_socket, *pidfd_socket;
+	unsigned preserve_fds;
+	bool no_pivot, no_new_keyring;
+};
+
+/* create: the container is set up and its init waits for start. On failure nothing is left (process, cgroup, mount, state). */
+int oci_create(const struct oci_options *o, const char *id, const struct oci_create_options *c, struct container **out);
+/* start: init executes the program. */
+int oci_start(struct container *c);
+
+int container_open(const struct oci_options *o, const char *id, struct container **out);   /* -ENOENT: does not exist */
+void container_free(struct container *c);
+enum oci_status container_status(struct container *c);
+int container_state_json(struct container *c, char **json);   /* runc's `state` document; to be freed */
+int container_kill(struct container *c, int sig, bool all);
+int container_delete(struct container *c, bool force);        /* kills when forced; idempotent */
+int container_pause(struct container *c);
+int container_resume(struct container *c);
+ssize_t container_pids(struct container *c, pid_t **pids);    /* all processes in its cgroup; to be freed */
+pid_t container_init_pid(struct container *c);                /* in the host's numbering, 0 when stopped */
+const char *container_id(struct container *c);
+
+struct oci_exec_options {
+	const char *process_file;                      /* a process object; else the fields below over the container's own process */
+	const char *const *args;                       /* NULL-terminated */
+	const char *cwd, *user, *pid_file, *console_socket, *apparmor, *selinux_label;
+	const char *const *env, *const *caps, *const *additional_gids;   /* NULL-terminated or NULL */
+	const char *cgroup;
+	unsigned preserve_fds;
+	bool tty, detach, no_new_privs, ignore_paused;
+};
+/* Starts a process in a running container; *pid is its host pid, a child of the caller. */
+int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid);
+
+struct oci_checkpoint_options {
+	const char *image_path, *work_path;
+	bool leave_running, tcp_established, ext_unix_sk, shell_job, file_locks, link_remap;
+	const char *manage_cgroups_mode;
+};
+int oci_checkpoint(struct container *c, const struct oci_checkpoint_options *k);
+
+struct oci_restore_options {
+	struct oci_create_options create;
+	const char *image_path, *work_path;
+	bool tcp_established, ext_unix_sk, shell_job, file_locks;
+	const char *manage_cgroups_mode;
+};
+int oci_restore(const struct oci_options *o, const char *id, const struct oci_restore_options *r, struct container **out);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCI_SPEC_H
+#define OCI_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A parsed config.json (runtime-spec 1.3, Linux). Everything is owned by the spec's arena and lives as long as it does.
+ * Strings are NUL-terminated and NULL when absent; lists are data + count; numbers that may be absent have a has_ flag. */
+struct strings {
+	char **data;   /* n entries, then a NULL */
+	size_t n;
+};
+
+struct spec_pair {
+	char *key, *value;
+};
+
+struct spec_pairs {
+	struct spec_pair *data;
+	size_t n;
+};
+
+struct spec_rlimit {
+	int resource;   /* RLIMIT_… */
+	uint64_t soft, hard;
+};
+
+struct spec_capabilities {   /* bit N = capability number N; present: the object was there */
+	bool present;
+	uint64_t bounding, permitted, effective, inheritable, ambient;
+};
+
+struct spec_process {
+	bool terminal, no_new_privileges, has_umask, has_oom_score_adj, has_console_size;
+	uint64_t console_height, console_width;
+	uint32_t uid, gid, umask;
+	uint32_t *additional_gids;
+	size_t n_additional_gids;
+	struct strings args, env;
+	char *cwd;
+	struct spec_capabilities capabilities;
+	struct spec_rlimit *rlimits;
+	size_t n_rlimits;
+	int oom_score_adj;
+	char *apparmor_profile, *selinux_label;
+};
+
+struct spec_mount {
+	char *destination, *type, *source;   /* type NULL: "bind" if the options say so, else "none" */
+	struct strings options;
+};
+
+enum spec_namespace { NS_MOUNT, NS_PID, NS_NETWORK, NS_UTS, NS_IPC, NS_USER, NS_CGROUP, NS_TIME, NS_KINDS };
+
+struct spec_namespace_entry {
+	bool wanted;   /* in linux.namespaces */
+	char *path;    /* join this one; NULL: make a new one */
+};
+
+struct spec_device {
+	char *path;
+	char type;   /* 'b', 'c' ('u' is read as 'c'), 'p' */
+	int64_t major, minor;
+	mode_t mode; /* 0666 when absent */
+	uint32_t uid, gid;
+};
+
+struct spec_device_rule {
+	bool allow;
+	char type;             /* 'a', 'b', 'c' */
+	int64_t major, minor;  /* -1: any */
+	char *access;          /* some of "rwm" */
+};
+
+struct spec_resources {
+	struct spec_device_rule *devices;
+	size_t n_devices;
+	bool has_memory_limit, has_memory_reservation, has_memory_swap, has_swappiness, has_disable_oom_killer;
+	int64_t memory_limit, memory_reservation, memory_swap;
+	uint64_t swappiness;
+	bool disable_oom_killer;
+	bool has_pids_limit;
+	int64_t pids_limit;
+	bool has_cpu_shares, has_cpu_quota, has_cpu_period, has_cpu_burst, has_cpu_idle;
+	uint64_t cpu_shares, cpu_period, cpu_burst;
+	int64_t cpu_quota, cpu_idle;
+	char *cpuset_cpus, *cpuset_mems;
+	struct spec_pairs unified;
+};
+
+struct spec_seccomp_arg {
+	uint32_t index;
+	uint64_t value, value_two;
+	int op;   /* enum scmp_compare */
+};
+
+struct spec_seccomp_rule {
+	struct strings names;
+	uint32_t action;   /* SCMP_ACT_…, errno included */
+	struct spec_seccomp_arg *args;
+	size_t n_args;
+};
+
+struct spec_seccomp {
+	bool present;
+	uint32_t default_action;
+	uint32_t *architectures;   /* SCMP_ARCH_… */
+	size_t n_architectures;
+	uint32_t flags;            /* SECCOMP_FILTER_FLAG_… */
+	struct spec_seccomp_rule *rules;
+	size_t n_rules;
+};
+
+struct spec {
+	struct arena *arena;
+	char *oci_version, *bundle;          /* bundle: absolute, without trailing slash */
+	char *hostname, *domainname;
+	char *root_path;                     /* absolute, symlinks resolved */
+	bool root_readonly, has_process, has_root;
+	struct spec_process process;
+	struct spec_mount *mounts;
+	size_t n_mounts;
+	struct spec_namespace_entry namespaces[NS_KINDS];
+	struct spec_device *devices;
+	size_t n_devices;
+	struct spec_resources resources;
+	struct spec_seccomp seccomp;
+	struct spec_pairs annotations, sysctl;
+	struct strings masked_paths, readonly_paths;
+	char *cgroups_path, *rootfs_propagation;
+};
+
+/* Reads BUNDLE/NAME (NULL: config.json), checks types, ranges, enums and the rules between properties, and refuses by its JSON
+ * path what this runtime does not do. On success *out is to be freed with spec_free(). Returns 0 or -errno with the trail filled:
+ * "config.json: linux.resources.pids.limit: expected an integer, found a string". */
+int spec_load(const char *bundle, const char *name, struct spec **out);
+int spec_parse(const char *bundle, const char *name, const char *text, size_t size, struct spec **out);   /* the same on text */
+void spec_free(struct spec *s);
+/* A process object on its own (exec --process FILE): the result belongs to *arena. */
+int spec_process_parse(struct arena *arena, const char *name, const char *text, size_t size, struct spec_process *out);
+/* Capability names "CAP_CHOWN" (any case, prefix optional): the number, or -EINVAL. */
+int spec_capability(const char *name);
+/* clone flag and /proc/PID/ns name of each kind, index = enum spec_namespace. */
+extern const struct spec_namespace_name {
+	const char *spec, *proc;
+	uint64_t clone_flag;
+} spec_namespaces[NS_KINDS];
+
+#endif
