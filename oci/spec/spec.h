@@ -116,6 +116,8 @@ struct spec_seccomp {
 
 struct spec {
 	struct arena *arena;
+	const char *text;                    /* the JSON it was read from */
+	size_t text_size;
 	char *oci_version, *bundle;          /* bundle: absolute, without trailing slash */
 	char *hostname, *domainname;
 	char *root_path;                     /* absolute, symlinks resolved */
