@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+# Tests. A file test/unit/NAME.c is a unit test (test/harness.h), linked with the libraries; any other test/*/NAME.c is a program that
+# tests run, built on its own; a file test/*/NAME.sh is a test. `make check T=PATTERN` runs the tests whose name matches.
+UNIT_TESTS := $(patsubst test/%.c,$(O)/test/%,$(wildcard test/unit/*.c))
+TEST_PROGRAMS := $(patsubst test/%.c,$(O)/test/%,$(filter-out test/unit/%,$(wildcard test/*/*.c)))
+T ?=
+
+# A unit test may reach into every folder, the programs' tables included.
+$(O)/test/unit/%.o $(O)/test/harness.o: CPPFLAGS += -Icheckpoint -Ihooks -Ioci -Ishim -Itest -isystem $(O)/proto
+$(O)/test/%.o: test/%.c $(O)/proto/.stamp
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+$(UNIT_TESTS): %: %.o $(O)/test/harness.o $(call obj,$(filter-out $(MAINS),$(SRC_shim))) $(LIB_oci) $(LIB_checkpoint)
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+# What is checkpointed is an ordinary program: no sanitizer in it.
+$(TEST_PROGRAMS): $(O)/test/%: test/%.c $(wildcard test/*.h test/*/*.h)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -g -O2 -Wall -Wextra -D_GNU_SOURCE -Itest -pthread $< -o $@
+
+tests: $(UNIT_TESTS) $(TEST_PROGRAMS)
+check: all tests
+	test/run --build $(O) $(T)
+
+.PHONY: tests

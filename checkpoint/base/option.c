@@ -322,7 +322,8 @@ static int parse_shorts(struct parse *p, const char *letters)
 static bool is_single_dash_long(const struct parse *p, const char *arg)
 {
 	size_t len = strcspn(arg + 1, "=");
-	return p->t->single_dash && len > 1 && exact_for(p, arg + 1, len);
+	int matches = 0;
+	return p->t->single_dash && len > 1 && long_row(p, arg + 1, len, &(struct given){ 0 }, &matches);
 }
 
 static int parse_one(struct parse *p, const char *arg)
