@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CHECKPOINT_H
+#define CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The engine's public face. The library never exits the process, keeps no process-wide options, and reports errors through the
+ * trail (base/err.h). It uses ptrace, so that a call belongs to one thread from beginning to end; that thread must not have
+ * other ptrace children or expect SIGCHLD of the restored tasks during the call. */
+
+/* A resource outside the tree, by CRIU's text: "pipe:[123]", "file[1a:2b3c]", "socket:[9]", a path without its leading slash
+ * ("dev/null"), "mnt[/path]:label". */
+struct ck_inherit {
+	const char *key;
+	int fd;   /* restore: the caller's descriptor that takes its place */
+};
+
+struct ck_dump_options {
+	pid_t pid;                    /* root of the tree, host numbering */
+	const char *images_dir;       /* made if missing */
+	const char *work_dir;         /* stats-dump goes there; NULL: images_dir */
+	bool leave_running, leave_stopped;
+	bool shell_job, ext_unix_sk, file_locks, link_remap, tcp_established, tcp_close, evasive_devices;
+	bool keep_partial;            /* leave the images of a failed dump for study */
+	const char *freeze_cgroup;    /* cgroup2 or freezer directory to freeze first; NULL: none */
+	const char *root;             /* CRIU's --root: accepted for a task in its own mount namespace */
+	const char *const *external;  /* NULL-terminated list of external resources, or NULL */
+	uint64_t ghost_limit;         /* largest deleted file to store, bytes; 0: 1 MiB */
+	unsigned timeout;             /* seconds to stop the tree in; 0: 10 */
+	const char *manage_cgroups;   /* NULL, "ignore", "none", "soft", … */
+};
+
+/* Dumps the tree into images_dir. On success its tasks are gone (or left as asked). On failure they run on unharmed, no image
+ * of the attempt is left and an older complete checkpoint in the directory is untouched. 0 or -errno. */
+int ck_dump(const struct ck_dump_options *o);
+
+struct ck_restore_options {
+	const char *images_dir, *work_dir;   /* as above; stats-restore */
+	const char *pidfile;                 /* relative to work_dir; must not exist */
+	bool shell_job, ext_unix_sk, file_locks, tcp_established, tcp_close, leave_stopped;
+	bool skip_file_rwx_check;
+	bool sibling;                        /* the root becomes a child of the caller's parent (CLONE_PARENT) */
+	pid_t stub;                          /* a parked process of the runtime that becomes the root task (host numbering); its
+	                                        namespaces, root filesystem and cgroup are ready. 0: the engine makes one */
+	const struct ck_inherit *inherit;
+	size_t n_inherit;
+	const char *const *external;
+	const char *manage_cgroups;
+	const char *root;
+	/* Called with everything in place, before the tasks run: an error undoes the restore. */
+	int (*before_resume)(void *arg, pid_t root);
+	void *arg;
+};
+
+/* Rebuilds the tree; *root is the root task's pid in the caller's numbering, a child of the caller when stub is 0. On failure
+ * nothing is left (the stub is killed as well, and waited for if it is the caller's child). 0 or -errno. */
+int ck_restore(const struct ck_restore_options *o, pid_t *root);
+
+/* What a runtime needs to know before it prepares the stub. */
+struct ck_image_info {
+	pid_t root_pid;             /* in the innermost pid namespace of the dump */
+	bool pid_ns, net_ns, ipc_ns, uts_ns, mnt_ns, user_ns, cgroup_ns;   /* the tree had its own */
+	bool has_times;             /* clocks at the time of the dump, ns */
+	int64_t monotonic, boottime;
+};
+int ck_image_info(const char *images_dir, struct ck_image_info *info);
+
+/* Puts the children that the calling (single-threaded) process makes from now on into a new time namespace whose monotonic and
+ * boot-time clocks go on at the given values; ck_timens_leave() ends that. Used just around the clone of a stub. *saved is a
+ * descriptor to give back. Returns 0, or -EOPNOTSUPP where the kernel has no time namespaces. */
+int ck_timens_enter(int64_t monotonic, int64_t boottime, int *saved);
+int ck_timens_leave(int *saved);
+
+/* check: prints to out what the kernel offers; returns 0 if all that is needed is there. feature NULL: everything. */
+struct ck_check_options {
+	const char *feature;
+	bool extra, experimental;
+	int out;   /* descriptor to print on */
+};
+int ck_check(const struct ck_check_options *o);
+
+#endif

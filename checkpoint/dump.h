@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DUMP_H
+#define DUMP_H
+
+#include "checkpoint.h"
+#include "image/stream.h"
+#include "model/tree.h"
+
+/* A dump in progress: handed to every kind. Kinds add to the tree and write their images; they keep nothing of their own
+ * outside these fields. */
+struct dump {
+	const struct ck_dump_options *o;
+	struct tree *tree;
+	struct image_dir *images;
+	struct arena *arena;             /* the tree's */
+	int root_mntns;                  /* descriptor of the root task's root directory (/proc/PID/root) */
+	bool own_pid_ns, own_mnt_ns, own_net_ns, own_ipc_ns, own_uts_ns, own_cgroup_ns, own_user_ns, own_time_ns;
+	uint32_t next_ns_id;             /* the images' counter of namespaces */
+	uint32_t next_pages_id;          /* from 1 */
+	struct file_table *files;        /* files/table.c: open file descriptions found so far */
+	struct mount_table *mounts;      /* ns/mount: the root task's mounts */
+	struct shmem_table *shmem;       /* mem/shmem: shared segments found so far */
+	struct image *sk_queues, *pipes_data, *fifo_data, *remap, *filelocks;   /* opened when first needed (dump_image) */
+	struct dump_stats {
+		uint64_t pages_scanned, pages_written, pages_skipped_parent, shpages_scanned, shpages_written;
+		uint64_t freezing_us, frozen_us, memdump_us, memwrite_us;
+	} stats;
+};
+
+/* The image of a kind that many resources append to, opened at the first use. */
+int dump_image(struct dump *d, enum image_kind kind, struct image **out);
+
+#endif

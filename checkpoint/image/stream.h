@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef IMAGE_STREAM_H
+#define IMAGE_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "image/kinds.h"
+
+/* A directory of images. While it is written every file has a temporary name (".NAME.part"); image_dir_commit() renames all
+ * of them, the inventory last, so that a directory with an inventory is a whole checkpoint. */
+struct image_dir {
+	int fd;
+	char *path;                    /* for messages */
+	bool writing, keep_partial;
+	ARRAY(char *) written;         /* final names of the files written so far */
+};
+
+int image_dir_create(const char *path, struct image_dir **out);   /* for a dump; makes the directory if needed */
+int image_dir_open(const char *path, struct image_dir **out);     /* for a restore */
+/* Makes the checkpoint whole: an old inventory is removed, files renamed, the inventory last. sync: file contents are on the
+ * disk before that. */
+int image_dir_commit(struct image_dir *d, bool sync);
+/* Closes; what was not committed is removed, unless keep_partial (then the temporary names stay). NULL is harmless. */
+void image_dir_free(struct image_dir *d);
+
+struct image;   /* one open file */
+int image_create(struct image_dir *d, enum image_kind kind, uint64_t id, struct image **out);
+int image_write(struct image *i, const void *message);             /* a message of the kind's type, framed */
+int image_write_raw(struct image *i, const void *data, size_t size);   /* payload after an entry */
+int image_close(struct image **i);                                 /* flushes; reports what a write could not do */
+/* One entry, the whole file. */
+int image_write_one(struct image_dir *d, enum image_kind kind, uint64_t id, const void *message);
+/* A raw file (pages-N.img, a tar of a tmpfs): a descriptor to write into, owned by the caller. */
+int image_create_raw(struct image_dir *d, const char *name);
+
+/* A bare -ENOENT if there is no such image; every other error explains itself. */
+int image_open(struct image_dir *d, enum image_kind kind, uint64_t id, struct image **out);
+/* The next entry into *(type **)message_pointer, allocated in *arena. Returns 1, 0 at the end, or -errno (explained: file and
+ * offset). */
+int image_read(struct image *i, struct arena *arena, void *message_pointer);
+int image_read_message(struct image *i, const ProtobufCMessageDescriptor *type, struct arena *arena, void *message_pointer);
+int image_read_raw(struct image *i, void *data, size_t size);
+int image_copy_raw(struct image *i, int to_fd, uint64_t size);     /* payload of any size into a descriptor */
+int image_read_one(struct image_dir *d, enum image_kind kind, uint64_t id, struct arena *arena, void *message_pointer);
+int image_open_raw(struct image_dir *d, const char *name);         /* descriptor, bare -ENOENT if missing */
+const char *image_name(const struct image *i);                     /* for messages */
+int image_write_message(struct image *i, const void *message);     /* framed, of any type (pagemap head and entries, ghost chunks) */
+void image_free(struct image **i);                                 /* closes without complaint (readers, error paths) */
+#define auto_image __attribute__((cleanup(image_free)))
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEM_H
+#define MEM_H
+
+#include "dump.h"
+#include "remote/remote.h"
+#include "restore.h"
+
+/* --- dump --- */
+/* Reads /proc/PID/smaps and friends into task->mm (vmas, brk, auxv; exe and mapped files get ids through files_dump_path). The
+ * batch pages of `r` are left out. */
+int mm_collect(struct dump *d, struct task *t, struct remote *r);
+/* Saves the pages: pagemap-<pid>, pages-<n>. */
+int mm_save_pages(struct dump *d, struct task *t, struct remote *r);
+/* Shared segments (anonymous MAP_SHARED): found during mm_collect, saved once: pagemap-shmem-<id>. */
+int shmem_save(struct dump *d);
+void shmem_end(struct dump *d);
+
+/* --- restore --- */
+/* An address where `size` bytes are free in every task of the tree and in this process. 0: none. */
+uint64_t mm_find_hole(const struct tree *t, uint64_t size);
+/* Checks a task's mappings and page counts before anything is created. */
+int mm_check(struct restore *r, struct task *t);
+/* Lays out the address space of a stub: mappings, vdso, brk, exe, auxv (PR_SET_MM_MAP); fills the pages. The stub is empty
+ * (remote_empty), or, for the copy-on-write sharing of a forked program, still has its parent's restored memory: what matches is
+ * kept, the rest goes. Files come from the builder over the stub's channel. */
+int mm_restore(struct restore *r, struct task *t, struct remote *stub);
+int shmem_prepare(struct restore *r);   /* the shared segments, filled, as files in the engine */
+void shmem_done(struct restore *r);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NS_H
+#define NS_H
+
+#include "dump.h"
+#include "restore.h"
+
+/* Namespaces of the tree: which are its own, their ids in the images, and what they contain. */
+int ns_collect(struct dump *d);                               /* own_*_ns, ids; refuses what it cannot do, by name */
+int ns_fill_ids(struct dump *d, struct task *t);              /* task->ids->*_ns_id */
+void ns_fill_root_ids(struct dump *d, TaskKobjIdsEntry *ids); /* the engine's own, for the inventory */
+int ns_save(struct dump *d);                                  /* uts, ipc, net, mount (tmpfs contents), cgroup, time images */
+void ns_end(struct dump *d);
+
+/* Mounts of the root task's mount namespace (files/ needs them for paths). */
+struct mount_info {
+	int mnt_id, parent_id;
+	unsigned major, minor;
+	char *root, *mountpoint, *options, *fstype, *source, *super_options;
+	unsigned shared_id, master_id;
+};
+int mount_collect(struct dump *d);
+const struct mount_info *mount_by_id(const struct dump *d, int mnt_id);   /* NULL: not in that namespace */
+
+int ns_read(struct restore *r);                               /* checks the images */
+/* Contents of the namespaces that the stub has: in the builder (uts, ipc, loopback, tmpfs contents). */
+int ns_restore(struct restore *r, struct task *root);
+
+#endif
