@@ -143,6 +143,9 @@ int spec_parse(const char *bundle, const char *name, const char *text, size_t si
 void spec_free(struct spec *s);
 /* A process object on its own (exec --process FILE): the result belongs to *arena. */
 int spec_process_parse(struct arena *arena, const char *name, const char *text, size_t size, struct spec_process *out);
+/* The file below /proc/sys of a sysctl key ("net.ipv4.ip_forward", or with slashes where names contain dots); -EINVAL for a key
+ * that would lead elsewhere. */
+int spec_sysctl_path(const char *key, char *path, size_t size);
 /* Capability names "CAP_CHOWN" (any case, prefix optional): the number, or -EINVAL. */
 int spec_capability(const char *name);
 /* clone flag and /proc/PID/ns name of each kind, index = enum spec_namespace. */

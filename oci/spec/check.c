@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one property demands of another. Each rule is a function that explains its own failure with the property's path; the list at
+ * the end is the order in which they are asked, so that of several mistakes always the same one is named.
+ *
+ * The sysctl rule is a matter of security: a key is let through only if its value belongs to a namespace that the container has for
+ * itself, since a write to any other would change the host. Hence also the look at whether a network namespace to be joined is
+ * the runtime's own. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+#include "spec/internal.h"
+
+static int check_version(const char *name, const struct spec *s)
+{
+	int major, minor, patch, end = 0;
+
+	if (sscanf(s->oci_version, "%9d.%9d.%9d%n", &major, &minor, &patch, &end) != 3 || !end || !strchr("-+", s->oci_version[end]))
+		return fail_text(EINVAL, "%s: ociVersion: \"%s\" is not a version (MAJOR.MINOR.PATCH)", name, s->oci_version);
+	if (major != 1)
+		return fail_text(EINVAL, "%s: ociVersion: %s is not supported, only 1.x is", name, s->oci_version);
+	return 0;
+}
+
+static int check_root(const char *name, const struct spec *s)
+{
+	return *s->root_path ? 0 : fail_text(EINVAL, "%s: root.path: empty", name);
+}
+
+static int check_env(const char *name, const char *prefix, const struct spec_process *p)
+{
+	for (size_t i = 0; i < p->env.n; i++) {
+		const char *equals = strchr(p->env.data[i], '=');
+		if (!equals || equals == p->env.data[i])
+			return fail_text(EINVAL, "%s: %senv[%zu]: \"%s\" is not NAME=VALUE", name, prefix, i, p->env.data[i]);
+	}
+	return 0;
+}
+
+static int check_rlimits(const char *name, const char *prefix, const struct spec_process *p)
+{
+	uint32_t seen = 0;
+
+	for (size_t i = 0; i < p->n_rlimits; i++) {
+		const struct spec_rlimit *l = &p->rlimits[i];
+		if (seen & 1u << l->resource)
+			return fail_text(EINVAL, "%s: %srlimits[%zu].type: the limit is listed twice", name, prefix, i);
+		seen |= 1u << l->resource;
+		if (l->soft > l->hard)
+			return fail_text(EINVAL, "%s: %srlimits[%zu]: soft %" PRIu64 " is above hard %" PRIu64, name, prefix, i, l->soft,
+				l->hard);
+	}
+	return 0;
+}
+
+static int check_terminal(const char *name, const char *prefix, const struct spec_process *p)
+{
+	if (!p->terminal)
+		return 0;
+	int r = fail_text(ENOTSUP, "%s: %sterminal: consoles are not supported by this version of torpor", name, prefix);
+	fail_hint("Set it to false; the process then gets the stdio of the caller.");
+	return r;
+}
+
+int spec_check_process(const char *name, const char *prefix, const struct spec_process *p)
+{
+	if (!p->args.n)
+		return fail_text(EINVAL, "%s: %sargs: at least one is needed, the program", name, prefix);
+	if (*p->cwd != '/')
+		return fail_text(EINVAL, "%s: %scwd: \"%s\" is not an absolute path", name, prefix, p->cwd);
+	if (p->has_console_size && (p->console_height > UINT16_MAX || p->console_width > UINT16_MAX))
+		return fail_text(EINVAL, "%s: %sconsoleSize: at most 65535 rows and columns", name, prefix);
+	int r = check_terminal(name, prefix, p);
+	if (r == 0)
+		r = check_env(name, prefix, p);
+	return r < 0 ? r : check_rlimits(name, prefix, p);
+}
+
+static int check_process(const char *name, const struct spec *s)
+{
+	return spec_check_process(name, "process.", &s->process);
+}
+
+static int check_hostname(const char *name, const struct spec *s)
+{
+	if (s->namespaces[NS_UTS].wanted)
+		return 0;
+	if (s->hostname && *s->hostname)
+		return fail_text(EINVAL, "%s: hostname: needs a uts namespace in linux.namespaces", name);
+	if (s->domainname && *s->domainname)
+		return fail_text(EINVAL, "%s: domainname: needs a uts namespace in linux.namespaces", name);
+	return 0;
+}
+
+static int check_mounts(const char *name, const struct spec *s)
+{
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (!*s->mounts[i].destination)
+			return fail_text(EINVAL, "%s: mounts[%zu].destination: empty", name, i);
+	if (!s->namespaces[NS_MOUNT].wanted && s->n_mounts)
+		return fail_text(EINVAL, "%s: mounts: need a mount namespace in linux.namespaces", name);
+	return 0;
+}
+
+static int check_paths(const char *name, const char *what, const struct strings *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->data[i][0] != '/')
+			return fail_text(EINVAL, "%s: linux.%s[%zu]: \"%s\" is not an absolute path", name, what, i, list->data[i]);
+	return 0;
+}
+
+static int check_masks(const char *name, const struct spec *s)
+{
+	int r = check_paths(name, "maskedPaths", &s->masked_paths);
+
+	if (r == 0)
+		r = check_paths(name, "readonlyPaths", &s->readonly_paths);
+	if (r == 0 && !s->namespaces[NS_MOUNT].wanted && s->masked_paths.n + s->readonly_paths.n)
+		r = fail_text(EINVAL, "%s: linux.maskedPaths and readonlyPaths: need a mount namespace in linux.namespaces", name);
+	return r;
+}
+
+static int check_devices(const char *name, const struct spec *s)
+{
+	for (size_t i = 0; i < s->n_devices; i++) {
+		const struct spec_device *d = &s->devices[i];
+		if (*d->path != '/')
+			return fail_text(EINVAL, "%s: linux.devices[%zu].path: \"%s\" is not an absolute path", name, i, d->path);
+		if (d->type != 'p' && (d->major < 0 || d->minor < 0))
+			return fail_text(EINVAL, "%s: linux.devices[%zu]: a device needs major and minor, both from 0", name, i);
+	}
+	return 0;
+}
+
+static int check_device_rules(const char *name, const struct spec *s)
+{
+	for (size_t i = 0; i < s->resources.n_devices; i++) {
+		const char *access = s->resources.devices[i].access;
+		if (access && access[strspn(access, "rwm")])
+			return fail_text(EINVAL, "%s: linux.resources.devices[%zu].access: \"%s\" is not made of r, w and m", name, i, access);
+	}
+	return 0;
+}
+
+static int check_unified(const char *name, const struct spec *s)
+{
+	for (size_t i = 0; i < s->resources.unified.n; i++) {
+		const char *key = s->resources.unified.data[i].key;
+		if (!strchr(key, '.') || strchr(key, '/') || *key == '.')
+			return fail_text(EINVAL, "%s: linux.resources.unified: \"%s\" is not the name of a cgroup file", name, key);
+	}
+	return 0;
+}
+
+static int check_cgroups_path(const char *name, const struct spec *s)
+{
+	for (const char *p = s->cgroups_path; p && *p; p += strcspn(p, "/"), p += strspn(p, "/"))
+		if (!strncmp(p, "..", 2) && (p[2] == '/' || !p[2]))
+			return fail_text(EINVAL, "%s: linux.cgroupsPath: \"%s\" contains \"..\"", name, s->cgroups_path);
+	return 0;
+}
+
+static int check_annotations(const char *name, const struct spec *s)
+{
+	for (size_t i = 0; i < s->annotations.n; i++)
+		if (!*s->annotations.data[i].key)
+			return fail_text(EINVAL, "%s: annotations: a key is empty", name);
+	return 0;
+}
+
+/* True if the namespace is the container's: wanted, and not the one that the runtime itself is in. */
+static bool is_own(const struct spec *s, enum spec_namespace kind)
+{
+	char self[64];
+	struct stat theirs, ours;
+
+	if (!s->namespaces[kind].wanted || !s->namespaces[kind].path)
+		return s->namespaces[kind].wanted;
+	snprintf(self, sizeof self, "/proc/self/ns/%s", spec_namespaces[kind].proc);
+	if (stat(s->namespaces[kind].path, &theirs) < 0 || stat(self, &ours) < 0)
+		return true;   /* what cannot be opened now cannot be joined: create says so */
+	return theirs.st_dev != ours.st_dev || theirs.st_ino != ours.st_ino;
+}
+
+/* Keys that live in a namespace. A prefix ends in '/', an exact name does not. */
+static const struct {
+	const char *path;
+	enum spec_namespace kind;
+} namespaced[] = {
+	{ "net/", NS_NETWORK },          { "fs/mqueue/", NS_IPC },        { "kernel/msgmax", NS_IPC },   { "kernel/msgmnb", NS_IPC },
+	{ "kernel/msgmni", NS_IPC },     { "kernel/sem", NS_IPC },        { "kernel/shmall", NS_IPC },   { "kernel/shmmax", NS_IPC },
+	{ "kernel/shmmni", NS_IPC },     { "kernel/shm_rmid_forced", NS_IPC }, { "kernel/hostname", NS_UTS }, { "kernel/domainname", NS_UTS },
+};
+
+static int check_sysctl_key(const char *name, const struct spec *s, const char *key)
+{
+	char path[256];
+
+	if (spec_sysctl_path(key, path, sizeof path) < 0)
+		return fail_text(EINVAL, "%s: linux.sysctl: \"%s\" is not a sysctl key", name, key);
+	if ((!strcmp(path, "kernel/hostname") && s->hostname) || (!strcmp(path, "kernel/domainname") && s->domainname))
+		return fail_text(EINVAL, "%s: linux.sysctl: %s contradicts %s", name, key, path + strlen("kernel/"));
+	for (size_t i = 0; i < sizeof namespaced / sizeof *namespaced; i++) {
+		const char *known = namespaced[i].path;
+		if (str_ends(known, "/") ? !str_starts(path, known) : strcmp(path, known) != 0)
+			continue;
+		if (is_own(s, namespaced[i].kind))
+			return 0;
+		return fail_text(EINVAL, "%s: linux.sysctl: %s needs a %s namespace of the container's own", name, key,
+			spec_namespaces[namespaced[i].kind].spec);
+	}
+	return fail_text(EINVAL, "%s: linux.sysctl: %s is not in any namespace, it would change the host", name, key);
+}
+
+static int check_sysctls(const char *name, const struct spec *s)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < s->sysctl.n && r == 0; i++)
+		r = check_sysctl_key(name, s, s->sysctl.data[i].key);
+	return r;
+}
+
+int spec_check(const char *name, const struct spec *s)
+{
+	static int (*const rules[])(const char *, const struct spec *) = {
+		check_version, check_root, check_process, check_hostname, check_mounts, check_masks, check_devices,
+		check_device_rules, check_unified, check_cgroups_path, check_annotations, check_sysctls,
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof rules / sizeof *rules && r == 0; i++)
+		r = rules[i](name, s);
+	return r;
+}

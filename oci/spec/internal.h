@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCI_SPEC_INTERNAL_H
+#define OCI_SPEC_INTERNAL_H
+
+#include "spec/map.h"
+#include "spec/spec.h"
+
+/* Between the files of this folder. */
+extern const struct map_table spec_table, spec_process_table, spec_resources_table;
+map_call spec_map_seccomp;                           /* the object linux.seccomp into a struct spec_seccomp */
+extern const struct map_name spec_rlimit_names[];
+/* The rules between properties; prefix is what comes before "cwd" in messages ("process." or ""). */
+int spec_check(const char *name, const struct spec *s);
+int spec_check_process(const char *name, const char *prefix, const struct spec_process *p);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names of the specification that others need too: namespaces, capabilities, sysctl keys. */
+#include <ctype.h>
+#include <errno.h>
+#include <linux/sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/capability.h>
+
+#include "spec/spec.h"
+
+const struct spec_namespace_name spec_namespaces[NS_KINDS] = {
+	[NS_MOUNT] = { "mount", "mnt", CLONE_NEWNS },
+	[NS_PID] = { "pid", "pid", CLONE_NEWPID },
+	[NS_NETWORK] = { "network", "net", CLONE_NEWNET },
+	[NS_UTS] = { "uts", "uts", CLONE_NEWUTS },
+	[NS_IPC] = { "ipc", "ipc", CLONE_NEWIPC },
+	[NS_USER] = { "user", "user", CLONE_NEWUSER },
+	[NS_CGROUP] = { "cgroup", "cgroup", CLONE_NEWCGROUP },
+	[NS_TIME] = { "time", "time", CLONE_NEWTIME },
+};
+
+int spec_capability(const char *name)
+{
+	char lower[64] = "cap_";
+	size_t at = strncasecmp(name, "cap_", 4) ? 4 : 0;
+	cap_value_t value;
+
+	if (!*name || strlen(name) + at >= sizeof lower || isdigit((unsigned char)*name))
+		return -EINVAL;
+	for (const char *p = name; *p; p++)
+		lower[at++] = (char)tolower((unsigned char)*p);
+	lower[at] = '\0';
+	return cap_from_name(lower, &value) < 0 || value < 0 || value > 63 ? -EINVAL : (int)value;
+}
+
+/* As sysctl(8): the first separator decides; if it is a dot, dots and slashes change places. */
+int spec_sysctl_path(const char *key, char *path, size_t size)
+{
+	bool dots = key[strcspn(key, "./")] == '.';
+	size_t n = strlen(key);
+
+	if (!n || n >= size)
+		return -EINVAL;
+	for (size_t i = 0; i <= n; i++)
+		path[i] = !dots ? key[i] : key[i] == '.' ? '/' : key[i] == '/' ? '.' : key[i];
+	for (const char *part = path;; part += strcspn(part, "/") + 1) {
+		size_t length = strcspn(part, "/");
+		if (!length || (length == 1 && part[0] == '.') || (length == 2 && !strncmp(part, "..", 2)))
+			return -EINVAL;
+		if (!part[length])
+			return 0;
+	}
+}

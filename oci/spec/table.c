@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What this runtime reads of config.json (runtime-spec 1.3, Linux): one row per property. A MAP_REFUSE row is a property that is
+ * known and not done yet; it fails only when it asks for something. Properties of other systems (windows, solaris, vm, zos) and
+ * unknown ones have no row and are ignored, as the specification demands.
+ *
+ * Departures from the schema, each because engines write it: fileMode may contain the file type bits (docker writes 020666), a
+ * relative mount destination counts from /, rootfsPropagation may be recursive ("rprivate"), null counts as absent. One the other way: process
+ * is required already at create. */
+#define LOG_PREFIX "spec"
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "spec/internal.h"
+
+#define AT(field) .at = offsetof(struct ROW_OF, field)
+#define COUNT(field) .count = offsetof(struct ROW_OF, field)
+#define HAS(field) .has = MAP_HAS(struct ROW_OF, field)
+
+/* process */
+
+const struct map_name spec_rlimit_names[] = {
+	{ "RLIMIT_AS", RLIMIT_AS }, { "RLIMIT_CORE", RLIMIT_CORE }, { "RLIMIT_CPU", RLIMIT_CPU }, { "RLIMIT_DATA", RLIMIT_DATA },
+	{ "RLIMIT_FSIZE", RLIMIT_FSIZE }, { "RLIMIT_LOCKS", RLIMIT_LOCKS }, { "RLIMIT_MEMLOCK", RLIMIT_MEMLOCK },
+	{ "RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE }, { "RLIMIT_NICE", RLIMIT_NICE }, { "RLIMIT_NOFILE", RLIMIT_NOFILE },
+	{ "RLIMIT_NPROC", RLIMIT_NPROC }, { "RLIMIT_RSS", RLIMIT_RSS }, { "RLIMIT_RTPRIO", RLIMIT_RTPRIO },
+	{ "RLIMIT_RTTIME", RLIMIT_RTTIME }, { "RLIMIT_SIGPENDING", RLIMIT_SIGPENDING }, { "RLIMIT_STACK", RLIMIT_STACK }, { NULL, 0 },
+};
+
+#define ROW_OF spec_rlimit
+static const struct map_row rlimit_rows[] = {
+	{ "type", MAP_ENUM, AT(resource), .names = spec_rlimit_names, .required = true },
+	{ "soft", MAP_U64, AT(soft), .required = true },
+	{ "hard", MAP_U64, AT(hard), .required = true },
+};
+static const struct map_table rlimit_table = MAP_TABLE_OF(rlimit_rows, struct spec_rlimit, NULL);
+#undef ROW_OF
+
+/* A name that this kernel or library does not know is a warning, not an error (runtime-spec: it cannot be granted anyway). */
+static int map_capabilities(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
+{
+	struct map_path element = { path, NULL, 0 };
+	uint64_t *set = field;
+	int r = map_want(m, path, node, JSON_ARRAY);
+
+	(void)row;
+	for (const struct json *e = node->first; e && r >= 0; e = e->next, element.index++) {
+		r = map_want(m, &element, e, JSON_STRING);
+		if (r < 0)
+			return r;
+		int capability = spec_capability(e->text);
+		if (capability < 0)
+			log_warn("%s: capability \"%s\" is unknown here and cannot be granted", m->name, e->text);
+		else
+			*set |= UINT64_C(1) << capability;
+	}
+	return r;
+}
+
+#define ROW_OF spec_process
+#define CAPABILITIES(set) { "capabilities." #set, MAP_CALL, AT(capabilities.set), .call = map_capabilities }
+static const struct map_row process_rows[] = {
+	{ "args", MAP_STRINGS, AT(args) },
+	{ "env", MAP_STRINGS, AT(env) },
+	{ "cwd", MAP_STRING, AT(cwd), .required = true },
+	{ "terminal", MAP_BOOL, AT(terminal) },
+	{ "consoleSize", MAP_OBJECT, HAS(has_console_size) },
+	{ "consoleSize.height", MAP_U64, AT(console_height), .required = true },
+	{ "consoleSize.width", MAP_U64, AT(console_width), .required = true },
+	{ "user", MAP_OBJECT },
+	{ "user.uid", MAP_U32, AT(uid) },
+	{ "user.gid", MAP_U32, AT(gid) },
+	{ "user.umask", MAP_U32, AT(umask), HAS(has_umask), .max = 0777 },
+	{ "user.additionalGids", MAP_U32S, AT(additional_gids), COUNT(n_additional_gids) },
+	{ "capabilities", MAP_OBJECT, HAS(capabilities.present) },
+	CAPABILITIES(bounding),
+	CAPABILITIES(permitted),
+	CAPABILITIES(effective),
+	CAPABILITIES(inheritable),
+	CAPABILITIES(ambient),
+	{ "rlimits", MAP_LIST, AT(rlimits), COUNT(n_rlimits), .of = &rlimit_table },
+	{ "noNewPrivileges", MAP_BOOL, AT(no_new_privileges) },
+	{ "oomScoreAdj", MAP_INT, AT(oom_score_adj), HAS(has_oom_score_adj), .min = -1000, .max = 1000 },
+	{ "apparmorProfile", MAP_REFUSE, .reason = "AppArmor profiles" },
+	{ "selinuxLabel", MAP_REFUSE, .reason = "SELinux labels" },
+	{ "ioPriority", MAP_REFUSE, .reason = "I/O priorities" },
+	{ "scheduler", MAP_REFUSE, .reason = "scheduling policies" },
+	{ "execCPUAffinity", MAP_REFUSE, .reason = "CPU affinity of exec" },
+};
+const struct map_table spec_process_table = MAP_TABLE_OF(process_rows, struct spec_process, NULL);
+#undef ROW_OF
+
+/* mounts and devices */
+
+#define ROW_OF spec_mount
+static const struct map_row mount_rows[] = {
+	{ "destination", MAP_STRING, AT(destination), .required = true },
+	{ "type", MAP_STRING, AT(type) },
+	{ "source", MAP_STRING, AT(source) },
+	{ "options", MAP_STRINGS, AT(options) },
+	{ "uidMappings", MAP_REFUSE, .reason = "id-mapped mounts" },
+	{ "gidMappings", MAP_REFUSE, .reason = "id-mapped mounts" },
+};
+static const struct map_table mount_table = MAP_TABLE_OF(mount_rows, struct spec_mount, NULL);
+#undef ROW_OF
+
+static int map_device_type(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
+{
+	const struct map_name *names = row->names;
+	uint32_t type;
+	int r = map_enum(m, path, node, names, &type);
+
+	if (r == 0)
+		*(char *)field = (char)type;
+	return r;
+}
+
+static const struct map_name device_types[] = { { "b", 'b' }, { "c", 'c' }, { "u", 'c' }, { "p", 'p' }, { NULL, 0 } };
+static const struct map_name rule_types[] = { { "a", 'a' }, { "b", 'b' }, { "c", 'c' }, { "", 'a' }, { NULL, 0 } };
+
+#define ROW_OF spec_device
+static const struct map_row device_rows[] = {
+	{ "path", MAP_STRING, AT(path), .required = true },
+	{ "type", MAP_CALL, AT(type), .call = map_device_type, .names = device_types, .required = true },
+	{ "major", MAP_I64, AT(major) },
+	{ "minor", MAP_I64, AT(minor) },
+	{ "fileMode", MAP_U32, AT(mode), .max = 0177777 },
+	{ "uid", MAP_U32, AT(uid) },
+	{ "gid", MAP_U32, AT(gid) },
+};
+static const struct spec_device new_device = { .mode = 0666, .major = -1, .minor = -1 };
+static const struct map_table device_table = MAP_TABLE_OF(device_rows, struct spec_device, &new_device);
+#undef ROW_OF
+_Static_assert(sizeof(mode_t) == sizeof(uint32_t), "fileMode is read as an unsigned 32-bit number");
+
+#define ROW_OF spec_device_rule
+static const struct map_row device_rule_rows[] = {
+	{ "allow", MAP_BOOL, AT(allow), .required = true },
+	{ "type", MAP_CALL, AT(type), .call = map_device_type, .names = rule_types },
+	{ "major", MAP_I64, AT(major), .min = -1, .max = INT64_MAX },
+	{ "minor", MAP_I64, AT(minor), .min = -1, .max = INT64_MAX },
+	{ "access", MAP_STRING, AT(access) },
+};
+static const struct spec_device_rule new_device_rule = { .type = 'a', .major = -1, .minor = -1 };
+static const struct map_table device_rule_table = MAP_TABLE_OF(device_rule_rows, struct spec_device_rule, &new_device_rule);
+#undef ROW_OF
+
+/* resources; memory.useHierarchy and checkBeforeUpdate have no row: every kernel since 5.11 accounts hierarchically, and at create there
+ * is no usage to check. */
+
+#define ROW_OF spec_resources
+static const struct map_row resource_rows[] = {
+	{ "devices", MAP_LIST, AT(devices), COUNT(n_devices), .of = &device_rule_table },
+	{ "unified", MAP_PAIRS, AT(unified) },
+	{ "memory", MAP_OBJECT },
+	{ "memory.limit", MAP_I64, AT(memory_limit), HAS(has_memory_limit), .min = -1, .max = INT64_MAX },
+	{ "memory.reservation", MAP_I64, AT(memory_reservation), HAS(has_memory_reservation), .min = -1, .max = INT64_MAX },
+	{ "memory.swap", MAP_I64, AT(memory_swap), HAS(has_memory_swap), .min = -1, .max = INT64_MAX },
+	{ "memory.swappiness", MAP_U64, AT(swappiness), HAS(has_swappiness), .max = 100 },
+	{ "memory.disableOOMKiller", MAP_BOOL, AT(disable_oom_killer), HAS(has_disable_oom_killer) },
+	{ "memory.kernel", MAP_REFUSE, .reason = "kernel memory limits" },
+	{ "memory.kernelTCP", MAP_REFUSE, .reason = "kernel TCP memory limits" },
+	{ "pids", MAP_OBJECT },
+	{ "pids.limit", MAP_I64, AT(pids_limit), HAS(has_pids_limit), .required = true },
+	{ "cpu", MAP_OBJECT },
+	{ "cpu.shares", MAP_U64, AT(cpu_shares), HAS(has_cpu_shares) },
+	{ "cpu.quota", MAP_I64, AT(cpu_quota), HAS(has_cpu_quota) },
+	{ "cpu.period", MAP_U64, AT(cpu_period), HAS(has_cpu_period) },
+	{ "cpu.burst", MAP_U64, AT(cpu_burst), HAS(has_cpu_burst) },
+	{ "cpu.idle", MAP_I64, AT(cpu_idle), HAS(has_cpu_idle), .max = 1 },
+	{ "cpu.cpus", MAP_STRING, AT(cpuset_cpus) },
+	{ "cpu.mems", MAP_STRING, AT(cpuset_mems) },
+	{ "cpu.realtimePeriod", MAP_REFUSE, .reason = "real-time CPU limits" },
+	{ "cpu.realtimeRuntime", MAP_REFUSE, .reason = "real-time CPU limits" },
+	{ "blockIO", MAP_REFUSE, .reason = "block I/O limits" },
+	{ "hugepageLimits", MAP_REFUSE, .reason = "huge page limits" },
+	{ "network", MAP_REFUSE, .reason = "network class and priorities" },
+	{ "rdma", MAP_REFUSE, .reason = "RDMA limits" },
+};
+const struct map_table spec_resources_table = MAP_TABLE_OF(resource_rows, struct spec_resources, NULL);
+#undef ROW_OF
+
+/* linux */
+
+struct namespace_entry {
+	uint32_t kind;
+	char *path;
+};
+
+static const struct map_name namespace_names[] = {
+	{ "mount", NS_MOUNT }, { "pid", NS_PID }, { "network", NS_NETWORK }, { "uts", NS_UTS }, { "ipc", NS_IPC },
+	{ "user", NS_USER }, { "cgroup", NS_CGROUP }, { "time", NS_TIME }, { NULL, 0 },
+};
+
+#define ROW_OF namespace_entry
+static const struct map_row namespace_rows[] = {
+	{ "type", MAP_ENUM, AT(kind), .names = namespace_names, .required = true },
+	{ "path", MAP_STRING, AT(path) },
+};
+static const struct map_table namespace_table = MAP_TABLE_OF(namespace_rows, struct namespace_entry, NULL);
+#undef ROW_OF
+
+static int map_namespace(struct map *m, const struct map_path *path, const struct json *node, struct spec_namespace_entry *all)
+{
+	struct namespace_entry entry = { 0 };
+	int r = map_object(m, &namespace_table, path, node, &entry);
+
+	if (r < 0)
+		return r;
+	const char *kind = namespace_names[entry.kind].name;
+	if (all[entry.kind].wanted)
+		return map_fail(m, path, "the %s namespace is listed twice", kind);
+	if (entry.kind == NS_USER || entry.kind == NS_TIME)
+		return map_fail(m, path, "the %s namespace: not supported by this version of torpor", kind);
+	if (entry.path && !*entry.path)
+		entry.path = NULL;
+	if (entry.path && *entry.path != '/')
+		return map_fail(m, path, "path \"%s\" is not absolute", entry.path);
+	all[entry.kind] = (struct spec_namespace_entry){ .wanted = true, .path = entry.path };
+	return 0;
+}
+
+static int map_namespaces(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
+{
+	struct map_path element = { path, NULL, 0 };
+	int r = map_want(m, path, node, JSON_ARRAY);
+
+	(void)row;
+	for (const struct json *e = node->first; e && r >= 0; e = e->next, element.index++)
+		r = map_namespace(m, &element, e, field);
+	return r;
+}
+
+static int map_domain(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
+{
+	static const struct map_name domains[] = { { "LINUX", 0 }, { "LINUX32", 1 }, { NULL, 0 } };
+	uint32_t domain = 0;
+	int r = map_enum(m, path, node, domains, &domain);
+
+	(void)row;
+	(void)field;
+	return r == 0 && domain ? map_fail(m, path, "personality LINUX32: not supported by this version of torpor") : r;
+}
+
+static int map_propagation(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
+{
+	uint32_t unused;
+	int r = map_enum(m, path, node, row->names, &unused);
+
+	if (r == 0 && *node->text)
+		*(char **)field = arena_str(m->arena, node->text);
+	return r;
+}
+
+static const struct map_name propagations[] = {
+	{ "private", 0 }, { "rprivate", 0 }, { "shared", 0 }, { "rshared", 0 }, { "slave", 0 }, { "rslave", 0 }, { "unbindable", 0 },
+	{ "runbindable", 0 }, { "", 0 }, { NULL, 0 },
+};
+
+#define ROW_OF spec
+#define HOOKS(point) { "hooks." point, MAP_REFUSE, .reason = "hooks" }
+static const struct map_row rows[] = {
+	{ "ociVersion", MAP_STRING, AT(oci_version), .required = true },
+	{ "process", MAP_TABLE, AT(process), HAS(has_process), .of = &spec_process_table, .required = true },
+	{ "root", MAP_OBJECT, HAS(has_root), .required = true },
+	{ "root.path", MAP_STRING, AT(root_path), .required = true },
+	{ "root.readonly", MAP_BOOL, AT(root_readonly) },
+	{ "hostname", MAP_STRING, AT(hostname) },
+	{ "domainname", MAP_STRING, AT(domainname) },
+	{ "mounts", MAP_LIST, AT(mounts), COUNT(n_mounts), .of = &mount_table },
+	{ "annotations", MAP_PAIRS, AT(annotations) },
+	{ "hooks", MAP_OBJECT },
+	HOOKS("prestart"),
+	HOOKS("createRuntime"),
+	HOOKS("createContainer"),
+	HOOKS("startContainer"),
+	HOOKS("poststart"),
+	HOOKS("poststop"),
+	{ "linux", MAP_OBJECT },
+	{ "linux.namespaces", MAP_CALL, AT(namespaces), .call = map_namespaces },
+	{ "linux.devices", MAP_LIST, AT(devices), COUNT(n_devices), .of = &device_table },
+	{ "linux.resources", MAP_TABLE, AT(resources), .of = &spec_resources_table },
+	{ "linux.cgroupsPath", MAP_STRING, AT(cgroups_path) },
+	{ "linux.rootfsPropagation", MAP_CALL, AT(rootfs_propagation), .call = map_propagation, .names = propagations },
+	{ "linux.seccomp", MAP_CALL, AT(seccomp), .call = spec_map_seccomp },
+	{ "linux.sysctl", MAP_PAIRS, AT(sysctl) },
+	{ "linux.maskedPaths", MAP_STRINGS, AT(masked_paths) },
+	{ "linux.readonlyPaths", MAP_STRINGS, AT(readonly_paths) },
+	{ "linux.personality", MAP_OBJECT },
+	{ "linux.personality.domain", MAP_CALL, .call = map_domain },
+	{ "linux.personality.flags", MAP_REFUSE, .reason = "personality flags" },
+	{ "linux.mountLabel", MAP_REFUSE, .reason = "SELinux labels" },
+	{ "linux.uidMappings", MAP_REFUSE, .reason = "user namespaces" },
+	{ "linux.gidMappings", MAP_REFUSE, .reason = "user namespaces" },
+	{ "linux.timeOffsets", MAP_REFUSE, .reason = "time namespaces" },
+	{ "linux.netDevices", MAP_REFUSE, .reason = "moving network devices" },
+	{ "linux.intelRdt", MAP_REFUSE, .reason = "Intel RDT" },
+	{ "linux.memoryPolicy", MAP_REFUSE, .reason = "NUMA memory policies" },
+};
+const struct map_table spec_table = MAP_TABLE_OF(rows, struct spec, NULL);
+#undef ROW_OF
