@@ -7,7 +7,6 @@
  */
 #include "cr.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stddef.h>
 
@@ -120,7 +119,7 @@ static void choose(void)
 		regs_in.gpr[i] = cr_pattern(1, i);
 	for (int i = 0; i < 8; i++) {
 		regs_in.mask[i] = cr_pattern(2, i);
-		long double value = sqrtl(i + 2) * 1e300L;
+		long double value = 1e300L / (i + 3);
 		memcpy(regs_in.x87[i], &value, 10);
 	}
 	cr_fill(regs_in.vector, sizeof(regs_in.vector), 3);
