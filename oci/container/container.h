@@ -43,6 +43,7 @@ struct container {
 	struct spec_pairs joined;
 	char *descriptors[3];           /* link targets of stdin, stdout and stderr at create: "/dev/null", "pipe:[123]" */
 	bool restored;                  /* rebuilt from a checkpoint */
+	bool private_pid;               /* has a pid namespace of its own: all its processes go with init */
 };
 
 /* Checks the id and makes the state directory with its files, or fails with "container with given ID already exists". The
@@ -65,13 +66,5 @@ char *container_str(struct container *c, const char *s);   /* a copy in its aren
 int container_spec(struct container *c, struct spec **out);
 /* True for letters, digits and "_+-." but not "." or "..", at most 1024 bytes. */
 bool container_id_valid(const char *id);
-
-/* What this module asks of oci/cgroup, given c->cgroups:
- *   ssize_t cgroup_pids(const struct spec_pairs *cgroups, pid_t **pids);      all tasks' processes, sub-groups included
- *   int cgroup_freeze(const struct spec_pairs *cgroups, bool frozen);         waits until it is so
- *   int cgroup_frozen(const struct spec_pairs *cgroups);                      1, 0 or -errno
- *   int cgroup_kill(const struct spec_pairs *cgroups, int sig);               every process (cgroup.kill where there is one)
- *   int cgroup_remove(const struct spec_pairs *cgroups);                      the directories, sub-groups included; missing is fine
- */
 
 #endif
