@@ -64,7 +64,10 @@ void container_add_pair(struct container *c, struct spec_pairs *list, const char
 char *container_str(struct container *c, const char *s);   /* a copy in its arena; NULL for NULL */
 /* The configuration at create, to be freed with spec_free(). */
 int container_spec(struct container *c, struct spec **out);
-/* True for letters, digits and "_+-." but not "." or "..", at most 1024 bytes. */
+/* True for letters, digits and "_+-." but not "." or "..", at most 255 bytes. */
 bool container_id_valid(const char *id);
+/* The document of `state` as one value of a larger text. */
+struct json_out;
+void container_describe(struct container *c, struct json_out *o);
 
 #endif
