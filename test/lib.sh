@@ -82,7 +82,7 @@ copy_program() {
 	shift
 	for program; do
 		install -D "$program" "$rootfs/$program"
-		{ ldd "$program" 2>/dev/null || :; } | grep -o '/[^ ]*' | while read -r library; do
+		for library in $(ldd "$program" 2>/dev/null | grep -o '/[^ ]*' || :); do
 			[ -e "$rootfs/$library" ] || install -D "$library" "$rootfs/$library"
 		done
 	done

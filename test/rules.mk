@@ -15,7 +15,7 @@ $(UNIT_TESTS): %: %.o $(O)/test/harness.o $(call obj,$(filter-out $(MAINS),$(SRC
 # What is checkpointed is an ordinary program: no sanitizer in it.
 $(TEST_PROGRAMS): $(O)/test/%: test/%.c $(wildcard test/*.h test/*/*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -g -O2 -Wall -Wextra -D_GNU_SOURCE -Itest -pthread $< -o $@
+	$(CC) -std=gnu17 -g -O2 -Wall -Wextra -D_GNU_SOURCE -Itest -pthread $< -lm -o $@
 
 tests: $(UNIT_TESTS) $(TEST_PROGRAMS)
 check: all tests

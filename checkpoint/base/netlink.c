@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Netlink: a thin layer over libmnl with the checks that every user needs.
+ *
+ * Kernel facts relied on (netlink(7), Documentation/userspace-api/netlink):
+ * - A network namespace is that of the socket, fixed when it is made: to ask about another one, the calling thread enters it just for
+ *   the socket() call.
+ * - A dump answers in many messages, NLMSG_DONE ends it; NLM_F_DUMP_INTR on any of them says that the table changed meanwhile.
+ * - With NLM_F_ACK a request is answered by an NLMSG_ERROR, code 0 for success; NETLINK_EXT_ACK (4.12) adds a text, NETLINK_CAP_ACK
+ *   leaves the copy of the request out.
+ * - NETLINK_GET_STRICT_CHK (4.20) makes the kernel refuse what it would have ignored in a dump's header.
+ * - What an abandoned exchange still sends has an older sequence number and is skipped. */
+#include "base/netlink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+#define OUT_SIZE 8192
+#define IN_SIZE 65536       /* a dump's messages come in pieces of at most 32 KiB */
+
+/* -- opening ----------------------------------------------------------------------------------------------------------------- */
+
+static int open_here(struct netlink *nl, int family)
+{
+	int on = 1;
+
+	nl->socket = mnl_socket_open2(family, SOCK_CLOEXEC);
+	if (!nl->socket)
+		return -errno;
+	if (mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0)
+		return -errno;
+	/* Niceties: an older kernel goes without. */
+	mnl_socket_setsockopt(nl->socket, NETLINK_EXT_ACK, &on, sizeof on);
+	mnl_socket_setsockopt(nl->socket, NETLINK_CAP_ACK, &on, sizeof on);
+	if (family == NETLINK_ROUTE)
+		mnl_socket_setsockopt(nl->socket, NETLINK_GET_STRICT_CHK, &on, sizeof on);
+	return 0;
+}
+
+static int open_in(struct netlink *nl, int family, int netns)
+{
+	autoclose int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	if (home < 0)
+		return -errno;
+	if (setns(netns, CLONE_NEWNET) < 0)
+		return -errno;
+	int r = open_here(nl, family);
+	/* Entering it took the right to leave it, for a namespace this thread was in before: nothing sane is left to do if that is not so. */
+	if (setns(home, CLONE_NEWNET) < 0)
+		abort();
+	return r;
+}
+
+int netlink_open(struct netlink *nl, int family, int netns)
+{
+	*nl = (struct netlink)NETLINK_CLOSED;
+	int r = netns < 0 ? open_here(nl, family) : open_in(nl, family, netns);
+
+	if (r < 0) {
+		netlink_close(nl);
+		return r;
+	}
+	nl->out = mem_zalloc(OUT_SIZE);
+	nl->in = mem_alloc(IN_SIZE);
+	return 0;
+}
+
+void netlink_close(struct netlink *nl)
+{
+	if (nl->socket)
+		mnl_socket_close(nl->socket);
+	nl->socket = NULL;
+	free_pointer(&nl->out);
+	free_pointer(&nl->in);
+}
+
+/* -- building a request ------------------------------------------------------------------------------------------------------ */
+
+static struct nlmsghdr *request(const struct netlink *nl)
+{
+	return (struct nlmsghdr *)nl->out;
+}
+
+void netlink_begin(struct netlink *nl, uint16_t type, uint16_t flags, const void *header, size_t size)
+{
+	struct nlmsghdr *m = mnl_nlmsg_put_header(nl->out);
+
+	m->nlmsg_type = type;
+	m->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+	nl->reason[0] = 0;
+	nl->overflow = size > 1024;
+	if (size && !nl->overflow)
+		memcpy(mnl_nlmsg_put_extra_header(m, size), header, size);
+}
+
+void netlink_put(struct netlink *nl, uint16_t type, const void *data, size_t size)
+{
+	nl->overflow |= size > OUT_SIZE || !mnl_attr_put_check(request(nl), OUT_SIZE, type, size, data);
+}
+
+void netlink_put_u8(struct netlink *nl, uint16_t type, uint8_t value)
+{
+	netlink_put(nl, type, &value, sizeof value);
+}
+
+void netlink_put_u32(struct netlink *nl, uint16_t type, uint32_t value)
+{
+	netlink_put(nl, type, &value, sizeof value);
+}
+
+void netlink_put_string(struct netlink *nl, uint16_t type, const char *text)
+{
+	netlink_put(nl, type, text, strlen(text) + 1);
+}
+
+struct nlattr *netlink_nest(struct netlink *nl, uint16_t type)
+{
+	struct nlattr *nest = mnl_attr_nest_start_check(request(nl), OUT_SIZE, type);
+	nl->overflow |= !nest;
+	return nest;
+}
+
+void netlink_nest_end(struct netlink *nl, struct nlattr *nest)
+{
+	if (nest)
+		mnl_attr_nest_end(request(nl), nest);
+}
+
+/* -- the exchange ------------------------------------------------------------------------------------------------------------ */
+
+static int transmit(struct netlink *nl, uint16_t flags)
+{
+	struct nlmsghdr *m = request(nl);
+
+	if (nl->overflow)
+		return -EMSGSIZE;
+	m->nlmsg_flags |= flags;
+	m->nlmsg_seq = ++nl->seq;
+	return mnl_socket_sendto(nl->socket, m, m->nlmsg_len) < 0 ? -errno : 0;
+}
+
+/* The text that came with an error: an attribute behind the struct nlmsgerr (NETLINK_CAP_ACK: without a copy of the request,
+ * except for its header). */
+static void keep_reason(struct netlink *nl, const struct nlmsghdr *m)
+{
+	const struct nlattr *table[NLMSGERR_ATTR_MSG + 1] = { NULL };
+	const struct nlmsgerr *error = mnl_nlmsg_get_payload(m);
+	size_t header = sizeof *error;
+
+	if (!(m->nlmsg_flags & NLM_F_ACK_TLVS))
+		return;
+	if (!(m->nlmsg_flags & NLM_F_CAPPED) && error->msg.nlmsg_len > sizeof error->msg)
+		header += error->msg.nlmsg_len - sizeof error->msg;
+	if (header > m->nlmsg_len || netlink_attributes(m, header, table, NLMSGERR_ATTR_MSG + 1) < 0)
+		return;
+	const char *text = netlink_get_string(table[NLMSGERR_ATTR_MSG]);
+	if (text)
+		strncpy(nl->reason, text, sizeof nl->reason - 1);
+}
+
+#define MORE 1   /* the exchange goes on */
+
+static int take(struct netlink *nl, const struct nlmsghdr *m, netlink_handler handler, void *arg)
+{
+	const struct nlmsgerr *error = mnl_nlmsg_get_payload(m);
+	const int *result = netlink_header(m, sizeof *result);
+
+	switch (m->nlmsg_type) {
+	case NLMSG_ERROR:
+		if (!netlink_header(m, sizeof *error))
+			return -EBADMSG;
+		keep_reason(nl, m);
+		return error->error > 0 ? -EBADMSG : error->error;
+	case NLMSG_DONE:
+		return result && *result < 0 ? *result : 0;
+	case NLMSG_NOOP:
+		return MORE;
+	case NLMSG_OVERRUN:
+		return -ENOBUFS;
+	}
+	int r = handler ? handler(m, arg) : 0;
+	return r < 0 ? r : MORE;
+}
+
+static int receive(struct netlink *nl, netlink_handler handler, void *arg)
+{
+	bool interrupted = false;
+
+	for (;;) {
+		ssize_t n = mnl_socket_recvfrom(nl->socket, nl->in, IN_SIZE);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		int left = (int)n;
+		for (const struct nlmsghdr *m = (void *)nl->in; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
+			if (m->nlmsg_seq != nl->seq)
+				continue;
+			interrupted |= (m->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+			int r = take(nl, m, handler, arg);
+			if (r != MORE)
+				return r == 0 && interrupted ? -EINTR : r;
+		}
+	}
+}
+
+int netlink_request(struct netlink *nl, netlink_handler handler, void *arg)
+{
+	int r = transmit(nl, NLM_F_ACK);
+	return r < 0 ? r : receive(nl, handler, arg);
+}
+
+int netlink_dump(struct netlink *nl, netlink_handler handler, void *arg)
+{
+	int r = transmit(nl, NLM_F_DUMP);
+	return r < 0 ? r : receive(nl, handler, arg);
+}
+
+/* -- reading attributes ------------------------------------------------------------------------------------------------------ */
+
+static int fill(const char *data, size_t size, const struct nlattr **table, size_t n)
+{
+	memset(table, 0, n * sizeof *table);
+	while (size >= sizeof(struct nlattr)) {
+		const struct nlattr *a = (const void *)data;
+		if (a->nla_len < sizeof *a || a->nla_len > size)
+			return -EBADMSG;
+		uint16_t type = a->nla_type & NLA_TYPE_MASK;
+		if (type < n)
+			table[type] = a;
+		size_t step = MNL_ALIGN(a->nla_len);
+		data += step < size ? step : size;
+		size -= step < size ? step : size;
+	}
+	return 0;
+}
+
+int netlink_attributes(const struct nlmsghdr *m, size_t header, const struct nlattr **table, size_t n)
+{
+	size_t skip = MNL_NLMSG_HDRLEN + MNL_ALIGN(header);
+
+	if (m->nlmsg_len < skip) {
+		memset(table, 0, n * sizeof *table);
+		return m->nlmsg_len >= MNL_NLMSG_HDRLEN + header ? 0 : -EBADMSG;
+	}
+	return fill((const char *)m + skip, m->nlmsg_len - skip, table, n);
+}
+
+int netlink_nested(const struct nlattr *nest, const struct nlattr **table, size_t n)
+{
+	size_t size;
+	const void *data = netlink_data(nest, &size);
+
+	return fill(data, data ? size : 0, table, n);
+}
+
+const void *netlink_header(const struct nlmsghdr *m, size_t size)
+{
+	return m->nlmsg_len >= MNL_NLMSG_HDRLEN + size ? mnl_nlmsg_get_payload(m) : NULL;
+}
+
+const void *netlink_data(const struct nlattr *a, size_t *size)
+{
+	*size = a ? a->nla_len - MNL_ATTR_HDRLEN : 0;
+	return a ? (const char *)a + MNL_ATTR_HDRLEN : NULL;
+}
+
+bool netlink_get(const struct nlattr *a, void *value, size_t size)
+{
+	size_t got;
+	const void *data = netlink_data(a, &got);
+
+	if (!data || got != size)
+		return false;
+	memcpy(value, data, size);
+	return true;
+}
+
+bool netlink_get_u32(const struct nlattr *a, uint32_t *value)
+{
+	return netlink_get(a, value, sizeof *value);
+}
+
+const char *netlink_get_string(const struct nlattr *a)
+{
+	size_t size;
+	const char *text = netlink_data(a, &size);
+
+	return text && memchr(text, 0, size) ? text : NULL;
+}
