@@ -13,14 +13,19 @@ struct dump {
 	struct tree *tree;
 	struct image_dir *images;
 	struct arena *arena;             /* the tree's */
-	int root_mntns;                  /* descriptor of the root task's root directory (/proc/PID/root) */
+	int root_fd;                     /* the root task's root directory (/proc/PID/root), for path checks */
+	int ns_depth;                    /* pid namespaces that a task of the tree is in */
+	bool was_frozen, freezer_v2;     /* the freezer cgroup before the dump */
+	bool failed;                     /* what follows is the undoing */
 	bool own_pid_ns, own_mnt_ns, own_net_ns, own_ipc_ns, own_uts_ns, own_cgroup_ns, own_user_ns, own_time_ns;
 	uint32_t next_ns_id;             /* the images' counter of namespaces */
 	uint32_t next_pages_id;          /* from 1 */
 	struct file_table *files;        /* files/table.c: open file descriptions found so far */
 	struct mount_table *mounts;      /* ns/mount: the root task's mounts */
 	struct shmem_table *shmem;       /* mem/shmem: shared segments found so far */
-	struct image *sk_queues, *pipes_data, *fifo_data, *remap, *filelocks;   /* opened when first needed (dump_image) */
+	struct image *shared[IMG_KINDS]; /* images that many resources append to, opened when first needed (dump_image) */
+	bool released;                   /* the tasks are no longer held */
+	uint64_t freeze_begin_us;
 	struct dump_stats {
 		uint64_t pages_scanned, pages_written, pages_skipped_parent, shpages_scanned, shpages_written;
 		uint64_t freezing_us, frozen_us, memdump_us, memwrite_us;

@@ -18,9 +18,11 @@ struct restore {
 	struct arena *arena;
 	struct builder *builder;         /* files/builder.h */
 	uint64_t area;                   /* where the batch pages go: free in every task's address space */
-	bool new_time_ns;
+	TaskKobjIdsEntry *root_ids;      /* of the dumping tool; NULL if the inventory has none */
+	uint64_t clone_flags;            /* new namespaces of a stub that the engine makes */
+	bool own_stub;                   /* it did (the stub is our child) */
 	struct restore_stats {
-		uint64_t pages_restored, forking_us, restore_us;
+		uint64_t pages_restored, pages_compared, pages_skipped_cow, forking_us, restore_us;
 	} stats;
 };
 

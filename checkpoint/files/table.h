@@ -14,7 +14,9 @@ int files_dump_task(struct dump *d, struct task *t);
 /* A file that is known by path: cwd, root, executable, mapped file. *id is the reg_file id. `local` is an O_PATH or ordinary
  * descriptor (kept by the caller), link the text of the /proc link. Same (mount, inode, flags) gives the same id. */
 int files_dump_path(struct dump *d, struct task *t, int what, int local, const char *link, uint32_t flags, uint32_t *id);
-/* Runs the kinds' dump_end, then writes files.img and the fdinfo images. */
+/* All tasks were seen, they still stand: runs the kinds' dump_end (queues, peers). */
+int files_collected(struct dump *d);
+/* Writes files.img and the fdinfo images. */
 int files_write(struct dump *d);
 
 #endif

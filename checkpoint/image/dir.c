@@ -5,6 +5,7 @@
  * 2. Commit: the old inventory goes first (from here on the old checkpoint is void), then the files are renamed, the inventory last.
  *    A directory with an inventory is therefore always a whole checkpoint.
  * 3. A dump that fails removes its temporary files and nothing else; a directory it made itself goes too. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -37,18 +38,28 @@ static int open_directory(const char *path, struct image_dir **out)
 
 int image_dir_create(const char *path, struct image_dir **out)
 {
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+	bool made = mkdir(path, 0700) == 0;
+	if (!made && errno != EEXIST)
 		return fail(errno, "make the images directory %s", path);
 	int r = open_directory(path, out);
 	if (r < 0)
 		return r;
 	(*out)->writing = true;
+	(*out)->made = made;
 	return 0;
 }
 
 int image_dir_open(const char *path, struct image_dir **out)
 {
 	return open_directory(path, out);
+}
+
+static bool is_written(const struct image_dir *d, const char *name)
+{
+	for (size_t i = 0; i < d->written.n; i++)
+		if (!strcmp(d->written.data[i], name))
+			return true;
+	return false;
 }
 
 int image_create_raw(struct image_dir *d, const char *name)
@@ -60,10 +71,8 @@ int image_create_raw(struct image_dir *d, const char *name)
 	int fd = openat(d->fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return fail(errno, "make image %s/%s", d->path, name);
-	for (size_t i = 0; i < d->written.n; i++)
-		if (!strcmp(d->written.data[i], name))
-			return fd;
-	array_push(&d->written) = str_dup(name);
+	if (!is_written(d, name))
+		array_push(&d->written) = str_dup(name);
 	return fd;
 }
 
@@ -96,6 +105,35 @@ static int rename_file(struct image_dir *d, const char *name)
 	return 0;
 }
 
+/* Is it the name of an image of ours (or a pages file)? */
+static bool is_image_name(const char *name)
+{
+	if (!str_ends(name, ".img"))
+		return false;
+	if (str_starts(name, "pages-"))
+		return true;
+	for (int k = 0; k < IMG_KINDS; k++) {
+		const char *pattern = image_kinds[k].pattern;
+		if (!strncmp(name, pattern, strcspn(pattern, "%")))
+			return true;
+	}
+	return false;
+}
+
+/* What an older checkpoint in the same directory left and this one does not have would be taken for a part of it. */
+static void remove_stale(struct image_dir *d)
+{
+	DIR *dir = fdopendir(dup(d->fd));
+
+	if (!dir)
+		return;
+	rewinddir(dir);
+	for (struct dirent *e; (e = readdir(dir));)
+		if (is_image_name(e->d_name) && !is_written(d, e->d_name))
+			unlinkat(d->fd, e->d_name, 0);
+	closedir(dir);
+}
+
 int image_dir_commit(struct image_dir *d, bool sync)
 {
 	const char *inventory = image_kinds[IMG_INVENTORY].pattern;
@@ -105,6 +143,7 @@ int image_dir_commit(struct image_dir *d, bool sync)
 		return r;
 	if (unlinkat(d->fd, inventory, 0) < 0 && errno != ENOENT)
 		return fail(errno, "remove the old %s/%s", d->path, inventory);
+	remove_stale(d);
 	for (size_t i = 0; i < d->written.n; i++) {
 		if (strcmp(d->written.data[i], inventory) == 0)
 			continue;
@@ -123,6 +162,17 @@ int image_dir_commit(struct image_dir *d, bool sync)
 	return 0;
 }
 
+int image_dir_publish(struct image_dir *d)
+{
+	for (size_t i = 0; i < d->written.n; i++) {
+		int r = rename_file(d, d->written.data[i]);
+		if (r < 0)
+			return r;
+	}
+	d->writing = false;
+	return 0;
+}
+
 void image_dir_free(struct image_dir *d)
 {
 	if (!d)
@@ -135,6 +185,8 @@ void image_dir_free(struct image_dir *d)
 	}
 	array_free(&d->written);
 	fd_close(&d->fd);
+	if (d->writing && d->made && !d->keep_partial)
+		rmdir(d->path);
 	free(d->path);
 	free(d);
 }

@@ -14,7 +14,7 @@
 struct image_dir {
 	int fd;
 	char *path;                    /* for messages */
-	bool writing, keep_partial;
+	bool writing, keep_partial, made;
 	ARRAY(char *) written;         /* final names of the files written so far */
 };
 
@@ -23,6 +23,8 @@ int image_dir_open(const char *path, struct image_dir **out);     /* for a resto
 /* Makes the checkpoint whole: an old inventory is removed, files renamed, the inventory last. sync: file contents are on the
  * disk before that. */
 int image_dir_commit(struct image_dir *d, bool sync);
+/* For files that are whole by themselves (statistics): renames what was written, touches nothing else. */
+int image_dir_publish(struct image_dir *d);
 /* Closes; what was not committed is removed, unless keep_partial (then the temporary names stay). NULL is harmless. */
 void image_dir_free(struct image_dir *d);
 

@@ -34,6 +34,7 @@ struct task {
 	struct tree *tree;
 	pid_t pid, host_pid, pgid, sid;
 	enum task_state state;
+	int stop_signal;            /* of a stopped task */
 	struct task *parent;        /* NULL: root */
 	ARRAY(struct task *) children;
 	struct thread *threads;     /* threads[0] is the leader */

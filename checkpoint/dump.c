@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The dump: one pipeline for torpor-cr and the runtime.
+ *
+ *   open       images directory; nothing of the tree is touched
+ *   freeze     every thread stands (freeze.c)
+ *   prepare    batch pages in every task
+ *   namespaces which are the tree's own; mounts
+ *   tasks      descriptors, memory maps, threads: into the tree, in memory
+ *   memory     pages into their images
+ *   contents   of namespaces; descriptors' images (queues, ghosts)
+ *   resume     (leave-running) the tasks go on here: writing the small images needs no frozen tree
+ *   write      files, tasks, pstree
+ *   seal       inventory; files renamed into place: from here on this is a checkpoint
+ *   finish     the tasks are killed (or left stopped), statistics written
+ *
+ * A stage that fails is undone, and so are those before it: the tasks go on where they were, the images of the attempt vanish.
+ * A failure of "finish" cannot be undone: the checkpoint is whole by then, and says so. */
+#define LOG_PREFIX "dump"
+#include "dump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/stage.h"
+#include "files/table.h"
+#include "freeze.h"
+#include "inventory.h"
+#include "mem/mem.h"
+#include "ns/ns.h"
+#include "remote/remote.h"
+#include "task/task.h"
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+int dump_image(struct dump *d, enum image_kind kind, struct image **out)
+{
+	if (!d->shared[kind]) {
+		int r = image_create(d->images, kind, 0, &d->shared[kind]);
+		if (r < 0)
+			return r;
+	}
+	*out = d->shared[kind];
+	return 0;
+}
+
+/* What this cut does not do yet must not be taken for done. */
+static int check_options(const struct ck_dump_options *o)
+{
+	if (o->pid <= 0)
+		return fail_text(EINVAL, "no task to dump: give its pid (--tree PID)");
+	if (!o->images_dir)
+		return fail_text(EINVAL, "no images directory given (--images-dir DIR)");
+	if (o->tcp_established)
+		return fail_text(ENOTSUP, "--tcp-established: saving connected TCP sockets is not supported yet");
+	if (o->tcp_close)
+		return fail_text(ENOTSUP, "--tcp-close: saving connected TCP sockets as closed is not supported yet");
+	if (o->link_remap)
+		return fail_text(ENOTSUP, "--link-remap: temporary hard links for unlinked files are not supported yet");
+	if (o->leave_running && o->leave_stopped)
+		return fail_text(EINVAL, "--leave-running and --leave-stopped exclude each other");
+	return 0;
+}
+
+static int stage_open(void *ctx)
+{
+	struct dump *d = ctx;
+	char path[64];
+	int r = check_options(d->o);
+
+	if (r >= 0)
+		r = image_dir_create(d->o->images_dir, &d->images);
+	if (r < 0)
+		return r;
+	d->images->keep_partial = d->o->keep_partial;
+	snprintf(path, sizeof path, "/proc/%d/root", d->o->pid);
+	d->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (d->root_fd < 0)
+		return errno == ENOENT ? fail_text(ESRCH, "there is no task %d to dump", d->o->pid) :
+					 fail(errno, "open the root directory of task %d", d->o->pid);
+	return files_begin(d);
+}
+
+static void undo_open(void *ctx)
+{
+	struct dump *d = ctx;
+
+	files_end(d);
+	shmem_end(d);
+	ns_end(d);
+	for (int k = 0; k < IMG_KINDS; k++)
+		image_free(&d->shared[k]);
+	fd_close(&d->root_fd);
+	image_dir_free(d->images);
+	d->images = NULL;
+}
+
+static int stage_freeze(void *ctx)
+{
+	struct dump *d = ctx;
+
+	d->freeze_begin_us = now_us();
+	int r = freeze_tree(d);
+	d->stats.freezing_us = now_us() - d->freeze_begin_us;
+	return r;
+}
+
+static void undo_freeze(void *ctx)
+{
+	struct dump *d = ctx;
+
+	d->failed = true;
+	freeze_release(d);
+}
+
+static int stage_prepare(void *ctx)
+{
+	struct dump *d = ctx;
+
+	for (size_t i = 0; i < d->tree->tasks.n; i++) {
+		struct task *t = d->tree->tasks.data[i];
+		if (t->state == TASK_DEAD)
+			continue;
+		int r = remote_prepare(t->threads[0].remote, NULL);
+		for (size_t k = 1; k < t->n_threads && r >= 0; k++)
+			r = remote_prepare(t->threads[k].remote, remote_get_mm(t->threads[0].remote));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int stage_namespaces(void *ctx)
+{
+	struct dump *d = ctx;
+	int r = ns_collect(d);
+
+	return r < 0 ? r : mount_collect(d);
+}
+
+static int dump_task(struct dump *d, struct task *t)
+{
+	if (t->state == TASK_DEAD)
+		return task_dump_zombie(d, t);
+	int r = files_dump_task(d, t);
+	if (r >= 0)
+		r = mm_collect(d, t, t->threads[0].remote);
+	if (r >= 0)
+		r = task_dump(d, t);
+	return r < 0 ? r : ns_fill_ids(d, t);
+}
+
+static int stage_tasks(void *ctx)
+{
+	struct dump *d = ctx;
+	int r = 0;
+
+	for (size_t i = 0; i < d->tree->tasks.n && r >= 0; i++)
+		r = dump_task(d, d->tree->tasks.data[i]);
+	return r < 0 ? r : files_collected(d);
+}
+
+static int stage_memory(void *ctx)
+{
+	struct dump *d = ctx;
+	int r = 0;
+
+	for (size_t i = 0; i < d->tree->tasks.n && r >= 0; i++) {
+		struct task *t = d->tree->tasks.data[i];
+		if (t->state != TASK_DEAD)
+			r = mm_save_pages(d, t, t->threads[0].remote);
+	}
+	return r < 0 ? r : shmem_save(d);
+}
+
+static int stage_contents(void *ctx)
+{
+	return ns_save(ctx);
+}
+
+static void thaw(struct dump *d)
+{
+	freeze_release(d);
+	d->released = true;
+	d->stats.frozen_us = now_us() - d->freeze_begin_us;
+}
+
+static int stage_resume(void *ctx)
+{
+	struct dump *d = ctx;
+
+	if (d->o->leave_running)
+		thaw(d);
+	return 0;
+}
+
+static int stage_write(void *ctx)
+{
+	struct dump *d = ctx;
+	int r = files_write(d);
+
+	for (size_t i = 0; i < d->tree->tasks.n && r >= 0; i++)
+		r = task_write(d, d->tree->tasks.data[i]);
+	if (r >= 0)
+		r = seccomp_write(d);
+	if (r >= 0)
+		r = pstree_write(d);
+	for (int k = 0; k < IMG_KINDS && r >= 0; k++)
+		r = image_close(&d->shared[k]);
+	return r;
+}
+
+static int stage_seal(void *ctx)
+{
+	struct dump *d = ctx;
+	int r = inventory_write(d);
+
+	return r < 0 ? r : image_dir_commit(d->images, true);
+}
+
+static int stage_finish(void *ctx)
+{
+	struct dump *d = ctx;
+
+	if (!d->released && d->o->leave_stopped)
+		thaw(d);
+	if (!d->released) {
+		freeze_kill(d);
+		d->stats.frozen_us = now_us() - d->freeze_begin_us;
+	}
+	d->released = true;
+	return stats_dump_write(d);
+}
+
+static const struct stage stages[] = {
+	{ "open", stage_open, undo_open },
+	{ "freeze", stage_freeze, undo_freeze },
+	{ "prepare", stage_prepare, NULL },
+	{ "namespaces", stage_namespaces, NULL },
+	{ "tasks", stage_tasks, NULL },
+	{ "memory", stage_memory, NULL },
+	{ "contents", stage_contents, NULL },
+	{ "resume", stage_resume, NULL },
+	{ "write", stage_write, NULL },
+	{ "seal", stage_seal, NULL },
+	{ "finish", stage_finish, NULL },
+};
+
+int ck_dump(const struct ck_dump_options *o)
+{
+	struct dump d = { .o = o, .root_fd = -1, .next_pages_id = 1 };
+
+	d.tree = tree_new();
+	d.arena = &d.tree->arena;
+	int r = stage_run("dump", stages, sizeof stages / sizeof *stages, &d);
+	if (r >= 0)
+		undo_open(&d);
+	tree_free(d.tree);
+	return r;
+}

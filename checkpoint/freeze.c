@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stopping a tree of tasks that runs.
+ *
+ * Every thread is seized and interrupted (PTRACE_SEIZE, PTRACE_INTERRUPT): no signal is sent, a parent notices nothing. The tree is
+ * found while it may still fork:
+ *
+ * 1. A process is complete when all threads listed in /proc/PID/task stand: a pass that finds no thread unknown ends it.
+ * 2. The children of a process whose threads all stand do not grow by forks of its own. They may still grow when a task that was
+ *    not yet stopped dies and its children move up to a subreaper: passes over the whole tree go on until one finds nothing new.
+ * 3. A child in state Z is a zombie: it cannot be seized and needs not be.
+ * 4. A pid may have been used again between the listing and the seizing: after the seizing a child must still name its parent.
+ *
+ * A freezer cgroup is not needed for that and costs time. It matters when the group is frozen already (a paused container): no batch
+ * can run in it. With cgroup2 a frozen task can be seized: the group is thawed when all stand. A task frozen by cgroup v1 never
+ * reaches its ptrace stop: that group is thawed first. Either is frozen again at the release.
+ *
+ * Not handled, refused by name: a process whose leader has exited while other threads live on; tasks in a pid namespace below the
+ * root's. */
+#define LOG_PREFIX "freeze"
+#include "freeze.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "remote/remote.h"
+
+#define PASSES_MAX 1000   /* a fork bomb that outruns us is an error, not a hang */
+
+/* The last number of a status line such as "NSpid: 4711 12 1": the one in the innermost namespace; depth gets how many there are. */
+static pid_t innermost(const char *status, const char *key, int *depth)
+{
+	const char *at = proc_field(status, key);
+	long v = 0;
+
+	*depth = 0;
+	while (at && *at && *at != '\n') {
+		char *end;
+		v = strtol(at, &end, 10);
+		if (end == at)
+			break;
+		++*depth;
+		at = end + strspn(end, " \t");
+	}
+	return (pid_t)v;
+}
+
+static bool known_thread(const struct task *t, pid_t host_tid)
+{
+	for (size_t i = 0; i < t->n_threads; i++)
+		if (t->threads[i].host_tid == host_tid)
+			return true;
+	return false;
+}
+
+static struct thread *add_thread(struct task *t, pid_t host_tid)
+{
+	t->threads = mem_realloc(t->threads, (t->n_threads + 1) * sizeof *t->threads);
+	struct thread *th = &t->threads[t->n_threads++];
+	memset(th, 0, sizeof *th);
+	th->task = t;
+	th->host_tid = host_tid;
+	return th;
+}
+
+/* Seizes what /proc/PID/task lists and is not known. Returns how many threads are new. */
+static int seize_threads(struct task *t)
+{
+	autofree int *tids = NULL;
+	ssize_t n = proc_numbers(t->host_pid, "task", &tids);
+	int found = 0;
+
+	if (n < 0)
+		return fail((int)-n, "list the threads of task %d", t->host_pid);
+	for (ssize_t i = 0; i < n; i++) {
+		struct remote *r;
+		if (known_thread(t, tids[i]))
+			continue;
+		int e = remote_seize(tids[i], &r);
+		if (e == -ESRCH && tids[i] != t->host_pid)
+			continue;   /* the thread ended meanwhile */
+		if (e < 0)
+			return e == -ESRCH ? fail(ESRCH, "stop task %d", t->host_pid) : e;
+		add_thread(t, tids[i])->remote = r;
+		found++;
+	}
+	return found;
+}
+
+static int thread_ids(struct task *t, struct thread *th)
+{
+	char name[64];
+	autofree char *status = NULL;
+	int depth;
+
+	if (th->host_tid == t->host_pid) {
+		th->tid = t->pid;
+		return 0;
+	}
+	snprintf(name, sizeof name, "task/%d/status", th->host_tid);
+	ssize_t n = proc_read(t->host_pid, name, &status);
+	if (n < 0)
+		return fail((int)-n, "read the status of thread %d of task %d", th->host_tid, t->host_pid);
+	th->tid = innermost(status, "NSpid", &depth);
+	return 0;
+}
+
+/* All threads of one process stand. */
+static int freeze_process(struct task *t)
+{
+	size_t waited = 0;
+
+	for (;;) {
+		int found = seize_threads(t);
+		if (found < 0)
+			return found;
+		if (found == 0)
+			return 0;
+		for (; waited < t->n_threads; waited++) {
+			int signal = 0;
+			int r = remote_wait_stop(t->threads[waited].remote, &signal);
+			if (r >= 0)
+				r = thread_ids(t, &t->threads[waited]);
+			if (r < 0)
+				return r;
+			if (signal) {
+				t->state = TASK_STOPPED;
+				t->stop_signal = signal;
+			}
+		}
+	}
+}
+
+/* What /proc/PID/status says of a task in the tree's own numbering. */
+static int task_numbers(struct dump *d, struct task *t, bool *zombie)
+{
+	autofree char *status = NULL;
+	int depth, unused;
+	ssize_t n = proc_read(t->host_pid, "status", &status);
+
+	if (n < 0)
+		return n == -ENOENT || n == -ESRCH ? -ESRCH : fail((int)-n, "read the status of task %d", t->host_pid);
+	t->pid = innermost(status, "NSpid", &depth);
+	t->pgid = innermost(status, "NSpgid", &unused);
+	t->sid = innermost(status, "NSsid", &unused);
+	const char *state = proc_field(status, "State");
+	*zombie = state && (*state == 'Z' || *state == 'X');
+	if (!t->parent)
+		d->ns_depth = depth;
+	else if (depth != d->ns_depth)
+		return fail_text(ENOTSUP, "task %d (in the tree: %d) is in a pid namespace of its own: nested pid namespaces cannot be dumped",
+				 t->host_pid, t->pid);
+	return 0;
+}
+
+static int add_task(struct dump *d, struct task *parent, pid_t host_pid)
+{
+	struct task *t = tree_add(d->tree, parent, 0, 0);
+	bool zombie;
+
+	t->host_pid = host_pid;
+	int r = task_numbers(d, t, &zombie);
+	if (r < 0)
+		return r;
+	if (zombie && !parent)
+		return fail_text(ESRCH, "task %d is a zombie: it has exited and there is nothing to dump", host_pid);
+	if (zombie) {
+		autofree int *tids = NULL;
+		if (proc_numbers(host_pid, "task", &tids) > 1)
+			return fail_text(ENOTSUP, "task %d: its first thread has exited while others run on; this cannot be dumped", host_pid);
+		t->state = TASK_DEAD;
+		add_thread(t, host_pid)->tid = t->pid;
+		return 0;
+	}
+	return freeze_process(t);
+}
+
+static bool known_task(const struct tree *tree, pid_t host_pid)
+{
+	for (size_t i = 0; i < tree->tasks.n; i++)
+		if (tree->tasks.data[i]->host_pid == host_pid)
+			return true;
+	return false;
+}
+
+static void forget_last(struct tree *tree)
+{
+	struct task *t = tree->tasks.data[--tree->tasks.n];
+
+	for (size_t i = 0; i < t->n_threads; i++)
+		remote_release(&t->threads[i].remote, 0);
+	if (t->parent)
+		t->parent->children.n--;
+	array_free(&t->children);
+	free(t->threads);
+	free(t);
+}
+
+/* One pass over the children of every known task. Returns how many tasks are new. */
+static int find_children(struct dump *d)
+{
+	int found = 0;
+
+	for (size_t i = 0; i < d->tree->tasks.n; i++) {
+		struct task *t = d->tree->tasks.data[i];
+		autofree pid_t *pids = NULL;
+		if (t->state == TASK_DEAD)
+			continue;
+		ssize_t n = proc_children(t->host_pid, &pids);
+		if (n < 0)
+			return fail((int)-n, "list the children of task %d", t->host_pid);
+		for (ssize_t k = 0; k < n; k++) {
+			struct proc_stat st;
+			if (known_task(d->tree, pids[k]))
+				continue;
+			size_t mark = err_mark();
+			int r = add_task(d, t, pids[k]);
+			bool gone = proc_stat_read(pids[k], &st) < 0 || st.ppid != t->host_pid;
+			if (gone) {   /* it ended, or moved up, meanwhile: a later pass sees what there is */
+				err_rewind(mark);
+				forget_last(d->tree);
+				continue;
+			}
+			if (r < 0)
+				return r;
+			found++;
+		}
+	}
+	return found;
+}
+
+static void depth_first(struct task *t, struct task **out, size_t *n)
+{
+	out[(*n)++] = t;
+	for (size_t i = 0; i < t->children.n; i++)
+		depth_first(t->children.data[i], out, n);
+}
+
+/* The images list the tree depth first. */
+static void order_tree(struct tree *tree)
+{
+	struct task **ordered = mem_alloc(tree->tasks.n * sizeof *ordered);
+	size_t n = 0;
+
+	depth_first(tree_root(tree), ordered, &n);
+	free(tree->tasks.data);
+	tree->tasks.data = ordered;
+	tree->tasks.cap = n;
+}
+
+/* --- the freezer cgroup --- */
+
+static int freezer_read(const char *dir, const char *file, char *out, size_t size)
+{
+	autofree char *path = str_printf("%s/%s", dir, file), *text = NULL;
+	ssize_t n = file_read(AT_FDCWD, path, &text, 65536);
+
+	if (n < 0)
+		return (int)n;
+	snprintf(out, size, "%.*s", (int)strcspn(text, "\n"), text);
+	return 0;
+}
+
+static int freezer_write(const char *dir, const char *file, const char *text)
+{
+	autofree char *path = str_printf("%s/%s", dir, file);
+	int r = file_write(AT_FDCWD, path, text);
+
+	return r < 0 ? fail(-r, "write %s to %s", text, path) : 0;
+}
+
+static int freezer_look(struct dump *d)
+{
+	char state[32];
+
+	if (!d->o->freeze_cgroup)
+		return 0;
+	if (freezer_read(d->o->freeze_cgroup, "cgroup.freeze", state, sizeof state) == 0) {
+		d->freezer_v2 = true;
+		d->was_frozen = !strcmp(state, "1");
+		return 0;
+	}
+	int r = freezer_read(d->o->freeze_cgroup, "freezer.state", state, sizeof state);
+	if (r < 0)
+		return fail(-r, "%s is not a freezer cgroup", d->o->freeze_cgroup);
+	d->was_frozen = strcmp(state, "THAWED") != 0;
+	return 0;
+}
+
+static int freezer_thaw(struct dump *d, bool v2)
+{
+	if (!d->was_frozen || d->freezer_v2 != v2)
+		return 0;
+	return v2 ? freezer_write(d->o->freeze_cgroup, "cgroup.freeze", "0") : freezer_write(d->o->freeze_cgroup, "freezer.state", "THAWED");
+}
+
+/* Back to what it was before the dump. */
+static void freezer_end(struct dump *d)
+{
+	size_t mark = err_mark();
+
+	if (d->was_frozen && d->freezer_v2)
+		freezer_write(d->o->freeze_cgroup, "cgroup.freeze", "1");
+	else if (d->was_frozen)
+		freezer_write(d->o->freeze_cgroup, "freezer.state", "FROZEN");
+	err_rewind(mark);
+}
+
+int freeze_tree(struct dump *d)
+{
+	int r = freezer_look(d);
+
+	if (r >= 0)
+		r = freezer_thaw(d, false);
+	if (r >= 0)
+		r = add_task(d, NULL, d->o->pid);
+	if (r == -ESRCH && !err_count())
+		return fail_text(ESRCH, "there is no task %d to dump", d->o->pid);
+	for (int pass = 0; r >= 0; pass++) {
+		if (pass == PASSES_MAX)
+			return fail_text(EAGAIN, "the tree of task %d forks faster than it can be stopped; freeze its cgroup (--freeze-cgroup)",
+					 d->o->pid);
+		r = find_children(d);
+		if (r == 0)
+			break;
+	}
+	if (r >= 0)
+		r = freezer_thaw(d, true);
+	if (r < 0)
+		return r;
+	order_tree(d->tree);
+	log_debug("%zu tasks stand", d->tree->tasks.n);
+	return 0;
+}
+
+void freeze_release(struct dump *d)
+{
+	for (size_t i = 0; i < d->tree->tasks.n; i++) {
+		struct task *t = d->tree->tasks.data[i];
+		for (size_t k = t->n_threads; k-- > 1;)
+			remote_release(&t->threads[k].remote, 0);
+		if (t->n_threads && t->threads[0].remote) {
+			remote_unprepare(t->threads[0].remote);
+			remote_release(&t->threads[0].remote, d->o->leave_stopped && !d->failed ? SIGSTOP : 0);
+		}
+	}
+	freezer_end(d);
+}
+
+void freeze_kill(struct dump *d)
+{
+	/* the root last: in a pid namespace of its own its end takes the others with it */
+	for (size_t i = d->tree->tasks.n; i-- > 0;) {
+		struct task *t = d->tree->tasks.data[i];
+		if (t->state == TASK_DEAD)
+			continue;
+		kill(t->host_pid, SIGKILL);
+		for (size_t k = t->n_threads; k-- > 0;)
+			remote_kill(&t->threads[k].remote);
+	}
+}
