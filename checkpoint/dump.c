@@ -21,7 +21,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -35,13 +34,6 @@
 #include "ns/ns.h"
 #include "remote/remote.h"
 #include "task/task.h"
-
-static uint64_t now_us(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 int dump_image(struct dump *d, enum image_kind kind, struct image **out)
 {
@@ -109,9 +101,9 @@ static int stage_freeze(void *ctx)
 {
 	struct dump *d = ctx;
 
-	d->freeze_begin_us = now_us();
+	d->freeze_begin_us = clock_us();
 	int r = freeze_tree(d);
-	d->stats.freezing_us = now_us() - d->freeze_begin_us;
+	d->stats.freezing_us = clock_us() - d->freeze_begin_us;
 	return r;
 }
 
@@ -192,7 +184,7 @@ static void thaw(struct dump *d)
 {
 	freeze_release(d);
 	d->released = true;
-	d->stats.frozen_us = now_us() - d->freeze_begin_us;
+	d->stats.frozen_us = clock_us() - d->freeze_begin_us;
 }
 
 static int stage_resume(void *ctx)
@@ -236,7 +228,7 @@ static int stage_finish(void *ctx)
 		thaw(d);
 	if (!d->released) {
 		freeze_kill(d);
-		d->stats.frozen_us = now_us() - d->freeze_begin_us;
+		d->stats.frozen_us = clock_us() - d->freeze_begin_us;
 	}
 	d->released = true;
 	return stats_dump_write(d);
@@ -262,7 +254,7 @@ int ck_dump(const struct ck_dump_options *o)
 
 	d.tree = tree_new();
 	d.arena = &d.tree->arena;
-	int r = stage_run("dump", stages, sizeof stages / sizeof *stages, &d);
+	int r = stage_run(stages, sizeof stages / sizeof *stages, &d, NULL);
 	if (r >= 0)
 		undo_open(&d);
 	tree_free(d.tree);

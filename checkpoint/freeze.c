@@ -167,7 +167,7 @@ static int task_numbers(struct dump *d, struct task *t, bool *zombie)
 static int add_task(struct dump *d, struct task *parent, pid_t host_pid)
 {
 	struct task *t = tree_add(d->tree, parent, 0, 0);
-	bool zombie;
+	bool zombie = false;
 
 	t->host_pid = host_pid;
 	int r = task_numbers(d, t, &zombie);
