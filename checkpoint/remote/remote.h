@@ -90,6 +90,8 @@ int remote_close_channel(struct remote *r);                    /* both ends; har
 int remote_get_fd(const struct remote *r, int fd);             /* pidfd_getfd: our duplicate (CLOEXEC), or a bare -errno */
 int remote_pidfd(const struct remote *r);
 
+/* The signal mask that a seized thread had when it was stopped, before the engine changed it. */
+uint64_t remote_sigmask(const struct remote *r);
 pid_t remote_tid(const struct remote *r);
 struct remote_mm *remote_get_mm(const struct remote *r);
 uint64_t remote_area(const struct remote *r);        /* start of the batch pages … */
