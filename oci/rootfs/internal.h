@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCI_ROOTFS_INTERNAL_H
+#define OCI_ROOTFS_INTERNAL_H
+
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <linux/mount.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "rootfs/rootfs.h"
+
+/* The mount calls of 5.2 and 5.12 (the C library's header clashes with the kernel's, which is newer). -errno on failure. */
+int sys_open_tree(int dir, const char *path, unsigned flags);
+int sys_move_mount(int tree, int to_dir, const char *to);   /* to "": onto to_dir itself */
+int sys_mount_setattr(int dir, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
+int sys_fsopen(const char *type);
+int sys_fsconfig(int fs, unsigned command, const char *key, const char *value);
+int sys_fsmount(int fs, unsigned attributes);
+
+/* Paths inside the root. The directory, or the empty file, is made with all directories above it if it is missing; the result is
+ * an O_PATH descriptor of it or -errno with the trail filled. rootfs_parent() makes and opens the directory above the path and
+ * gives the last component. */
+int rootfs_directory(int root, const char *path);
+int rootfs_file(int root, const char *path);
+int rootfs_parent(int root, const char *path, char name[NAME_MAX + 1]);
+/* Without "." and ".." and doubled slashes, "/" first. */
+void rootfs_clean(char out[PATH_MAX], const char *path);
+
+/* What the options of a mount say. */
+struct mount_plan {
+	bool bind, recursive;
+	uint64_t set, clear, set_rec, clear_rec, propagation, propagation_rec;
+	const char *data[64];   /* for the filesystem: "size=64k", "ro" … */
+	size_t n_data;
+};
+int mount_plan_read(const struct spec_mount *m, struct mount_plan *p);
+
+int rootfs_mount(struct rootfs *r, const struct spec_mount *m);
+/* A new filesystem, not attached: its mount's descriptor, or -errno with the trail filled. */
+int rootfs_new_fs(const char *type, const char *source, const struct mount_plan *p, const char *destination);
+int rootfs_mount_cgroup(struct rootfs *r, const struct spec_mount *m, const struct mount_plan *p);
+int rootfs_devices(struct rootfs *r);
+int rootfs_mask(struct rootfs *r);
+int rootfs_read_only_paths(struct rootfs *r);
+
+#endif

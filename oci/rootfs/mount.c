@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One entry of the configuration's mounts.
+ *
+ * A mount is made detached, with all its attributes, and attached last: to a descriptor that was resolved inside the root. Nothing
+ * is ever remounted by path, so there is no moment at which a mount is there without its "nosuid", and no path that could be
+ * exchanged between two calls.
+ *   bind:       open_tree(OPEN_TREE_CLONE) of the source, mount_setattr(), move_mount()
+ *   filesystem: fsopen(), fsconfig() for each option, fsmount() with the attributes, move_mount()
+ * fsconfig() takes values below 256 bytes (an overlay's lowerdir may be longer): then mount(2), onto /proc/self/fd/N.
+ *
+ * A read-only tmpfs becomes so only when all mounts are in place, since the mount points of later entries are made in it.
+ *
+ * A mount inside the container's procfs would make the runtime, and every program, believe false things of the kernel: refused,
+ * but for the files that lxcfs and the like replace. The check is on the filesystem of the resolved target, not its path.
+ *
+ * sysfs may be refused (EPERM) to a container that does not own its network namespace; the host's is bound then, as all
+ * runtimes do. */
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "rootfs/internal.h"
+
+#define LOG_PREFIX "mount"
+#include "base/log.h"
+
+#ifndef FSCONFIG_VALUE_MAX
+#define FSCONFIG_VALUE_MAX 255
+#endif
+
+static int attach(int tree, int target, const struct mount_plan *p, const struct spec_mount *m)
+{
+	int r = sys_move_mount(tree, target, "");
+
+	if (r < 0)
+		return fail(-r, "mount %s: attach it to the container's root", m->destination);
+	if (p->propagation_rec)
+		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, p->propagation_rec);
+	if (r >= 0 && p->propagation)
+		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH, 0, 0, p->propagation);
+	return r < 0 ? fail(-r, "mount %s: set its propagation", m->destination) : 0;
+}
+
+/* --- bind ------------------------------------------------------------------------------------------------------------ */
+
+static int set_attributes(int tree, const struct mount_plan *p, const struct spec_mount *m)
+{
+	int r = 0;
+
+	if (p->set_rec | p->clear_rec)
+		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, p->set_rec, p->clear_rec, 0);
+	if (r >= 0 && (p->set | p->clear))
+		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH, p->set, p->clear, 0);
+	return r < 0 ? fail(-r, "mount %s: set its options", m->destination) : 0;
+}
+
+/* What a bind leaves unsaid stays as the source's mount has it, so only "rw", "suid" … that were written are cleared. */
+static int bind(struct rootfs *r, const struct spec_mount *m, const struct mount_plan *p)
+{
+	char source[PATH_MAX];
+	struct stat st;
+
+	if (!m->source)
+		return fail_text(EINVAL, "mount %s: a bind mount needs a source", m->destination);
+	snprintf(source, sizeof source, "%s%s%s", *m->source == '/' ? "" : r->spec->bundle, *m->source == '/' ? "" : "/", m->source);
+	autoclose int tree = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (p->recursive ? AT_RECURSIVE : 0));
+	if (tree < 0)
+		return fail(-tree, "mount %s: bind source %s", m->destination, source);
+	if (fstat(tree, &st) < 0)
+		return fail(errno, "mount %s: bind source %s", m->destination, source);
+	autoclose int target = S_ISDIR(st.st_mode) ? rootfs_directory(r->root, m->destination) : rootfs_file(r->root, m->destination);
+	if (target < 0)
+		return fail_text(-target, "mount %s", m->destination);
+	int done = set_attributes(tree, p, m);
+	return done < 0 ? done : attach(tree, target, p, m);
+}
+
+/* --- a new filesystem ------------------------------------------------------------------------------------------------ */
+
+/* The filesystem's own words on what it did not like, if it has any: lines "e tmpfs: Bad value for 'size'". */
+static void explain(int fs, char out[256])
+{
+	ssize_t n = read(fs, out, 255);
+
+	if (n <= 0) {
+		*out = 0;
+		return;
+	}
+	out[n] = 0;
+	out[strcspn(out, "\n")] = 0;
+	if (out[0] == 'e' && out[1] == ' ')
+		memmove(out, out + 2, strlen(out + 2) + 1);
+}
+
+static int configure(int fs, const char *word, const char *destination)
+{
+	char key[64], why[256];
+	const char *value = strchr(word, '=');
+	int r;
+
+	snprintf(key, sizeof key, "%.*s", (int)(value ? value - word : (long)strlen(word)), word);
+	if (value)
+		r = sys_fsconfig(fs, FSCONFIG_SET_STRING, key, value + 1);
+	else
+		r = sys_fsconfig(fs, FSCONFIG_SET_FLAG, key, NULL);
+	if (r >= 0)
+		return 0;
+	explain(fs, why);
+	return *why ? fail(-r, "mount %s: option \"%s\": %s", destination, word, why) : fail(-r, "mount %s: option \"%s\"", destination, word);
+}
+
+int rootfs_new_fs(const char *type, const char *source, const struct mount_plan *p, const char *destination)
+{
+	char why[256];
+	autoclose int fs = sys_fsopen(type);
+	if (fs < 0)
+		return fs == -ENODEV ? fail_text(ENODEV, "mount %s: this kernel has no filesystem \"%s\"", destination, type)
+				     : fail(-fs, "mount %s: filesystem %s", destination, type);
+	int r = sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", source ? source : type);
+	if (r < 0)
+		return fail(-r, "mount %s: source %s", destination, source);
+	for (size_t i = 0; i < p->n_data; i++) {
+		r = configure(fs, p->data[i], destination);
+		if (r < 0)
+			return r;
+	}
+	r = sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL);
+	int mount = r < 0 ? r : sys_fsmount(fs, (unsigned)(p->set | p->set_rec));
+	if (mount >= 0)
+		return mount;
+	explain(fs, why);
+	return *why ? fail(-mount, "mount %s: filesystem %s: %s", destination, type, why)
+		    : fail(-mount, "mount %s: filesystem %s", destination, type);
+}
+
+static bool too_long(const struct mount_plan *p)
+{
+	for (size_t i = 0; i < p->n_data; i++)
+		if (strlen(p->data[i]) >= FSCONFIG_VALUE_MAX)
+			return true;
+	return false;
+}
+
+/* mount(2)'s flags for the attributes; the words for the filesystem in one string. */
+static int mount_classic(const struct spec_mount *m, const struct mount_plan *p, int target)
+{
+	static const struct { uint64_t attribute; unsigned long flag; } flags[] = {
+		{ MOUNT_ATTR_RDONLY, 1 }, { MOUNT_ATTR_NOSUID, 2 }, { MOUNT_ATTR_NODEV, 4 }, { MOUNT_ATTR_NOEXEC, 8 },
+		{ MOUNT_ATTR_NOATIME, 1 << 10 }, { MOUNT_ATTR_NODIRATIME, 1 << 11 }, { MOUNT_ATTR_STRICTATIME, 1 << 24 },
+	};
+	char data[4096];
+	size_t at = 0;
+	unsigned long set = 0;
+
+	for (size_t i = 0; i < p->n_data; i++) {
+		at += (size_t)snprintf(data + at, sizeof data - at, "%s%s", i ? "," : "", p->data[i]);
+		if (at >= sizeof data)
+			return fail_text(E2BIG, "mount %s: its options are longer than a page", m->destination);
+	}
+	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+		if ((p->set | p->set_rec) & flags[i].attribute)
+			set |= flags[i].flag;
+	if (syscall(SYS_mount, m->source ? m->source : m->type, FD_PATH(target), m->type, set, data) < 0)
+		return fail(errno, "mount %s: filesystem %s", m->destination, m->type);
+	return 0;
+}
+
+static int bind_sysfs(int target, const struct mount_plan *p, const struct spec_mount *m)
+{
+	autoclose int tree = sys_open_tree(AT_FDCWD, "/sys", OPEN_TREE_CLONE | AT_RECURSIVE);
+	if (tree < 0)
+		return fail(-tree, "mount %s: bind /sys", m->destination);
+	int r = set_attributes(tree, p, m);
+	return r < 0 ? r : attach(tree, target, p, m);
+}
+
+static int filesystem(struct rootfs *r, const struct spec_mount *m, struct mount_plan *p)
+{
+	bool later = strcmp(m->type, "tmpfs") == 0 && (p->set & MOUNT_ATTR_RDONLY);
+	size_t mark = err_mark();
+	autoclose int target = rootfs_directory(r->root, m->destination);
+	if (target < 0)
+		return fail_text(-target, "mount %s", m->destination);
+	if (too_long(p))
+		return mount_classic(m, p, target);
+	if (later)
+		p->set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
+	autoclose int mount = rootfs_new_fs(m->type, m->source, p, m->destination);
+	if (mount == -EPERM && strcmp(m->type, "sysfs") == 0) {
+		err_rewind(mark);
+		log_debug("sysfs is refused, the host's /sys is bound");
+		return bind_sysfs(target, p, m);
+	}
+	if (mount < 0)
+		return mount;
+	int done = attach(mount, target, p, m);
+	if (done >= 0 && later)
+		array_push(&r->read_only_later) = take_fd(&mount);
+	return done;
+}
+
+/* --- both ------------------------------------------------------------------------------------------------------------ */
+
+static bool may_cover(const char *destination)
+{
+	static const char *const files[] = { "cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime",
+		"sys/kernel/ns_last_pid", "sys/crypto/fips_enabled" };
+
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+		if (strcmp(destination + strlen("/proc/"), files[i]) == 0)
+			return true;
+	return false;
+}
+
+static int check_target(const struct rootfs *r, const struct spec_mount *m)
+{
+	char clean[PATH_MAX], name[NAME_MAX + 1];
+	struct statfs st;
+
+	rootfs_clean(clean, m->destination);
+	if (strcmp(clean, "/") == 0)
+		return fail_text(EINVAL, "mount %s: nothing can be mounted on the container's root itself", m->destination);
+	size_t mark = err_mark();
+	autoclose int above = rootfs_parent(r->root, clean, name);
+	if (above < 0) {   /* said again, and better, by what makes the target */
+		err_rewind(mark);
+		return 0;
+	}
+	if (fstatfs(above, &st) < 0 || st.f_type != PROC_SUPER_MAGIC || (str_starts(clean, "/proc/") && may_cover(clean)))
+		return 0;
+	return fail_text(EPERM, "mount %s: it is inside the container's procfs, where only a few files may be covered", m->destination);
+}
+
+int rootfs_mount(struct rootfs *r, const struct spec_mount *m)
+{
+	struct mount_plan p;
+	int done = check_target(r, m);
+
+	if (done >= 0)
+		done = mount_plan_read(m, &p);
+	if (done < 0)
+		return done;
+	if (p.bind)
+		return bind(r, m, &p);
+	if (!m->type || strcmp(m->type, "none") == 0)
+		return fail_text(EINVAL, "mount %s: has no type and is no bind mount", m->destination);
+	if (strcmp(m->type, "cgroup") == 0 || strcmp(m->type, "cgroup2") == 0)
+		return rootfs_mount_cgroup(r, m, &p);
+	return filesystem(r, m, &p);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCI_ROOTFS_H
+#define OCI_ROOTFS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "spec/spec.h"
+
+/* A container's root filesystem, built by init itself in its new mount namespace. Between rootfs_build() and rootfs_enter() the
+ * host's tree is still there; afterwards only what the configuration asked for. */
+struct rootfs {
+	const struct spec *spec;
+	const struct spec_pairs *cgroups;   /* for mounts of type cgroup */
+	bool own_cgroup_namespace, no_pivot;
+	int root;                           /* the container's root mount, O_PATH; -1 before rootfs_build() */
+	ARRAY(int) read_only_later;         /* mounts that become read-only when everything below them is in place */
+};
+
+int rootfs_build(struct rootfs *r);
+/* Puts a terminal's slave on /dev/console. */
+int rootfs_console(struct rootfs *r, int slave);
+/* Makes it this process's root: pivot_root, old tree gone; read-only if the configuration says so; the directory is /. */
+int rootfs_enter(struct rootfs *r);
+
+/* Opens a path inside the container's root: no link or ".." leads out of it. flags as open(2). A descriptor or bare -errno. */
+int rootfs_open(int root, const char *path, int flags);
+
+/* The mount options of the specification, for `features`: NULL-terminated when name is. */
+struct mount_option {
+	const char *name;
+	enum { OPTION_ATTR, OPTION_ATTR_REC, OPTION_CLEAR, OPTION_CLEAR_REC, OPTION_PROPAGATION, OPTION_PROPAGATION_REC, OPTION_BIND,
+		OPTION_FS, OPTION_NONE, OPTION_REFUSED } kind;
+	uint64_t value;
+};
+extern const struct mount_option mount_options[];
+
+#endif
