@@ -6,6 +6,20 @@
 #include "image/stream.h"
 #include "model/tree.h"
 
+/* What the restore knows of a task besides its images (task->priv). */
+struct restore_task {
+	bool inherits;        /* the stub was cloned from its parent's stub when that had its memory, and still has all of it */
+	pid_t born_sid;       /* the session it is born in */
+	bool early;           /* made before its maker calls setsid() */
+	struct task *maker;   /* who clones it: its parent, or a member of the session it needs (then a sibling: CLONE_PARENT) */
+	pid_t helper;         /* instead: a helper with this pid, leader of a session whose real leader has gone */
+	bool made;
+};
+static inline struct restore_task *restore_task(const struct task *t)
+{
+	return t->priv;
+}
+
 /* A restore in progress.
  *
  * The engine drives the stubs. What ordinary code in the tree's namespaces does best (opening files, making sockets) is done by
@@ -21,6 +35,11 @@ struct restore {
 	TaskKobjIdsEntry *root_ids;      /* of the dumping tool; NULL if the inventory has none */
 	uint64_t clone_flags;            /* new namespaces of a stub that the engine makes */
 	bool own_stub;                   /* it did (the stub is our child) */
+	pid_t stub_pid;                  /* host numbering; 0 before there is one */
+	struct helpers *helpers;         /* build.c */
+	bool has_times;                  /* clocks at the time of the dump, ns */
+	int64_t monotonic, boottime;
+	char *pidfile_made;
 	struct restore_stats {
 		uint64_t pages_restored, pages_compared, pages_skipped_cow, forking_us, restore_us;
 	} stats;

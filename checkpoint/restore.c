@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The restore: the engine is the only builder, tasks do what a batch tells them.
+ *
+ *   open         images into the tree; everything is checked before anything is made
+ *   plan         who makes whom; where the batch pages go
+ *   stub         the root stub, empty
+ *   builder      a process in the stub's namespaces; contents of namespaces; files that mappings need
+ *   tree         all stubs, with their memory
+ *   files        every open file, into every task
+ *   threads      threads, process groups
+ *   state        handlers, limits, credentials; zombies die
+ *   finish       signals, timers, registers; batch pages gone
+ *   go           pid file, the caller's last word, everything runs
+ *
+ * A failure kills what there is. Stubs die with the engine (PTRACE_O_EXITKILL), so that a killed engine leaves nothing either. */
+#define LOG_PREFIX "restore"
+#include "restore.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/stage.h"
+#include "build.h"
+#include "files/builder.h"
+#include "inventory.h"
+#include "mem/mem.h"
+#include "ns/ns.h"
+#include "plan.h"
+#include "remote/regs.h"
+#include "remote/remote.h"
+#include "task/task.h"
+
+static int check_options(const struct ck_restore_options *o)
+{
+	if (!o->images_dir)
+		return fail_text(EINVAL, "no images directory given (--images-dir DIR)");
+	if (o->tcp_established)
+		return fail_text(ENOTSUP, "--tcp-established: restoring connected TCP sockets is not supported yet");
+	if (o->tcp_close)
+		return fail_text(ENOTSUP, "--tcp-close: restoring connected TCP sockets as closed is not supported yet");
+	return 0;
+}
+
+static int for_tasks(struct restore *r, int (*fn)(struct restore *r, struct task *t))
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < r->tree->tasks.n && ret >= 0; i++)
+		if (r->tree->tasks.data[i]->state != TASK_DEAD)
+			ret = fn(r, r->tree->tasks.data[i]);
+	return ret;
+}
+
+static int stage_open(void *ctx)
+{
+	struct restore *r = ctx;
+	int ret = check_options(r->o);
+
+	if (ret >= 0)
+		ret = image_dir_open(r->o->images_dir, &r->images);
+	if (ret >= 0)
+		ret = inventory_read(r);
+	if (ret >= 0)
+		ret = tree_read(r);
+	for (size_t i = 0; i < r->tree->tasks.n && ret >= 0; i++)
+		ret = task_check(r, r->tree->tasks.data[i]);
+	if (ret >= 0)
+		ret = for_tasks(r, mm_check);
+	if (ret >= 0)
+		ret = files_check(r);
+	return ret < 0 ? ret : ns_read(r);
+}
+
+static void undo_open(void *ctx)
+{
+	struct restore *r = ctx;
+
+	image_dir_free(r->images);
+	r->images = NULL;
+}
+
+static int stage_plan(void *ctx)
+{
+	struct restore *r = ctx;
+	int ret = plan_births(r);
+
+	if (ret < 0)
+		return ret;
+	r->area = mm_find_hole(r->tree, REMOTE_AREA_SIZE);
+	return r->area ? 0 : fail_text(ENOMEM, "no %u bytes of address space are free in all tasks of the checkpoint", REMOTE_AREA_SIZE);
+}
+
+static int stage_stub(void *ctx)
+{
+	return build_root(ctx);
+}
+
+static void undo_stub(void *ctx)
+{
+	build_kill(ctx);
+}
+
+static int stage_builder(void *ctx)
+{
+	struct restore *r = ctx;
+	struct task *root = tree_root(r->tree);
+	int ret = builder_start(r, root->host_pid);
+
+	if (ret >= 0)
+		ret = ns_restore(r, root);
+	return ret < 0 ? ret : builder_open_paths(r);
+}
+
+static void undo_builder(void *ctx)
+{
+	struct restore *r = ctx;
+
+	builder_stop(r);
+	shmem_done(r);
+}
+
+static int stage_tree(void *ctx)
+{
+	struct restore *r = ctx;
+	uint64_t begin = clock_us();
+	int ret = shmem_prepare(r);
+
+	if (ret >= 0)
+		ret = build_tree(r);
+	r->stats.forking_us = clock_us() - begin;
+	return ret;
+}
+
+static int stage_files(void *ctx)
+{
+	struct restore *r = ctx;
+	int ret = builder_open_all_start(r);
+
+	if (ret >= 0)
+		ret = builder_open_all_wait(r);
+	if (ret >= 0)
+		ret = for_tasks(r, files_restore_task);
+	return ret < 0 ? ret : for_tasks(r, files_restore_owner);
+}
+
+static int stage_threads(void *ctx)
+{
+	struct restore *r = ctx;
+	int ret = build_groups(r);
+
+	return ret < 0 ? ret : for_tasks(r, task_restore_threads);
+}
+
+static int stage_state(void *ctx)
+{
+	struct restore *r = ctx;
+	int ret = for_tasks(r, task_restore_state);
+
+	if (ret >= 0)
+		ret = build_zombies(r);
+	return ret < 0 ? ret : for_tasks(r, task_restore_creds);
+}
+
+static int stage_finish(void *ctx)
+{
+	struct restore *r = ctx;
+	int ret = for_tasks(r, task_restore_last);
+
+	builder_stop(r);
+	return ret;
+}
+
+static int write_pidfile(struct restore *r)
+{
+	const char *dir = r->o->work_dir ? r->o->work_dir : r->o->images_dir;
+	char text[16];
+
+	if (!r->o->pidfile)
+		return 0;
+	autofree char *path = r->o->pidfile[0] == '/' ? str_dup(r->o->pidfile) : str_printf("%s/%s", dir, r->o->pidfile);
+	autoclose int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail(errno, "make the pid file %s", path);
+	r->pidfile_made = take_ptr(&path);
+	int n = snprintf(text, sizeof text, "%d", tree_root(r->tree)->host_pid);
+	int ret = fd_write_all(fd, text, (size_t)n);
+	return ret < 0 ? fail(-ret, "write the pid file %s", r->pidfile_made) : 0;
+}
+
+static int let_go(struct restore *r, struct task *t)
+{
+	int signal = t->state == TASK_STOPPED ? t->stop_signal : r->o->leave_stopped ? SIGSTOP : 0;
+
+	for (size_t k = t->n_threads; k-- > 0;) {
+		int ret = remote_let_go(&t->threads[k].remote, k ? 0 : signal);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static int stage_go(void *ctx)
+{
+	struct restore *r = ctx;
+	int ret = write_pidfile(r);
+
+	if (ret >= 0 && r->o->before_resume)
+		ret = r->o->before_resume(r->o->arg, tree_root(r->tree)->host_pid);
+	return ret < 0 ? ret : for_tasks(r, let_go);
+}
+
+static void undo_go(void *ctx)
+{
+	struct restore *r = ctx;
+
+	if (r->pidfile_made)
+		unlink(r->pidfile_made);
+}
+
+static const struct stage stages[] = {
+	{ "open", stage_open, undo_open },
+	{ "plan", stage_plan, NULL },
+	{ "stub", stage_stub, undo_stub },
+	{ "builder", stage_builder, undo_builder },
+	{ "tree", stage_tree, NULL },
+	{ "files", stage_files, NULL },
+	{ "threads", stage_threads, NULL },
+	{ "state", stage_state, NULL },
+	{ "finish", stage_finish, NULL },
+	{ "go", stage_go, undo_go },
+};
+
+int ck_restore(const struct ck_restore_options *o, pid_t *root)
+{
+	struct restore r = { .o = o };
+	struct stage_report report;
+
+	r.tree = tree_new();
+	r.arena = &r.tree->arena;
+	int ret = stage_run(stages, sizeof stages / sizeof *stages, &r, &report);
+	if (ret >= 0) {
+		*root = tree_root(r.tree)->host_pid;
+		r.stats.restore_us = report.total_us;
+		shmem_done(&r);
+		size_t mark = err_mark();
+		if (stats_restore_write(&r) < 0) {   /* the tree runs: not a failure of the restore */
+			log_warn("%s", err_line(mark));
+			err_rewind(mark);
+		}
+		undo_open(&r);
+	}
+	free_pointer(&r.pidfile_made);
+	tree_free(r.tree);
+	return ret;
+}
