@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # torpor: one Makefile, no configure step, everything built below build/ (or O=DIR).
-#   make              programs in build/bin
+#   make              programs in build/bin, manual pages in build/man
+#   make deps         installs what is needed, on Debian (make deps WITH="build test lint" for lint as well)
+#   make demo         shows containers that are checkpointed and restored; needs root
+#   make check        builds and runs all tests; make check T=PATTERN some of them
+#   make lint         format, clang-tidy, cppcheck, direction of includes
+#   make install      PREFIX=/usr/local, DESTDIR for packagers
 #   make SAN=1 …      the same with AddressSanitizer and UndefinedBehaviorSanitizer, below build-san/
 SAN ?=
 O ?= $(if $(SAN),build-san,build)
@@ -41,6 +46,8 @@ LIB_oci := $(O)/libtorpor-oci.a
 MAINS := shim/torpor.c shim/torpor-cr.c
 PROGRAMS := $(O)/bin/torpor $(O)/bin/torpor-cr
 
+MANUALS := $(O)/man/torpor.1 $(O)/man/torpor-cr.8
+
 all: $(PROGRAMS)
 
 # protobuf: the compiler writes all headers at once; objects wait for the stamp.
@@ -69,11 +76,42 @@ $(O)/bin/%: $(O)/shim/%.o $(call obj,$(filter-out $(MAINS),$(SRC_shim))) $(LIB_o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
+# The manual's option lists are printed by the program, from the table that parses them.
+$(O)/man/%: contrib/man/%.in $(PROGRAMS)
+	@mkdir -p $(@D)
+	$(O)/bin/$(basename $(@F)) --man >$@.options
+	sed -e 's/@VERSION@/$(VERSION)/' -e '/^@OPTIONS@$$/{' -e 'r $@.options' -e 'd' -e '}' $< >$@
+	@rm $@.options
+
 include test/rules.mk
+
+man: $(MANUALS)
+install: all man
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
+	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(filter %.1,$(MANUALS)) $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(filter %.8,$(MANUALS)) $(DESTDIR)$(PREFIX)/share/man/man8
+
+deps:
+	contrib/packaging/deps $(WITH)
+
+demo: deps
+	$(MAKE) -s all
+	test/demo.sh $(O)
+
+LINTED = $(shell find $(wildcard checkpoint hooks oci shim test) -name '*.[ch]' | LC_ALL=C sort)
+lint: $(O)/proto/.stamp
+	@test/lint-includes $(LINTED)
+	@test/lint-format $(LINTED)
+	@cppcheck -q -j2 --enable=warning,portability --inline-suppr --error-exitcode=1 --std=c11 -D_GNU_SOURCE -Icheckpoint -Ioci -Ishim \
+		--suppress=missingIncludeSystem $(filter %.c,$(LINTED))
+	@test/lint-tidy $(O) $(filter-out test/%,$(filter %.c,$(LINTED))) $(wildcard test/unit/*.c) test/harness.c
+	@! command -v shellcheck >/dev/null || shellcheck -S error test/run test/lib.sh test/demo.sh .ci/run contrib/packaging/deps
+
 
 clean:
 	rm -rf build build-san
 
 -include $(wildcard $(O)/*/*.d $(O)/*/*/*.d $(O)/*/*/*/*.d $(O)/*/*/*/*/*.d)
-.PHONY: all clean deps demo check bench lint install
+.PHONY: all man clean deps demo check bench lint install
 .SECONDARY:

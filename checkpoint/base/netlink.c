@@ -54,7 +54,7 @@ static int open_in(struct netlink *nl, int family, int netns)
 	if (setns(netns, CLONE_NEWNET) < 0)
 		return -errno;
 	int r = open_here(nl, family);
-	/* Entering it took the right to leave it, for a namespace this thread was in before: nothing sane is left to do if that is not so. */
+	/* Who may enter a namespace may go back; a thread that stays in the wrong one would do harm everywhere. */
 	if (setns(home, CLONE_NEWNET) < 0)
 		abort();
 	return r;

@@ -64,7 +64,7 @@ struct option_table {
 	size_t n_verbs;
 	const struct option *rows;
 	size_t n_rows;
-	bool single_dash;           /* -name is --name, as Go programs have it; otherwise long names may be abbreviated, as getopt_long has it */
+	bool single_dash;           /* -name is --name, as in Go programs; otherwise names may be abbreviated, as in getopt_long's */
 };
 
 /* Parses argv (without the program's or verb's own name) for a verb into options. On success *argc and *argv are left with the

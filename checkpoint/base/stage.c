@@ -50,7 +50,7 @@ static int run_one(const struct stage *s, void *ctx, uint64_t *us)
 
 int stage_run(const struct stage *stages, size_t n, void *ctx, struct stage_report *report)
 {
-	struct stage_report own;
+	struct stage_report own = { 0 };
 	uint64_t began = clock_us();
 	int r = 0;
 

@@ -132,7 +132,8 @@ static void long_list(void)
 {
 	words("");
 	for (int i = 0; i < 20; i++) {
-		char *some[] = { (char *)"-e", (char *)"X=1", NULL };
+		static char *some[3];
+		memcpy(some, (char *[]){ (char *)"-e", (char *)"X=1", NULL }, sizeof some);
 		int n = 2;
 		argv = some;
 		CHECK_OK(option_parse(&go, RUN, &n, &argv, &o));
