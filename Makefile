@@ -19,8 +19,8 @@ VERSION := 0.1.0
 LIBRARIES := libprotobuf-c yajl libseccomp libcap libmnl
 WARNINGS := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
 	-Wundef -Wvla -Wno-missing-field-initializers
-OPT := $(if $(SAN),-O1 -fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined,-O2 -D_FORTIFY_SOURCE=2)
 , := ,
+OPT := $(if $(SAN),-O1 -fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined,-O2 -D_FORTIFY_SOURCE=2)
 CFLAGS ?= -g
 override CFLAGS += -std=gnu17 $(OPT) $(WARNINGS) -fstack-protector-strong -fPIE
 CPPFLAGS += -D_GNU_SOURCE -DTORPOR_VERSION='"$(VERSION)"'

@@ -105,7 +105,7 @@ static void show(FILE *output)
 	char line[1024];
 
 	rewind(output);
-	while (fgets(line, sizeof line, output))
+	for (int lines = 0; lines < 60 && fgets(line, sizeof line, output); lines++)
 		printf("    %s", line);
 }
 

@@ -60,8 +60,11 @@ static struct options o;
 
 static void words(const char *line)
 {
+	static struct arena kept;
+
 	argc = 0;
-	for (char *word = strtok(str_dup(line), " "); word; word = strtok(NULL, " "))
+	option_free(&go, &o);
+	for (char *word = strtok(arena_str(&kept, line), " "); word; word = strtok(NULL, " "))
 		argv_store[argc++] = word;
 	argv = argv_store;
 	o = (struct options){ .verbosity = -1 };
@@ -198,6 +201,7 @@ static void positionals(void)
 	CHECK_EQ(argc, 5);
 	CHECK_STR(argv[2], "-l");
 	CHECK_STR(argv[3], "--");
+	option_free(&go, &o);
 	CHECK_OK(parse(""));
 	CHECK_EQ(argc, 0);
 }
