@@ -134,6 +134,7 @@ rootfs_python() {
 	ln -sf "${python##*/}" "$1/usr/bin/python3"
 	mkdir -p "$1/usr/lib"
 	cp -r "/usr/lib/${python##*/}" "$1/usr/lib/"
+	rm -rf "$1/usr/lib/${python##*/}"/{test,idlelib,tkinter,ensurepip}
 	find "$1/usr/lib/${python##*/}/lib-dynload" -name '*.so' | while read -r module; do copy_program "$1" "/${module#"$1/"}"; done
 }
 
