@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests. A file test/unit/NAME.c is a unit test (test/harness.h), linked with the libraries; any other test/*/NAME.c is a program that
-# tests run, built on its own; a file test/*/NAME.sh is a test. `make check T=PATTERN` runs the tests whose name matches.
+# tests run, built on its own; a file test/*/NAME.sh is a test, and an executable
+# test/*/tests has tests of its own. `make check T=PATTERN` runs the tests whose name matches.
 UNIT_TESTS := $(patsubst test/%.c,$(O)/test/%,$(wildcard test/unit/*.c))
 TEST_PROGRAMS := $(patsubst test/%.c,$(O)/test/%,$(filter-out test/unit/%,$(wildcard test/*/*.c)))
 T ?=
@@ -15,7 +16,7 @@ $(UNIT_TESTS): %: %.o $(O)/test/harness.o $(call obj,$(filter-out $(MAINS),$(SRC
 # What is checkpointed is an ordinary program: no sanitizer in it.
 $(TEST_PROGRAMS): $(O)/test/%: test/%.c $(wildcard test/*.h test/*/*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -g -O2 -Wall -Wextra -D_GNU_SOURCE -Itest -pthread $< -lm -o $@
+	$(CC) -std=gnu17 -g -O2 -Wall -Wextra -Wno-missing-field-initializers -D_GNU_SOURCE -Itest -pthread $< -lm -o $@
 
 tests: $(UNIT_TESTS) $(TEST_PROGRAMS)
 check: all tests

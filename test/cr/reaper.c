@@ -3,7 +3,8 @@
  * `reaper COMMAND [ARGUMENT…]`: runs a command as the parent of all that it leaves behind. A restored process is nobody's
  * child, and goes to the nearest subreaper: here it is reaped at once (a machine's pid 1 may take seconds, and until
  * then the pid is taken, so that no second restore is possible), and whatever is left when the command ends is killed
- * and reaped too. Exits with the command's status.
+ * and reaped too. The command gets no descriptors but the standard ones: what a caller's shell leaves open, perhaps of
+ * another mount namespace, is no part of a test. Exits with the command's status.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -40,6 +41,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: reaper COMMAND [ARGUMENT]...\n");
 		return 2;
 	}
+	close_range(3, ~0U, 0);
 	command = fork();
 	if (!command) {
 		execvp(argv[1], argv + 1);
