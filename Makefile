@@ -46,9 +46,9 @@ LIB_oci := $(O)/libtorpor-oci.a
 MAINS := shim/torpor.c shim/torpor-cr.c
 PROGRAMS := $(O)/bin/torpor $(O)/bin/torpor-cr
 
-MANUALS := $(O)/man/torpor.1 $(O)/man/torpor-cr.8
+MANUALS := $(patsubst contrib/man/%.c,$(O)/man/%,$(wildcard contrib/man/*.c))
 
-all: $(PROGRAMS)
+all: $(PROGRAMS) $(MANUALS)
 
 # protobuf: the compiler writes all headers at once; objects wait for the stamp.
 $(O)/proto/.stamp: $(PROTOS)
@@ -76,17 +76,18 @@ $(O)/bin/%: $(O)/shim/%.o $(call obj,$(filter-out $(MAINS),$(SRC_shim))) $(LIB_o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
-# The manual's option lists are printed by the program, from the table that parses them.
-$(O)/man/%: contrib/man/%.in $(PROGRAMS)
+# Manual pages: contrib/man/NAME.in around what contrib/man/NAME.c prints from the option table.
+$(O)/man/%: contrib/man/%.in $(O)/man/%.options
+	sed -e 's/@VERSION@/$(VERSION)/' -e '/^@OPTIONS@$$/{' -e 'r $(word 2,$^)' -e 'd' -e '}' $< >$@
+$(O)/man/%.options: $(O)/man/%.print
+	$< >$@
+$(O)/man/%.print: contrib/man/%.c $(call obj,$(filter-out $(MAINS),$(SRC_shim))) $(LIB_oci) $(LIB_checkpoint)
 	@mkdir -p $(@D)
-	$(O)/bin/$(basename $(@F)) --man >$@.options
-	sed -e 's/@VERSION@/$(VERSION)/' -e '/^@OPTIONS@$$/{' -e 'r $@.options' -e 'd' -e '}' $< >$@
-	@rm $@.options
+	$(CC) $(CPPFLAGS) $(INC_shim) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 include test/rules.mk
 
-man: $(MANUALS)
-install: all man
+install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(filter %.1,$(MANUALS)) $(DESTDIR)$(PREFIX)/share/man/man1
@@ -113,5 +114,5 @@ clean:
 	rm -rf build build-san
 
 -include $(wildcard $(O)/*/*.d $(O)/*/*/*.d $(O)/*/*/*/*.d $(O)/*/*/*/*/*.d)
-.PHONY: all man clean deps demo check bench lint install
+.PHONY: all clean deps demo check bench lint install
 .SECONDARY:

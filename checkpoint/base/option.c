@@ -6,7 +6,7 @@
  * single_dash; an exact long name of more than one character wins over a group of short ones); getopt_long's callers write
  * unambiguous beginnings of names. A value is the next argument whatever it looks like, so that `--memory -1` works.
  *
- * Options repeat: the last one wins, a list grows. The table is trusted (test/unit/option.c checks the rules on it); what comes
+ * Options repeat: the last one wins, a list grows. The table is trusted (test/unit/tables.c checks its rules); what comes
  * from argv is not. Nothing is allocated but the lists. */
 #include "base/option.h"
 

@@ -192,8 +192,9 @@ static void man_verb(FILE *out, const struct option_table *t, unsigned verb)
 		roff_text(out, v->arguments);
 	}
 	fputs("\"\n", out);
-	roff_text(out, v->about ? v->about : v->help);
-	fputs(v->about ? "\n" : ".\n", out);
+	const char *about = v->about ? v->about : v->help;
+	roff_text(out, about);
+	fputs(about[strlen(about) - 1] == '.' ? "\n" : ".\n", out);
 	for (size_t i = 0; i < t->n_rows; i++)
 		if (shown(&t->rows[i], verb) && t->rows[i].verbs != OPTION_EVERY_VERB)
 			man_row(out, &t->rows[i]);
