@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Collecting a task's address space: one read of /proc/PID/smaps, one batch for what only the task can tell (break, dumpable, huge
+ * pages off), /proc/PID/stat and auxv, and a scan for the pages to be saved.
+ *
+ * Facts relied on:
+ * 1. A shared anonymous mapping is a file of the kernel's own tmpfs, "/dev/zero (deleted)"; its inode names the segment, in the
+ *    image (shmid) as well.
+ * 2. The page cache of a mapped file is not content of the task. Pages of a private file mapping that the task has written are.
+ * 3. A shared mapping may become writable, and so needs a descriptor open for writing, exactly if VM_MAYWRITE is set.
+ * 4. The batch pages are ordinary anonymous memory, which the kernel may have merged with a mapping of the task beside them: they
+ *    are cut out by address, not recognised as a whole.
+ * 5. [vvar] and [vvar_vclock] (6.13) lie side by side and are one entry in the image, as CRIU writes it. The stack is an ordinary
+ *    private mapping that grows down: CRIU has no mark on it, nor have we.
+ * 6. Guard regions are written behind the mappings, as entries of their own with the status bit for guards.
+ *
+ * Not handled, and refused by name: huge page mappings, asynchronous I/O rings, io_uring, System V shared memory, devices, mapped
+ * sockets, shadow stacks, sealed mappings, mappings with a userfaultfd, perf, uprobes. The names given to anonymous memory with
+ * PR_SET_VMA have no place in the format and are lost. */
+#define LOG_PREFIX "mem"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "files/kinds.h"
+#include "files/table.h"
+#include "mem/dumping.h"
+#include "mem/mem.h"
+#include "mem/smaps.h"
+
+/* A file that this task maps, already in the table: the sixty mappings of an interpreter are of twenty files. */
+struct seen {
+	const struct smaps_vma *vma;
+	uint32_t flags, id;
+};
+
+struct collector {
+	struct dump *d;
+	struct task *t;
+	pid_t pid;                   /* host */
+	const char *comm;
+	uint64_t area, area_end;     /* the batch pages */
+	ARRAY(struct seen) seen;
+	ARRAY(VmaEntry *) vmas;
+};
+
+static int refuse(const struct collector *c, const struct smaps_vma *v, const char *reason)
+{
+	return fail_text(EOPNOTSUPP, "task %d (%s): mapping %" PRIx64 "-%" PRIx64 " of %s: %s", c->t->pid, c->comm, v->start, v->end,
+			 *v->name ? v->name : "anonymous memory", reason);
+}
+
+static const struct {
+	uint32_t flag;
+	const char *reason;
+} refused_flags[] = {
+	{ SMAPS_HUGETLB, "huge page mappings (hugetlb) are not supported" },
+	{ SMAPS_UFFD, "it is registered with a userfaultfd, which is not supported" },
+	{ SMAPS_SHADOW_STACK, "shadow stacks are not supported" },
+	{ SMAPS_SEALED, "it is sealed (mseal), which is not supported" },
+	{ SMAPS_DEVICE, "memory of a device cannot be saved" },
+};
+
+static const struct {
+	const char *name;      /* how the mapping's name begins */
+	const char *reason;
+} refused_names[] = {
+	{ "/[aio]", "asynchronous I/O rings (io_setup) are not supported" },
+	{ "/SYSV", "System V shared memory is not supported" },
+	{ "anon_inode:[io_uring]", "io_uring is not supported" },
+	{ "anon_inode:[perf_event]", "perf event buffers are not supported" },
+	{ "anon_inode:", "this kind of kernel object is not supported in memory" },
+	{ "socket:[", "mapped sockets (packet rings) are not supported" },
+	{ "[uprobes]", "the program is being probed (uprobes)" },
+};
+
+static int check_supported(const struct collector *c, const struct smaps_vma *v)
+{
+	for (size_t i = 0; i < sizeof refused_names / sizeof *refused_names; i++)
+		if (str_starts(v->name, refused_names[i].name))
+			return refuse(c, v, refused_names[i].reason);
+	for (size_t i = 0; i < sizeof refused_flags / sizeof *refused_flags; i++)
+		if (v->flags & refused_flags[i].flag)
+			return refuse(c, v, refused_flags[i].reason);
+	return 0;
+}
+
+/* The kernel's own mappings, by name. */
+static const struct {
+	const char *name;
+	uint32_t status;
+} special[] = {
+	{ "[vdso]", VMA_REGULAR | VMA_VDSO | VMA_ANON_PRIVATE },
+	{ "[vvar]", VMA_REGULAR | VMA_VVAR | VMA_ANON_PRIVATE },
+	{ "[vvar_vclock]", VMA_REGULAR | VMA_VVAR | VMA_ANON_PRIVATE },
+	{ "[vsyscall]", VMA_VSYSCALL | VMA_ANON_PRIVATE },
+};
+
+static uint32_t special_status(const struct smaps_vma *v)
+{
+	if (v->inode || v->name[0] != '[')
+		return 0;
+	for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+		if (!strcmp(v->name, special[i].name))
+			return special[i].status;
+	return 0;
+}
+
+static bool is_shared_anonymous(const struct smaps_vma *v)
+{
+	return v->shared && v->inode && v->major == 0 &&
+	       (!strcmp(v->name, "/dev/zero (deleted)") || str_starts(v->name, "[anon_shmem:"));
+}
+
+/* --- files --- */
+
+/* The path as it is: smaps is ambiguous where there is a backslash. */
+static int file_name(const struct collector *c, const char *link, const struct smaps_vma *v, char **name)
+{
+	(void)c;
+	if (!strchr(v->name, '\\')) {
+		*name = str_dup(v->name);
+		return 0;
+	}
+	return proc_readlink(c->pid, link, name);
+}
+
+static int file_lookup(struct collector *c, const struct smaps_vma *v, uint32_t flags, uint32_t *id)
+{
+	autofree char *name = NULL;
+	char link[64], path[96];
+
+	for (size_t i = c->seen.n; i-- > 0;) {
+		const struct seen *s = &c->seen.data[i];
+		if (s->flags == flags && s->vma->inode == v->inode && s->vma->major == v->major && s->vma->minor == v->minor &&
+		    !strcmp(s->vma->name, v->name)) {
+			*id = s->id;
+			return 0;
+		}
+	}
+	snprintf(link, sizeof link, "map_files/%" PRIx64 "-%" PRIx64, v->start, v->end);
+	snprintf(path, sizeof path, "/proc/%d/%s", c->pid, link);
+	autoclose int fd = open(path, O_PATH | O_CLOEXEC);
+	int r = fd < 0 ? -errno : file_name(c, link, v, &name);
+	if (r < 0)
+		return fail(-r, "task %d (%s): open the mapped file %s through %s", c->t->pid, c->comm, v->name, path);
+	r = files_dump_path(c->d, c->t, FILE_MAP, fd, name, flags, id);
+	if (r < 0)
+		return r;
+	array_push(&c->seen) = (struct seen){ v, flags, *id };
+	return 0;
+}
+
+/* --- mappings --- */
+
+static VmaEntry *entry_add(struct collector *c, const struct smaps_vma *v, uint64_t start, uint64_t end)
+{
+	VmaEntry *e = arena_new(c->d->arena, VmaEntry);
+
+	vma_entry__init(e);
+	e->start = start;
+	e->end = end;
+	e->prot = v->prot;
+	e->fd = -1;
+	e->flags = (v->flags & SMAPS_GROWSDOWN ? MAP_GROWSDOWN : 0) | (v->flags & SMAPS_LOCKED ? MAP_LOCKED : 0) |
+		   (v->flags & SMAPS_NORESERVE ? MAP_NORESERVE : 0);
+	e->has_madv = v->madv != 0;
+	e->madv = v->madv;
+	array_push(&c->vmas) = e;
+	return e;
+}
+
+static int add_anonymous(struct collector *c, const struct smaps_vma *v, uint64_t start, uint64_t end, uint32_t status)
+{
+	VmaEntry *last = c->vmas.n ? c->vmas.data[c->vmas.n - 1] : NULL;
+
+	if ((status & VMA_VVAR) && last && (last->status & VMA_VVAR) && last->end == start) {
+		last->end = end;
+		return 0;
+	}
+	VmaEntry *e = entry_add(c, v, start, end);
+	e->flags |= MAP_PRIVATE | MAP_ANONYMOUS;
+	e->status = status;
+	return 0;
+}
+
+static int add_segment(struct collector *c, const struct smaps_vma *v)
+{
+	VmaEntry *e = entry_add(c, v, v->start, v->end);
+
+	e->flags |= MAP_SHARED | MAP_ANONYMOUS;
+	e->status = VMA_REGULAR | VMA_ANON_SHARED;
+	e->shmid = v->inode;
+	e->pgoff = v->pgoff;
+	return shmem_found(c->d, c->t, v->inode, v->start, v->end, v->pgoff);
+}
+
+static int add_file(struct collector *c, const struct smaps_vma *v)
+{
+	uint32_t id, flags = v->shared && (v->flags & SMAPS_MAYWRITE) ? O_RDWR : O_RDONLY;
+	int r = file_lookup(c, v, flags, &id);
+
+	if (r < 0)
+		return r;
+	VmaEntry *e = entry_add(c, v, v->start, v->end);
+	e->flags |= v->shared ? MAP_SHARED : MAP_PRIVATE;
+	e->status = VMA_REGULAR | (v->shared ? VMA_FILE_SHARED : VMA_FILE_PRIVATE);
+	if (str_starts(v->name, "/memfd:"))
+		e->status |= VMA_MEMFD;
+	e->shmid = id;
+	e->pgoff = v->pgoff;
+	e->has_fdflags = true;
+	e->fdflags = flags;
+	return 0;
+}
+
+static int add_mapping(struct collector *c, const struct smaps_vma *v)
+{
+	uint32_t status = special_status(v);
+
+	if (status)
+		return add_anonymous(c, v, v->start, v->end, status);
+	int r = check_supported(c, v);
+	if (r < 0)
+		return r;
+	if (is_shared_anonymous(v))
+		return add_segment(c, v);
+	if (v->inode || v->name[0] == '/')
+		return add_file(c, v);
+	status = VMA_REGULAR | VMA_ANON_PRIVATE | (!strcmp(v->name, "[heap]") ? VMA_HEAP : 0);
+	/* The part before the batch pages, and the part behind them. */
+	if (v->start < c->area && v->start < v->end)
+		r = add_anonymous(c, v, v->start, v->end < c->area ? v->end : c->area, status);
+	if (r == 0 && v->end > c->area_end)
+		r = add_anonymous(c, v, v->start > c->area_end ? v->start : c->area_end, v->end, status);
+	return r;
+}
+
+static bool in_area(const struct collector *c, const struct smaps_vma *v)
+{
+	return v->start >= c->area && v->end <= c->area_end;
+}
+
+static int collect_mappings(struct collector *c)
+{
+	autofree char *text = NULL;
+	struct smaps maps = { 0 };
+	ssize_t n = proc_read(c->pid, "smaps", &text);
+
+	if (n < 0)
+		return fail((int)-n, "task %d (%s): read its mappings", c->t->pid, c->comm);
+	int r = smaps_parse(text, &maps);
+	if (r < 0)
+		fail_text(-r, "task %d (%s): its smaps file is not in a form that is known", c->t->pid, c->comm);
+	for (size_t i = 0; r == 0 && i < maps.vmas.n; i++)
+		if (!in_area(c, &maps.vmas.data[i]))
+			r = add_mapping(c, &maps.vmas.data[i]);
+	array_free(&maps.vmas);
+	array_free(&c->seen);
+	return r;
+}
+
+/* --- pages and guard regions --- */
+
+static int collect_pages(struct collector *c)
+{
+	struct shmem_table *table = shmem_table(c->d);
+	struct task_pages *p = array_push(&table->tasks) = mem_zalloc(sizeof *p);
+	struct ranges where = { 0 }, guards = { 0 };
+
+	p->task = c->t;
+	for (size_t i = 0; i < c->vmas.n; i++) {
+		const VmaEntry *e = c->vmas.data[i];
+		if ((e->flags & MAP_PRIVATE) && !(e->status & (VMA_VVAR | VMA_VSYSCALL | VMA_VDSO))) {
+			ranges_add(&where, e->start, e->end);
+			c->d->stats.pages_scanned += (e->end - e->start) / 4096;
+		}
+	}
+	int r = scan_pages(c->pid, &where, &p->pages, &guards);
+	for (size_t i = 0; r == 0 && i < guards.list.n; i++) {
+		struct smaps_vma v = { 0 };
+		VmaEntry *e = entry_add(c, &v, guards.list.data[i].start, guards.list.data[i].end);
+		e->flags = MAP_PRIVATE | MAP_ANONYMOUS;
+		e->status = VMA_GUARD;
+	}
+	array_free(&where.list);
+	array_free(&guards.list);
+	return r;
+}
+
+/* --- the rest of mm_entry --- */
+
+static void fill_numbers(MmEntry *m, const struct proc_stat *st)
+{
+	m->mm_start_code = st->start_code;
+	m->mm_end_code = st->end_code;
+	m->mm_start_data = st->start_data;
+	m->mm_end_data = st->end_data;
+	m->mm_start_stack = st->start_stack;
+	m->mm_start_brk = st->start_brk;
+	m->mm_arg_start = st->arg_start;
+	m->mm_arg_end = st->arg_end;
+	m->mm_env_start = st->env_start;
+	m->mm_env_end = st->env_end;
+}
+
+static int ask_task(struct collector *c, MmEntry *m, struct remote *r)
+{
+	struct call calls[] = {
+		{ .nr = SYS_brk, .must = 1 },
+		{ .nr = SYS_prctl, .arg = { PR_GET_DUMPABLE }, .must = 1 },
+		{ .nr = SYS_prctl, .arg = { PR_GET_THP_DISABLE }, .must = 1 },
+	};
+	int e = remote_batch_checked(r, calls, 3, "ask for its break and memory settings");
+
+	if (e < 0)
+		return e;
+	m->mm_brk = (uint64_t)calls[0].ret;
+	m->has_dumpable = true;
+	m->dumpable = (int32_t)calls[1].ret;
+	m->has_thp_disabled = true;
+	m->thp_disabled = calls[2].ret & 1;
+	return 0;
+}
+
+/* The auxiliary vector without its end mark. */
+static int collect_auxv(struct collector *c, MmEntry *m)
+{
+	autofree char *text = NULL;
+	ssize_t n = proc_read(c->pid, "auxv", &text);
+
+	if (n < 0)
+		return fail((int)-n, "task %d (%s): read its auxiliary vector", c->t->pid, c->comm);
+	size_t words = (size_t)n / sizeof(uint64_t) & ~(size_t)1;
+	m->mm_saved_auxv = arena_dup(c->d->arena, text, words * sizeof(uint64_t));
+	while (words >= 2 && !m->mm_saved_auxv[words - 2])
+		words -= 2;
+	m->n_mm_saved_auxv = words;
+	return 0;
+}
+
+static int collect_exe(struct collector *c, MmEntry *m)
+{
+	autofree char *link = NULL;
+	char path[64];
+	int r = proc_readlink(c->pid, "exe", &link);
+
+	snprintf(path, sizeof path, "/proc/%d/exe", c->pid);
+	autoclose int fd = r < 0 ? r : open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return fail(r < 0 ? -r : errno, "task %d (%s): open its executable", c->t->pid, c->comm);
+	return files_dump_path(c->d, c->t, FILE_EXE, fd, link, O_RDONLY, &m->exe_file_id);
+}
+
+static int collect_all(struct collector *c, struct remote *r, const struct proc_stat *st)
+{
+	MmEntry *m = arena_new(c->d->arena, MmEntry);
+
+	mm_entry__init(m);
+	fill_numbers(m, st);
+	int e = ask_task(c, m, r);
+	if (e == 0)
+		e = collect_auxv(c, m);
+	if (e == 0)
+		e = collect_exe(c, m);
+	if (e == 0)
+		e = collect_mappings(c);
+	if (e == 0)
+		e = collect_pages(c);
+	if (e < 0)
+		return e;
+	m->n_vmas = c->vmas.n;
+	m->vmas = arena_dup(c->d->arena, c->vmas.data, c->vmas.n * sizeof *c->vmas.data);
+	c->t->mm = m;
+	return 0;
+}
+
+int mm_collect(struct dump *d, struct task *t, struct remote *r)
+{
+	struct proc_stat st;
+	int e = proc_stat_read(t->host_pid, &st);
+
+	if (e < 0)
+		return fail(-e, "task %d: read /proc/%d/stat", t->pid, t->host_pid);
+	struct collector c = {
+		.d = d, .t = t, .pid = t->host_pid, .comm = st.comm,
+		.area = remote_area(r), .area_end = remote_area(r) + remote_area_size(r),
+	};
+	e = collect_all(&c, r, &st);
+	array_free(&c.vmas);
+	log_debug("task %d (%s): %zu mappings", t->pid, st.comm, t->mm ? t->mm->n_vmas : 0);
+	return e;
+}

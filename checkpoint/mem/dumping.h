@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEM_DUMPING_H
+#define MEM_DUMPING_H
+
+#include "dump.h"
+#include "mem/pool.h"
+#include "mem/scan.h"
+#include "remote/remote.h"
+
+/* What a dump knows of the tree's memory besides the mappings (struct dump.shmem): freed by shmem_end(). */
+struct shmem_segment {
+	uint64_t inode;
+	uint64_t size;               /* the end of what is mapped of it, anywhere in the tree */
+	int fd;                      /* the segment itself, for reading */
+};
+
+struct task_pages {
+	const struct task *task;
+	struct ranges pages;         /* found by mm_collect; the task stands still since then */
+};
+
+struct shmem_table {
+	ARRAY(struct shmem_segment) segments;
+	ARRAY(struct task_pages *) tasks;
+	struct pool pool;
+};
+
+struct shmem_table *shmem_table(struct dump *d);   /* made at the first call */
+/* A task maps [pgoff, pgoff + size) of a shared anonymous segment. */
+int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t vma_start, uint64_t vma_end, uint64_t pgoff);
+
+/* Where page content is read from: a process's memory, or a file (a shared segment). */
+struct page_source {
+	pid_t pid;                   /* 0: none */
+	int fd;                      /* /proc/PID/mem, or the file */
+	const char *what;            /* for messages: "task 12 (redis-server)" */
+};
+struct page_run {
+	uint64_t start, end;
+	uint32_t flags;              /* PAGEMAP_ */
+};
+struct page_runs {
+	ARRAY(struct page_run) list;
+};
+/* Writes a pagemap image and its pages file. */
+int pages_save(struct dump *d, enum image_kind kind, uint64_t id, const struct page_source *from, const struct page_runs *runs);
+
+#endif

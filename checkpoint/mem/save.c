@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Saving pages: pagemap-ID lists runs of pages, pages-N has their content, one after another.
+ *
+ * Content is read from outside with process_vm_readv(2), which honours page protections; what it cannot read (PROT_NONE, memory that
+ * may only be executed) comes through /proc/PID/mem, which does not. It goes into a buffer and with pwrite(2) to its place in the
+ * pages file, by several threads when there is much of it (pool.c has the numbers). Pages of zeroes are not looked for: pages that
+ * were only read have no content (scan.c), and the rest was written by the program. */
+#define LOG_PREFIX "mem"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "mem/dumping.h"
+#include "mem/mem.h"
+#include "pagemap.pb-c.h"
+
+#define PAGE 4096ull
+#define PIECES_MAX 256   /* in one chunk: the vector of one process_vm_readv */
+
+/* A part of a run, and where it goes in the pages file. */
+struct piece {
+	uint64_t address, size, offset;
+};
+/* Pieces that one read fetches: they follow each other in the file. */
+struct chunk {
+	size_t first, n;
+	uint64_t size;
+};
+
+struct save {
+	const struct page_source *from;
+	int out;
+	ARRAY(struct piece) pieces;
+	ARRAY(struct chunk) chunks;
+	uint64_t size;
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void save_add(struct save *s, uint64_t address, uint64_t size)
+{
+	while (size) {
+		struct chunk *c = s->chunks.n ? &s->chunks.data[s->chunks.n - 1] : NULL;
+		if (!c || c->n == PIECES_MAX || c->size == POOL_BUFFER / 4) {
+			c = &array_push(&s->chunks);
+			c->first = s->pieces.n;
+		}
+		uint64_t room = POOL_BUFFER / 4 - c->size, part = size < room ? size : room;
+		array_push(&s->pieces) = (struct piece){ address, part, s->size };
+		c->n++;
+		c->size += part;
+		s->size += part;
+		address += part;
+		size -= part;
+	}
+}
+
+static int read_one(const struct page_source *from, const struct piece *p, void *to)
+{
+	int r = fd_pread_all(from->fd, to, p->size, p->address);
+
+	return r < 0 ? fail(-r, "%s: read %" PRIu64 " bytes of memory at %" PRIx64, from->what, p->size, p->address) : 0;
+}
+
+static int read_chunk(const struct save *s, const struct chunk *c, char *buffer)
+{
+	struct iovec remote[PIECES_MAX], local = { buffer, c->size };
+	const struct piece *p = &s->pieces.data[c->first];
+
+	if (s->from->pid) {
+		for (size_t i = 0; i < c->n; i++)
+			remote[i] = (struct iovec){ (void *)(uintptr_t)p[i].address, p[i].size };
+		if (process_vm_readv(s->from->pid, &local, 1, remote, c->n, 0) == (ssize_t)c->size)
+			return 0;
+	}
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < c->n; i++)
+		r = read_one(s->from, &p[i], buffer + (p[i].offset - p[0].offset));
+	return r;
+}
+
+static int save_chunk(void *arg, size_t i, void *buffer)
+{
+	struct save *s = arg;
+	const struct chunk *c = &s->chunks.data[i];
+	int r = read_chunk(s, c, buffer);
+
+	if (r < 0)
+		return r;
+	r = fd_pwrite_all(s->out, buffer, c->size, s->pieces.data[c->first].offset);
+	return r < 0 ? fail(-r, "%s: write its pages image", s->from->what) : 0;
+}
+
+static int write_pagemap(struct dump *d, enum image_kind kind, uint64_t id, uint32_t pages_id, const struct page_runs *runs)
+{
+	auto_image struct image *i = NULL;
+	PagemapHead head = PAGEMAP_HEAD__INIT;
+	int r = image_create(d->images, kind, id, &i);
+
+	head.pages_id = pages_id;
+	if (r == 0)
+		r = image_write_message(i, &head);
+	for (size_t k = 0; r == 0 && k < runs->list.n; k++) {
+		const struct page_run *run = &runs->list.data[k];
+		PagemapEntry e = PAGEMAP_ENTRY__INIT;
+		e.vaddr = run->start;
+		e.has_nr_pages = e.has_flags = true;
+		e.nr_pages = (run->end - run->start) / PAGE;
+		e.flags = run->flags;
+		r = image_write_message(i, &e);
+	}
+	return r < 0 ? r : image_close(&i);
+}
+
+int pages_save(struct dump *d, enum image_kind kind, uint64_t id, const struct page_source *from, const struct page_runs *runs)
+{
+	struct save s = { .from = from };
+	uint32_t pages_id = d->next_pages_id++;
+	char name[32];
+
+	int r = write_pagemap(d, kind, id, pages_id, runs);
+	if (r < 0)
+		return r;
+	snprintf(name, sizeof name, "pages-%" PRIu32 ".img", pages_id);
+	autoclose int out = image_create_raw(d->images, name);
+	if (out < 0)
+		return out;
+	s.out = out;
+	for (size_t i = 0; i < runs->list.n; i++)
+		save_add(&s, runs->list.data[i].start, runs->list.data[i].end - runs->list.data[i].start);
+	r = pool_run(&shmem_table(d)->pool, s.chunks.n, s.size, save_chunk, &s);
+	array_free(&s.pieces);
+	array_free(&s.chunks);
+	return r;
+}
+
+/* --- a task's private pages --- */
+
+static uint32_t run_flags(const VmaEntry *v)
+{
+	bool lazy = (v->status & VMA_ANON_PRIVATE) && !(v->status & VMA_VDSO) && !(v->flags & MAP_LOCKED);
+
+	return PAGEMAP_PRESENT | (lazy ? PAGEMAP_LAZY : 0);
+}
+
+static void run_add(struct page_runs *runs, uint64_t start, uint64_t end, uint32_t flags)
+{
+	struct page_run *last = runs->list.n ? &runs->list.data[runs->list.n - 1] : NULL;
+
+	if (last && last->end == start && last->flags == flags)
+		last->end = end;
+	else
+		array_push(&runs->list) = (struct page_run){ start, end, flags };
+}
+
+/* The runs are the pages found in the task's private mappings, and the whole vdso, by which a restore tells the kernel. */
+static void runs_of(const MmEntry *m, const struct ranges *pages, struct page_runs *runs)
+{
+	const struct range *p = pages->list.data, *end = p + pages->list.n;
+
+	for (size_t i = 0; i < m->n_vmas; i++) {
+		const VmaEntry *v = m->vmas[i];
+		if (v->status & VMA_GUARD)
+			break;
+		if (v->status & VMA_VDSO)
+			run_add(runs, v->start, v->end, run_flags(v));
+		while (p < end && p->end <= v->start)
+			p++;
+		for (const struct range *k = p; k < end && k->start < v->end; k++)
+			run_add(runs, k->start > v->start ? k->start : v->start, k->end < v->end ? k->end : v->end, run_flags(v));
+	}
+}
+
+static const struct ranges *pages_of(struct dump *d, const struct task *t)
+{
+	struct shmem_table *table = shmem_table(d);
+
+	for (size_t i = table->tasks.n; i-- > 0;)
+		if (table->tasks.data[i]->task == t)
+			return &table->tasks.data[i]->pages;
+	return NULL;
+}
+
+static uint64_t run_pages(const struct page_runs *runs)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < runs->list.n; i++)
+		n += (runs->list.data[i].end - runs->list.data[i].start) / PAGE;
+	return n;
+}
+
+int mm_save_pages(struct dump *d, struct task *t, struct remote *r)
+{
+	const struct ranges *pages = pages_of(d, t);
+	struct page_runs runs = { 0 };
+	char what[32];
+
+	if (!pages || !t->mm)
+		return fail_text(EINVAL, "task %d: its mappings were not collected", t->pid);
+	uint64_t begin = now_us();
+	runs_of(t->mm, pages, &runs);
+	snprintf(what, sizeof what, "task %d", t->pid);
+	struct page_source from = { .pid = t->host_pid, .fd = remote_mem_fd(r), .what = what };
+	int e = pages_save(d, IMG_PAGEMAP, (uint64_t)t->pid, &from, &runs);
+	d->stats.pages_written += run_pages(&runs);
+	d->stats.memwrite_us += now_us() - begin;
+	log_debug("task %d: %" PRIu64 " pages in %zu runs", t->pid, run_pages(&runs), runs.list.n);
+	array_free(&runs.list);
+	return e;
+}

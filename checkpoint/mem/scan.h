@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEM_SCAN_H
+#define MEM_SCAN_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/str.h"
+
+struct range {
+	uint64_t start, end;
+};
+struct ranges {
+	ARRAY(struct range) list;   /* ascending, neither overlapping nor touching */
+};
+
+/* Appends a range that starts at or behind the last one's start: merges it with that one where they overlap or touch. */
+void ranges_add(struct ranges *r, uint64_t start, uint64_t end);
+
+/* The pages in the given ranges that have content of their own (present or swapped out; neither a page of a file or a shared
+ * segment, nor the zero page), and, in guards, the guard regions (MADV_GUARD_INSTALL). */
+int scan_pages(pid_t pid, const struct ranges *where, struct ranges *pages, struct ranges *guards);
+
+#endif

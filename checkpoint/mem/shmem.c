@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared anonymous memory (MAP_SHARED | MAP_ANONYMOUS) at a dump.
+ *
+ * Such a mapping is a file without a name of the kernel's own tmpfs. Tasks that share one have got it by fork, so that its inode tells
+ * that it is the same: it is found while the mappings are collected, through the link in map_files, and saved once, as
+ * pagemap-shmem-INODE with addresses counted from the segment's start. What has content is asked of the file (SEEK_DATA), as no task
+ * need have all of it in its page tables. The format has no size: a segment is as long as the longest part that is mapped of it.
+ *
+ * A segment that a process outside the tree shares is copied all the same; who maps a file cannot be asked of the kernel. After a
+ * restore it is the tree's alone. */
+#define LOG_PREFIX "mem"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "mem/dumping.h"
+#include "mem/mem.h"
+
+#define PAGE 4096ull
+
+struct shmem_table *shmem_table(struct dump *d)
+{
+	if (!d->shmem)
+		d->shmem = mem_zalloc(sizeof *d->shmem);
+	return d->shmem;
+}
+
+static struct shmem_segment *segment_find(struct shmem_table *t, uint64_t inode)
+{
+	for (size_t i = 0; i < t->segments.n; i++)
+		if (t->segments.data[i].inode == inode)
+			return &t->segments.data[i];
+	return NULL;
+}
+
+int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t vma_start, uint64_t vma_end, uint64_t pgoff)
+{
+	struct shmem_table *table = shmem_table(d);
+	struct shmem_segment *s = segment_find(table, inode);
+	char path[96];
+
+	if (!s) {
+		snprintf(path, sizeof path, "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, t->host_pid, vma_start, vma_end);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return fail(errno, "task %d: open the shared memory segment %" PRIu64 " through %s", t->pid, inode, path);
+		s = &array_push(&table->segments);
+		*s = (struct shmem_segment){ .inode = inode, .fd = fd };
+	}
+	uint64_t end = pgoff + (vma_end - vma_start);
+	s->size = end > s->size ? end : s->size;
+	return 0;
+}
+
+static int segment_runs(const struct shmem_segment *s, struct page_runs *runs, uint64_t *pages)
+{
+	for (off_t at = 0, end; (uint64_t)at < s->size; at = end) {
+		off_t start = lseek(s->fd, at, SEEK_DATA);
+		if (start < 0 && errno == ENXIO)
+			return 0;
+		end = start < 0 ? -1 : lseek(s->fd, start, SEEK_HOLE);
+		if (end < 0)
+			return fail(errno, "look for data in the shared memory segment %" PRIu64, s->inode);
+		uint64_t from = (uint64_t)start & ~(PAGE - 1), to = ((uint64_t)end + PAGE - 1) & ~(PAGE - 1);
+		if (from >= s->size)
+			return 0;
+		to = to > s->size ? s->size : to;
+		array_push(&runs->list) = (struct page_run){ from, to, PAGEMAP_PRESENT };
+		*pages += (to - from) / PAGE;
+	}
+	return 0;
+}
+
+static int segment_save(struct dump *d, const struct shmem_segment *s)
+{
+	struct page_runs runs = { 0 };
+	uint64_t pages = 0;
+	char what[64];
+	int r = segment_runs(s, &runs, &pages);
+
+	snprintf(what, sizeof what, "shared memory segment %" PRIu64, s->inode);
+	struct page_source from = { .fd = s->fd, .what = what };
+	if (r == 0)
+		r = pages_save(d, IMG_PAGEMAP_SHMEM, s->inode, &from, &runs);
+	d->stats.shpages_scanned += s->size / PAGE;
+	d->stats.shpages_written += pages;
+	log_debug("%s: %" PRIu64 " of %" PRIu64 " pages", what, pages, s->size / PAGE);
+	array_free(&runs.list);
+	return r;
+}
+
+int shmem_save(struct dump *d)
+{
+	struct shmem_table *t = shmem_table(d);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < t->segments.n; i++)
+		r = segment_save(d, &t->segments.data[i]);
+	return r;
+}
+
+void shmem_end(struct dump *d)
+{
+	struct shmem_table *t = d->shmem;
+
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->segments.n; i++)
+		fd_close(&t->segments.data[i].fd);
+	for (size_t i = 0; i < t->tasks.n; i++) {
+		array_free(&t->tasks.data[i]->pages.list);
+		free(t->tasks.data[i]);
+	}
+	array_free(&t->segments);
+	array_free(&t->tasks);
+	pool_done(&t->pool);
+	free(t);
+	d->shmem = NULL;
+}
