@@ -210,7 +210,7 @@ static int check_sysctl_key(const char *name, const struct spec *s, const char *
 			continue;
 		if (is_own(s, namespaced[i].kind))
 			return 0;
-		return fail_text(EINVAL, "%s: linux.sysctl: %s needs a %s namespace of the container's own", name, key,
+		return fail_text(EINVAL, "%s: linux.sysctl: %s needs the container's own %s namespace", name, key,
 			spec_namespaces[namespaced[i].kind].spec);
 	}
 	return fail_text(EINVAL, "%s: linux.sysctl: %s is not in any namespace, it would change the host", name, key);

@@ -3,32 +3,60 @@
  * architecture and the library, and the specification wants unknown ones skipped; oci/security does that when it builds the filter.
  *
  * SCMP_ACT_NOTIFY and the listener are not done (they need an agent's socket): asked for, they are an error. */
+#include <ctype.h>
 #include <errno.h>
 #include <seccomp.h>
 #include <string.h>
 
 #include "spec/internal.h"
+#include "spec/seccomp.h"
 
 /* Matches the kernel's values, which older headers lack. */
 enum { FLAG_TSYNC = 1, FLAG_LOG = 2, FLAG_SPEC_ALLOW = 4, FLAG_WAIT_KILLABLE_RECV = 32 };
 
-static const struct map_name actions[] = {
+const struct map_name spec_seccomp_actions[] = {
 	{ "SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD }, { "SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS },
 	{ "SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD }, { "SCMP_ACT_TRAP", SCMP_ACT_TRAP }, { "SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0) },
 	{ "SCMP_ACT_TRACE", SCMP_ACT_TRACE(0) }, { "SCMP_ACT_ALLOW", SCMP_ACT_ALLOW }, { "SCMP_ACT_LOG", SCMP_ACT_LOG },
 	{ "SCMP_ACT_NOTIFY", SCMP_ACT_NOTIFY }, { NULL, 0 },
 };
 
-static const struct map_name operators[] = {
+const struct map_name spec_seccomp_operators[] = {
 	{ "SCMP_CMP_NE", SCMP_CMP_NE }, { "SCMP_CMP_LT", SCMP_CMP_LT }, { "SCMP_CMP_LE", SCMP_CMP_LE }, { "SCMP_CMP_EQ", SCMP_CMP_EQ },
 	{ "SCMP_CMP_GE", SCMP_CMP_GE }, { "SCMP_CMP_GT", SCMP_CMP_GT }, { "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ }, { NULL, 0 },
 };
 
-static const struct map_name flags[] = {
+const struct map_name spec_seccomp_flags[] = {
 	{ "SECCOMP_FILTER_FLAG_TSYNC", FLAG_TSYNC }, { "SECCOMP_FILTER_FLAG_LOG", FLAG_LOG },
 	{ "SECCOMP_FILTER_FLAG_SPEC_ALLOW", FLAG_SPEC_ALLOW },
 	{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", FLAG_WAIT_KILLABLE_RECV }, { NULL, 0 },
 };
+
+bool spec_seccomp_is_refused(const struct map_name *name)
+{
+	return !strcmp(name->name, "SCMP_ACT_NOTIFY") || !strcmp(name->name, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV");
+}
+
+const char *const spec_seccomp_architectures[] = {
+	"SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64", "SCMP_ARCH_LOONGARCH64",
+	"SCMP_ARCH_M68K", "SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32", "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64",
+	"SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC", "SCMP_ARCH_PPC64", "SCMP_ARCH_PPC64LE", "SCMP_ARCH_S390", "SCMP_ARCH_S390X",
+	"SCMP_ARCH_SH", "SCMP_ARCH_SHEB", "SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64", "SCMP_ARCH_RISCV64", NULL,
+};
+
+/* SCMP_ARCH_X86_64 is what libseccomp calls "x86_64". */
+uint32_t spec_seccomp_architecture(const char *name)
+{
+	static const char prefix[] = "SCMP_ARCH_";
+	char lower[32] = "";
+
+	if (!str_starts(name, prefix))
+		return 0;
+	name += sizeof prefix - 1;
+	for (size_t i = 0; i < sizeof lower - 1 && name[i]; i++)
+		lower[i] = (char)tolower((unsigned char)name[i]);
+	return *lower ? seccomp_arch_resolve_name(lower) : 0;
+}
 
 /* As the configuration has an action: its number and the errno that goes into it. */
 struct action {
@@ -64,7 +92,7 @@ static const struct map_row arg_rows[] = {
 	{ "index", MAP_U32, AT(index), .max = 5, .required = true },
 	{ "value", MAP_U64, AT(value), .required = true },
 	{ "valueTwo", MAP_U64, AT(value_two) },
-	{ "op", MAP_ENUM, AT(op), .names = operators, .required = true },
+	{ "op", MAP_ENUM, AT(op), .names = spec_seccomp_operators, .required = true },
 };
 static const struct map_table arg_table = MAP_TABLE_OF(arg_rows, struct spec_seccomp_arg, NULL);
 #undef ROW_OF
@@ -72,7 +100,7 @@ static const struct map_table arg_table = MAP_TABLE_OF(arg_rows, struct spec_sec
 #define ROW_OF raw_rule
 static const struct map_row rule_rows[] = {
 	{ "names", MAP_STRINGS, AT(rule.names), .required = true },
-	{ "action", MAP_ENUM, AT(action.action), .names = actions, .required = true },
+	{ "action", MAP_ENUM, AT(action.action), .names = spec_seccomp_actions, .required = true },
 	{ "errnoRet", MAP_U32, AT(action.errno_ret), .has = MAP_HAS(struct raw_rule, action.has_errno), .max = 4095 },
 	{ "args", MAP_LIST, AT(rule.args), .count = offsetof(struct raw_rule, rule.n_args), .of = &arg_table },
 };
@@ -121,21 +149,13 @@ static int map_flags(struct map *m, const struct map_row *row, const struct map_
 	return r;
 }
 
-/* SCMP_ARCH_X86_64 is what libseccomp calls "x86_64". */
 static int map_architecture(struct map *m, const struct map_path *path, const struct json *node, uint32_t *out)
 {
-	static const char prefix[] = "SCMP_ARCH_";
-	char name[32] = "";
 	int r = map_want(m, path, node, JSON_STRING);
 
 	if (r < 0)
 		return r;
-	if (str_starts(node->text, prefix))
-		for (size_t i = 0; i < sizeof name - 1 && node->text[sizeof prefix - 1 + i]; i++) {
-			char c = node->text[sizeof prefix - 1 + i];
-			name[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-		}
-	*out = *name ? seccomp_arch_resolve_name(name) : 0;
+	*out = spec_seccomp_architecture(node->text);
 	return *out ? 0 : map_fail(m, path, "unknown value \"%s\": not an architecture that the installed libseccomp has", node->text);
 }
 
@@ -154,10 +174,10 @@ static int map_architectures(struct map *m, const struct map_row *row, const str
 
 #define ROW_OF raw_seccomp
 static const struct map_row seccomp_rows[] = {
-	{ "defaultAction", MAP_ENUM, AT(fallback.action), .names = actions, .required = true },
+	{ "defaultAction", MAP_ENUM, AT(fallback.action), .names = spec_seccomp_actions, .required = true },
 	{ "defaultErrnoRet", MAP_U32, AT(fallback.errno_ret), .has = MAP_HAS(struct raw_seccomp, fallback.has_errno), .max = 4095 },
 	{ "architectures", MAP_CALL, AT(s), .call = map_architectures },
-	{ "flags", MAP_CALL, AT(s), .call = map_flags, .names = flags },
+	{ "flags", MAP_CALL, AT(s), .call = map_flags, .names = spec_seccomp_flags },
 	{ "syscalls", MAP_CALL, AT(s), .call = map_rules },
 	{ "listenerPath", MAP_REFUSE, .reason = "a seccomp listener" },
 	{ "listenerMetadata", MAP_REFUSE, .reason = "a seccomp listener" },
