@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCI_SECURITY_H
+#define OCI_SECURITY_H
+
+#include <linux/filter.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "spec/spec.h"
+
+/* What limits a process, each applied by the process to itself. All return 0 or -errno with the trail filled. */
+
+/* Capabilities. caps_limit() takes out, with a warning, what this process cannot hand on or the kernel does not know; the
+ * others are called by the container's process in this order, the user change being inside caps_user(). keep: capabilities
+ * to be held (permitted and effective) until caps_final(). */
+void caps_limit(struct spec_capabilities *c);
+int caps_bound(const struct spec_capabilities *c);
+int caps_user(const struct spec_process *p, uint64_t keep);
+int caps_final(const struct spec_capabilities *c);
+
+int rlimits_apply(const struct spec_process *p);
+
+/* A seccomp profile as the program the kernel takes. n 0: no profile. */
+struct seccomp_program {
+	struct sock_filter *code;   /* to be freed */
+	unsigned short n;
+	uint32_t flags;
+};
+int seccomp_build(const struct spec_seccomp *s, struct seccomp_program *out);
+int seccomp_install(const struct seccomp_program *p);
+
+/* AppArmor profile and SELinux label of the program to be executed. lsm_open() runs while the host's /proc is at hand (proc: a
+ * descriptor of it) and returns the descriptor that lsm_apply() writes to, or -ENOENT (bare) when neither is asked for. */
+int lsm_open(int proc, const struct spec_process *p);
+int lsm_apply(int fd, const struct spec_process *p);
+
+#endif
