@@ -271,22 +271,34 @@ static int check_empty(const char *dir)
 	return r;
 }
 
-int cgroup_create(const struct spec_pairs *cgroups, const struct spec_resources *r)
+static int make_one(const struct spec_pair *group, bool v2)
+{
+	bool made = false;
+	int r = cgroup_mkdir(group->value, v2 ? pass_controllers : has_controller(group->key, "cpuset") ? inherit_cpuset : NULL, &made);
+
+	return r < 0 || made ? r : check_empty(group->value);
+}
+
+static int make_all(const struct spec_pairs *cgroups, const struct spec_resources *r)
 {
 	const struct cgroup_ops *ops = cgroup_ops_of(cgroups);
+	int done = 0;
 
-	for (size_t i = 0; i < cgroups->n; i++) {
-		const char *key = cgroups->data[i].key, *dir = cgroups->data[i].value;
-		int made = cgroup_mkdir(dir, ops == &cgroup_v2_ops ? pass_controllers : has_controller(key, "cpuset") ? inherit_cpuset : NULL);
-		if (made == 0)
-			made = check_empty(dir);
-		if (made < 0)
-			return made;
-	}
-	if (!cgroups->n)
-		return 0;
-	int done = ops->devices(cgroups, r);
-	return done < 0 ? done : ops->apply(cgroups, r);
+	for (size_t i = 0; done >= 0 && i < cgroups->n; i++)
+		done = make_one(&cgroups->data[i], ops == &cgroup_v2_ops);
+	if (done >= 0 && cgroups->n)
+		done = ops->devices(cgroups, r);
+	return done < 0 || !cgroups->n ? done : ops->apply(cgroups, r);
+}
+
+/* What somebody else's processes are in stays: it cannot be removed. */
+int cgroup_create(const struct spec_pairs *cgroups, const struct spec_resources *r)
+{
+	int done = make_all(cgroups, r);
+
+	for (size_t i = 0; done < 0 && i < cgroups->n; i++)
+		rmdir(cgroups->data[i].value);
+	return done;
 }
 
 int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *r)

@@ -15,7 +15,7 @@
 
 /* Decides where the container's groups are; nothing is made yet. *cgroups belongs to the arena. */
 int cgroup_plan(struct arena *arena, const struct spec *s, const char *id, struct spec_pairs *cgroups);
-/* Makes them and sets the limits. A directory that is there already must be without processes. The caller removes on failure. */
+/* Makes them and sets the limits. A directory that is there already must be without processes. Undone on failure. */
 int cgroup_create(const struct spec_pairs *cgroups, const struct spec_resources *r);
 /* Sets those limits that r has (of a group that may have processes already). */
 int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *r);

@@ -24,9 +24,12 @@
 #define WAIT_MS 10000   /* for killed tasks: one in uninterruptible sleep may take long */
 #define DEPTH_MAX 32
 
-int cgroup_mkdir(const char *path, int (*each)(const char *path))
+int cgroup_mkdir(const char *path, int (*each)(const char *path), bool *made)
 {
-	if (mkdir(path, 0755) == 0)
+	bool above;
+
+	*made = mkdir(path, 0755) == 0;
+	if (*made)
 		return each ? each(path) : 0;
 	if (errno == EEXIST)
 		return 0;
@@ -34,11 +37,12 @@ int cgroup_mkdir(const char *path, int (*each)(const char *path))
 	if (errno != ENOENT || !slash || slash == path)
 		return fail(errno, "make cgroup %s", path);
 	autofree char *parent = strndup(path, (size_t)(slash - path));
-	int r = cgroup_mkdir(parent, each);
+	int r = cgroup_mkdir(parent, each, &above);
 	if (r < 0)
 		return r;
-	if (mkdir(path, 0755) < 0 && errno != EEXIST)
-		return fail(errno, "make cgroup %s", path);
+	*made = mkdir(path, 0755) == 0;
+	if (!*made)
+		return errno == EEXIST ? 0 : fail(errno, "make cgroup %s", path);
 	return each ? each(path) : 0;
 }
 

@@ -14,7 +14,7 @@
  *
  *   state.json    what is below, replaced atomically by container_save()
  *   config.json   the bundle's configuration as it was at create (container_spec() reads it back)
- *   exec.fifo     there while init waits for start; its absence with a living init means running
+ *   start         socket on which init waits for start; its absence with a living init means running
  *
  * and whatever create puts beside them: container_remove() takes the whole directory. Strings belong to the container's
  * arena: assign what container_str() or arena_*(&c->arena, …) returned.
@@ -23,7 +23,7 @@
  * goes with its holder. It is the open description that holds it: a child that keeps c->dir_fd open keeps the lock, hence
  * everything that init inherits must be closed before it waits (the descriptor is CLOEXEC). container_unlock() releases it
  * for all copies. oci_create(), oci_start(), oci_restore() and oci_checkpoint() return with the container unlocked. */
-#define CONTAINER_START_FIFO "exec.fifo"
+#define CONTAINER_START_SOCKET "start"
 
 struct container {
 	struct arena arena;

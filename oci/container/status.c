@@ -6,7 +6,7 @@
  *   no init yet, somebody holds the lock           creating
  *   init is gone, a zombie, or another process     stopped      (start time differs: the number was given again)
  *   its freezer is frozen                          paused
- *   exec.fifo is there                             created      (init waits for start)
+ *   start socket is there                          created      (init waits for start)
  *   otherwise                                      running
  *
  * A pid that is not in /proc because /proc is another pid namespace's counts as gone. */
@@ -66,7 +66,7 @@ enum oci_status container_status(struct container *c)
 	err_rewind(mark);   /* what cannot be asked is not frozen */
 	if (frozen)
 		return OCI_PAUSED;
-	return fstatat(c->dir_fd, CONTAINER_START_FIFO, &st, AT_SYMLINK_NOFOLLOW) == 0 ? OCI_CREATED : OCI_RUNNING;
+	return fstatat(c->dir_fd, CONTAINER_START_SOCKET, &st, AT_SYMLINK_NOFOLLOW) == 0 ? OCI_CREATED : OCI_RUNNING;
 }
 
 pid_t container_init_pid(struct container *c)

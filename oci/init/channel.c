@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the runtime and the child it cloned: a socket pair, one byte a message and what belongs to it.
+ *
+ *   child → runtime   READY           it waits (create, restore), or is about to execute its program
+ *                     FAILED, trail   it could not, and exits
+ *   runtime → child   filter          number of instructions and flags, then the instructions
+ *
+ * The child's trail becomes part of the runtime's, so the user reads the cause where it happened. End of file before READY:
+ * the child died of something that let it say nothing. End of file after READY on a close-on-exec descriptor: execve() succeeded.
+ * If the runtime dies, the child's write raises SIGPIPE, or its read ends: it exits. */
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "init/internal.h"
+
+enum { READY = 'R', FAILED = 'F' };
+
+struct filter_head {
+	uint32_t n, flags;
+};
+
+int channel_open(int ends[2])
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 ? fail(errno, "make a socket pair") : 0;
+}
+
+int channel_ready(int fd)
+{
+	char tag = READY;
+	return fd_write_all(fd, &tag, 1);
+}
+
+void channel_die(int fd)
+{
+	char tag = FAILED;
+
+	if (fd_write_all(fd, &tag, 1) == 0)
+		err_send(fd);
+	_exit(1);
+}
+
+/* The child's trail is the root cause: it stands first, before what the caller adds. */
+static int receive_failure(int fd)
+{
+	size_t mark = err_mark();
+	int r = err_recv(fd);
+
+	if (r < 0 || err_count() == mark)
+		return fail_text(EPROTO, "the container's process failed and could not say why");
+	return -ECHILD;
+}
+
+int channel_wait(int fd)
+{
+	char tag;
+	int r = fd_read_all(fd, &tag, 1);
+
+	if (r == -ENODATA || r == -ECONNRESET)
+		return -ECANCELED;
+	if (r < 0)
+		return fail(-r, "read from the container's process");
+	return tag == READY ? 0 : tag == FAILED ? receive_failure(fd) : fail_text(EPROTO, "unknown message 0x%02x from the container's process", tag);
+}
+
+int channel_wait_exec(int fd)
+{
+	char tag;
+	int r = channel_wait(fd);
+
+	if (r < 0)
+		return r;
+	r = fd_read_all(fd, &tag, 1);
+	if (r == -ENODATA || r == -ECONNRESET)
+		return 0;
+	return r < 0 ? fail(-r, "read from the container's process") : receive_failure(fd);
+}
+
+/* In one message: the largest filter (32 KiB) is far below what a socket holds, so this does not wait for the child. */
+int channel_send_filter(int fd, const struct seccomp_program *p)
+{
+	struct filter_head head = { p->n, p->flags };
+	struct iovec parts[] = { { &head, sizeof head }, { p->code, p->n * sizeof *p->code } };
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = p->n ? 2 : 1 };
+	ssize_t n;
+
+	do
+		n = sendmsg(fd, &message, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : (size_t)n == sizeof head + p->n * sizeof *p->code ? 0 : -EMSGSIZE;
+}
+
+int channel_receive_filter(int fd, struct seccomp_program *p)
+{
+	struct filter_head head;
+	int r = fd_read_all(fd, &head, sizeof head);
+
+	if (r < 0)
+		return fail(-r, "receive the seccomp filter");
+	*p = (struct seccomp_program){ .n = (unsigned short)head.n, .flags = head.flags };
+	if (!head.n)
+		return 0;
+	p->code = mem_alloc(head.n * sizeof *p->code);
+	r = fd_read_all(fd, p->code, head.n * sizeof *p->code);
+	return r < 0 ? fail(-r, "receive the seccomp filter") : 0;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCI_INIT_INTERNAL_H
+#define OCI_INIT_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "oci.h"
+#include "security/security.h"
+#include "spec/spec.h"
+
+/* What the cloned child knows: made by the runtime, handed over by the clone (the child has a copy of the runtime's memory). */
+struct init {
+	const struct spec *spec;
+	const struct spec_process *process;
+	const struct spec_pairs *cgroups;
+	const char *id, *sub_cgroup;
+	bool restore, no_pivot, new_keyring;
+	unsigned preserve_fds;   /* 3 … stay open in the program */
+	bool time_done;          /* the caller sees to the time namespace */
+
+	int sock;                /* the runtime's other end reads tags and trails */
+	int start;               /* create: listens for `start`; else -1 */
+	int proc;                /* the host's /proc, verified */
+	int joined[NS_KINDS];    /* namespaces to join, -1: not */
+	int target, target_root; /* exec: pidfd of the container's init and its root directory; else -1 */
+	int lsm;
+	struct seccomp_program filter;
+};
+void init_defaults(struct init *i);
+
+/* The child's programs. They do not return. */
+_Noreturn void init_child(struct init *i);
+_Noreturn void exec_child(struct init *i);
+
+/* --- channel.c: what goes over the socket. The child sends READY, or FAILED and its trail; the runtime sends the filter. */
+int channel_open(int ends[2]);
+int channel_ready(int fd);
+_Noreturn void channel_die(int fd);
+/* Waits for READY. -ECANCELED when the child ended without a word (nothing is added to the trail then). */
+int channel_wait(int fd);
+/* The same for a program about to be executed: success is that the descriptor closes after READY. */
+int channel_wait_exec(int fd);
+int channel_send_filter(int fd, const struct seccomp_program *p);   /* bare -errno: the child's own account comes by channel_wait() */
+int channel_receive_filter(int fd, struct seccomp_program *p);
+
+/* --- namespaces.c */
+int namespaces_check(const struct spec *s);
+int namespaces_open(struct init *i);                 /* those to be joined by path */
+void namespaces_close(struct init *i);
+int namespaces_enter(const struct init *i);          /* in the child, after it joined its cgroups */
+/* Clones the child: flags are namespaces that only a clone can give; cgroup2: the directory to be born in, or -1; pid_ns: the pid
+ * namespace to be born in, or -1. 0 in the child, else its pid and pidfd. */
+pid_t namespaces_clone(const struct init *i, int cgroup2, int pid_ns, pid_t set_pid, int *pidfd);
+int loopback_up(void);
+
+/* --- process.c: from a process of the runtime to one of the container. process_prepare() is everything up to the last privileges;
+ * process_exec() the rest, and returns only on failure. */
+int process_prepare(struct init *i);
+int process_exec(struct init *i);
+/* Closes all descriptors from 3 + preserved on but those in keep (-1: none). */
+int process_close_others(const struct init *i, const int *keep, size_t n);
+void process_reset_signals(void);
+
+/* --- program.c: the program's file. *path to be freed. */
+int program_find(const struct spec_process *p, char **path);
+/* The environment with what is added to it: HOME if it is missing, LISTEN_FDS. A NULL-terminated list that lives on. */
+char **program_environment(const struct init *i);
+
+/* --- exe.c: cuts this process off the runtime's binary. */
+int exe_detach(int proc);
+
+int sysctls_apply(int proc, const struct spec *s);
+/* The host's /proc, verified. */
+int proc_open_host(void);
+/* Environment LISTEN_FDS of the caller plus the option. */
+/* create.c, for exec too. */
+int pid_file_write(const char *path, pid_t pid);             /* path NULL: nothing to do */
+int pidfd_hand_over(const char *path, pid_t pid);
+unsigned preserved_descriptors(const struct oci_create_options *c);
+int preserved_check(unsigned n);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a process of the runtime to one of the container: the attributes of `process`, in the order in which privileges allow.
+ *
+ *   process_prepare()                          process_exec()
+ *   1. session keyring                         6. seccomp, if there is no no_new_privs (needs CAP_SYS_ADMIN)
+ *   2. limits                                  7. last capabilities, no_new_privs
+ *   3. bounding set; groups, gid, uid          8. seccomp, if there is: nothing but execve() follows it
+ *   4. working directory, umask                9. execve()
+ *   5. the program is there
+ *
+ * Between the two init waits for start. Everything that can fail for a reason in the configuration is before that, so that create
+ * reports it. While init waits, it holds no capability beyond the container's, but for CAP_SYS_ADMIN in case 6: a filter without
+ * no_new_privs must then allow capset and prctl, as those of all engines do.
+ *
+ * The working directory is entered as the runtime first and, if that is refused (a home on a network filesystem that trusts only the
+ * user), as the user. Afterwards getcwd() must give a path: a directory outside the container's root has none (CVE-2024-21626).
+ *
+ * Descriptors: everything from 3 on is closed but what the caller asked to preserve, before the program of the container runs. */
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/keyctl.h>
+#include <linux/close_range.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "init/internal.h"
+
+static int new_keyring(const char *id)
+{
+	autofree char *name = str_printf("_ses.%s", id);
+
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) < 0 && errno != ENOSYS) {
+		int r = fail(errno, "make the session keyring %s", name);
+		fail_hint("--no-new-keyring keeps the caller's");
+		return r;
+	}
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+int process_close_others(const struct init *i, const int *keep, size_t n)
+{
+	int sorted[8];
+	unsigned from = 3 + i->preserve_fds;
+
+	memcpy(sorted, keep, n * sizeof *keep);
+	qsort(sorted, n, sizeof *sorted, compare);
+	for (size_t k = 0; k <= n; k++) {
+		unsigned to = k < n ? (unsigned)sorted[k] : UINT_MAX;
+		if (k < n && (sorted[k] < 0 || to < from))
+			continue;
+		if (to > from && syscall(SYS_close_range, from, k < n ? to - 1 : to, 0) < 0)
+			return fail(errno, "close the runtime's descriptors");
+		from = to + 1;
+	}
+	return 0;
+}
+
+void process_reset_signals(void)
+{
+	sigset_t none;
+
+	for (int sig = 1; sig < 65; sig++)
+		signal(sig, SIG_DFL);   /* handlers go with execve(), but ignored signals stay ignored */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* True: it could be entered and is inside the root. */
+static bool enter_directory(const char *path)
+{
+	return chdir(path) == 0;
+}
+
+static int check_directory(const char *path)
+{
+	char at[PATH_MAX];
+	long n = syscall(SYS_getcwd, at, sizeof at);   /* the kernel's word: "(unreachable)/…" if it is outside */
+
+	if (n < 0)
+		return fail(errno, "process.cwd: where %s leads", path);
+	return *at == '/' ? 0 : fail_text(EPERM, "process.cwd: %s is outside the container's root filesystem", path);
+}
+
+static bool late_capabilities(const struct init *i)
+{
+	return i->filter.n && !i->process->no_new_privileges;
+}
+
+static int become_user(struct init *i)
+{
+	const struct spec_process *p = i->process;
+	const char *cwd = p->cwd ? p->cwd : "/";
+	bool entered = enter_directory(cwd);
+	int r = caps_bound(&p->capabilities);
+
+	if (r >= 0)
+		r = caps_user(p, late_capabilities(i) ? 1ull << CAP_SYS_ADMIN : 0);
+	if (r >= 0 && !late_capabilities(i))
+		r = caps_final(&p->capabilities);
+	if (r < 0)
+		return r;
+	if (!entered && !enter_directory(cwd))
+		return fail(errno, "process.cwd: enter %s", cwd);
+	return check_directory(cwd);
+}
+
+int process_prepare(struct init *i)
+{
+	const struct spec_process *p = i->process;
+	autofree char *path = NULL;
+	int r = i->new_keyring ? new_keyring(i->id) : 0;
+
+	if (r >= 0)
+		r = rlimits_apply(p);
+	if (r >= 0)
+		r = become_user(i);
+	if (r < 0)
+		return r;
+	umask(p->has_umask ? (mode_t)p->umask : 022);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);   /* changing the user may have set it */
+	return program_find(p, &path);
+}
+
+int process_exec(struct init *i)
+{
+	const struct spec_process *p = i->process;
+	autofree char *path = NULL;
+	char **env = program_environment(i);
+	int r = program_find(p, &path);
+
+	if (r >= 0 && i->lsm >= 0)
+		r = lsm_apply(i->lsm, p);
+	if (r >= 0 && late_capabilities(i)) {
+		r = seccomp_install(&i->filter);
+		if (r >= 0)
+			r = caps_final(&p->capabilities);
+	}
+	if (r >= 0 && p->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = fail(errno, "process.noNewPrivileges");
+	if (r >= 0 && !late_capabilities(i))
+		r = seccomp_install(&i->filter);
+	if (r < 0)
+		return r;
+	execve(path, p->args.data, env);
+	return fail(errno, "exec: \"%s\": execute %s", p->args.data[0], path);
+}
