@@ -18,7 +18,7 @@ struct dump {
 	bool was_frozen, freezer_v2;     /* the freezer cgroup before the dump */
 	bool failed;                     /* what follows is the undoing */
 	bool own_pid_ns, own_mnt_ns, own_net_ns, own_ipc_ns, own_uts_ns, own_cgroup_ns, own_user_ns, own_time_ns;
-	uint32_t next_ns_id;             /* the images' counter of namespaces */
+	struct ns_table *ns;             /* ns/ids.c: ids of namespaces */
 	uint32_t next_pages_id;          /* from 1 */
 	struct file_table *files;        /* files/table.c: open file descriptions found so far */
 	struct mount_table *mounts;      /* ns/mount: the root task's mounts */

@@ -33,6 +33,7 @@ struct restore {
 	struct builder *builder;         /* files/builder.h */
 	uint64_t area;                   /* where the batch pages go: free in every task's address space */
 	TaskKobjIdsEntry *root_ids;      /* of the dumping tool; NULL if the inventory has none */
+	bool own_ns[8];                  /* the tree had its own; by enum ns_kind */
 	uint64_t clone_flags;            /* new namespaces of a stub that the engine makes */
 	bool own_stub;                   /* it did (the stub is our child) */
 	pid_t stub_pid;                  /* host numbering; 0 before there is one */

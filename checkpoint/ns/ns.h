@@ -6,13 +6,16 @@
 #include "restore.h"
 
 /* Namespaces of the tree: which are its own, their ids in the images, and what they contain. */
+enum ns_kind { NSK_PID, NSK_NET, NSK_IPC, NSK_UTS, NSK_TIME, NSK_MNT, NSK_USER, NSK_CGROUP, NSK_KINDS };   /* in CRIU's order of ids */
+
 int ns_collect(struct dump *d);                               /* own_*_ns, ids; refuses what it cannot do, by name */
-int ns_fill_ids(struct dump *d, struct task *t);              /* task->ids->*_ns_id */
+int ns_fill_ids(struct dump *d, struct task *t);              /* task->ids->*_ns_id (other fields of ids stay) */
 void ns_fill_root_ids(struct dump *d, TaskKobjIdsEntry *ids); /* the engine's own, for the inventory */
+uint32_t ns_id(const struct dump *d, enum ns_kind kind);      /* of the root task's namespace */
 int ns_save(struct dump *d);                                  /* uts, ipc, net, mount (tmpfs contents), cgroup, time images */
 void ns_end(struct dump *d);
 
-/* Mounts of the root task's mount namespace (files/ needs them for paths). */
+/* Mounts of the root task's mount namespace (files/ needs them for paths), by /proc/PID/mountinfo. */
 struct mount_info {
 	int mnt_id, parent_id;
 	unsigned major, minor;
@@ -22,8 +25,8 @@ struct mount_info {
 int mount_collect(struct dump *d);
 const struct mount_info *mount_by_id(const struct dump *d, int mnt_id);   /* NULL: not in that namespace */
 
-int ns_read(struct restore *r);                               /* checks the images */
-/* Contents of the namespaces that the stub has: in the builder (uts, ipc, loopback, tmpfs contents). */
+int ns_read(struct restore *r);                               /* checks the images; which namespaces the tree had */
+/* Contents of the namespaces that the stub has (uts, ipc, loopback; tmpfs contents by the builder). */
 int ns_restore(struct restore *r, struct task *root);
 
 #endif

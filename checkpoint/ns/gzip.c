@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gzip files whose blocks are stored. Contents of temporary file systems are small, and the program stands still while they are saved:
+ * the format is wanted because every tool reads it, the compression is not. Data that another program compressed is refused. */
+#include "ns/gzip.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+
+static uint32_t table[256];
+
+static void make_table(void)
+{
+	if (table[1])
+		return;
+	for (uint32_t i = 0; i < 256; i++) {
+		uint32_t c = i;
+		for (int k = 0; k < 8; k++)
+			c = c & 1 ? 0xedb88320u ^ c >> 1 : c >> 1;
+		table[i] = c;
+	}
+}
+
+static uint32_t crc32(uint32_t crc, const unsigned char *data, size_t n)
+{
+	crc = ~crc;
+	while (n--)
+		crc = table[(crc ^ *data++) & 0xff] ^ crc >> 8;
+	return ~crc;
+}
+
+int gzip_begin(struct gzip *z, int fd)
+{
+	static const unsigned char head[10] = { 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3 };   /* deflate, no flags, Unix */
+
+	make_table();
+	z->fd = fd;
+	z->crc = z->size = 0;
+	z->n = 0;
+	int r = fd_write_all(fd, head, sizeof head);
+	return r < 0 ? fail(-r, "write the archive") : 0;
+}
+
+static int put_block(struct gzip *z, int final)
+{
+	unsigned char head[5] = { (unsigned char)final, (unsigned char)z->n, (unsigned char)(z->n >> 8), (unsigned char)~z->n,
+				  (unsigned char)(~z->n >> 8) };
+	int r = fd_write_all(z->fd, head, sizeof head);
+
+	if (r >= 0)
+		r = fd_write_all(z->fd, z->data, z->n);
+	z->crc = crc32(z->crc, z->data, z->n);
+	z->size += (uint32_t)z->n;
+	z->n = 0;
+	return r < 0 ? fail(-r, "write the archive") : 0;
+}
+
+int gzip_write(struct gzip *z, const void *data, size_t size)
+{
+	const unsigned char *from = data;
+
+	while (size) {
+		size_t n = sizeof z->data - z->n < size ? sizeof z->data - z->n : size;
+		memcpy(z->data + z->n, from, n);
+		z->n += n;
+		from += n;
+		size -= n;
+		if (z->n == sizeof z->data) {
+			int r = put_block(z, 0);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+int gzip_end(struct gzip *z)
+{
+	unsigned char tail[8];
+	int r = put_block(z, 1);
+
+	for (int i = 0; i < 4; i++) {
+		tail[i] = (unsigned char)(z->crc >> 8 * i);
+		tail[4 + i] = (unsigned char)(z->size >> 8 * i);
+	}
+	if (r < 0)
+		return r;
+	r = fd_write_all(z->fd, tail, sizeof tail);
+	return r < 0 ? fail(-r, "write the archive") : 0;
+}
+
+int gzip_open(struct gzip *z, int fd)
+{
+	unsigned char head[10];
+	int r = fd_read_all(fd, head, sizeof head);
+
+	make_table();
+	z->fd = fd;
+	z->crc = z->size = 0;
+	z->n = z->at = 0;
+	z->final = 0;
+	if (r < 0 || head[0] != 0x1f || head[1] != 0x8b || head[2] != 8)
+		return fail_text(EBADMSG, "the archive is not a gzip file");
+	return head[3] == 0 ? 0 : fail_text(ENOTSUP, "the gzip file has header fields that are not supported");
+}
+
+static int next_block(struct gzip *z)
+{
+	unsigned char head[5];
+	int r = z->final ? -ENODATA : fd_read_all(z->fd, head, sizeof head);
+
+	if (r < 0)
+		return fail_text(EBADMSG, "the archive is cut off");
+	if (head[0] & 6)
+		return fail_text(ENOTSUP, "the archive was compressed by another program: only archives with stored blocks can be read");
+	z->final = head[0] & 1;
+	z->n = head[1] | (size_t)head[2] << 8;
+	z->at = 0;
+	if ((z->n ^ 0xffff) != (head[3] | (size_t)head[4] << 8))
+		return fail_text(EBADMSG, "the archive is corrupt: a block's length and its complement do not agree");
+	r = fd_read_all(z->fd, z->data, z->n);
+	if (r < 0)
+		return fail_text(EBADMSG, "the archive is cut off");
+	z->crc = crc32(z->crc, z->data, z->n);
+	z->size += (uint32_t)z->n;
+	if (z->final) {
+		unsigned char tail[8];
+		uint32_t crc = 0;
+		r = fd_read_all(z->fd, tail, sizeof tail);
+		for (int i = 0; i < 4; i++)
+			crc |= (uint32_t)tail[i] << 8 * i;
+		if (r < 0 || crc != z->crc)
+			return fail_text(EBADMSG, "the archive is corrupt: its checksum is wrong");
+	}
+	return 0;
+}
+
+int gzip_read(struct gzip *z, void *data, size_t size)
+{
+	unsigned char *to = data;
+
+	while (size) {
+		if (z->at == z->n) {
+			int r = next_block(z);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		size_t n = z->n - z->at < size ? z->n - z->at : size;
+		memcpy(to, z->data + z->at, n);
+		z->at += n;
+		to += n;
+		size -= n;
+	}
+	return 0;
+}

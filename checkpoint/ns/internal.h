@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NS_INTERNAL_H
+#define NS_INTERNAL_H
+
+#include "ns/ns.h"
+
+/* One kind of namespace whose contents are saved: a row of ns/kinds.c. `id` is the namespace's id in the images. save is called for
+ * the tree's own namespaces only (but for time: always, id 0 when it is the host's). */
+struct ns_content {
+	const char *name;
+	enum ns_kind kind;
+	int (*save)(struct dump *d, uint32_t id);
+	int (*restore)(struct restore *r, struct task *root, uint32_t id);   /* engine side; NULL: nothing to do */
+};
+extern const struct ns_content ns_contents[];   /* ends with name NULL */
+
+extern const struct ns_row {
+	const char *proc;         /* below /proc/PID/ns */
+	uint64_t clone_flag;
+} ns_rows[NSK_KINDS];
+
+int uts_save(struct dump *d, uint32_t id);
+int uts_restore(struct restore *r, struct task *root, uint32_t id);
+int ipc_save(struct dump *d, uint32_t id);
+int ipc_restore(struct restore *r, struct task *root, uint32_t id);
+int net_save(struct dump *d, uint32_t id);
+int net_restore(struct restore *r, struct task *root, uint32_t id);
+int time_save(struct dump *d, uint32_t id);
+int time_read(struct restore *r, uint32_t id);
+int mount_save(struct dump *d, uint32_t id);
+int mount_restore(struct restore *r, struct task *root, uint32_t id);
+int cgroup_save(struct dump *d, uint32_t id);
+
+/* This thread goes into the namespace that a task has, and back. */
+int ns_enter(pid_t host_pid, enum ns_kind kind, int *saved);
+int ns_leave(enum ns_kind kind, int *saved);
+
+/* mountinfo text to a list; strings in the arena. */
+struct mount_list {
+	struct mount_info *data;
+	size_t n;
+};
+int mounts_parse(struct arena *arena, char *text, struct mount_list *out);
+int mounts_read(struct arena *arena, pid_t host_pid, struct mount_list *out);   /* 0: this process */
+
+#endif
