@@ -18,7 +18,6 @@
  * died. It keeps root's privileges, since the engine gives it the image's. */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,23 +37,6 @@ void init_defaults(struct init *i)
 	*i = (struct init){ .sock = -1, .start = -1, .proc = -1, .target = -1, .target_root = -1, .lsm = -1 };
 	for (int k = 0; k < NS_KINDS; k++)
 		i->joined[k] = -1;
-}
-
-static int write_oom_score(const struct init *i)
-{
-	const struct spec_process *p = i->process;
-	char text[16];
-
-	if (!i->spec->has_process || !p->has_oom_score_adj)
-		return 0;
-	snprintf(text, sizeof text, "%d", p->oom_score_adj);
-	int r = file_write(i->proc, "self/oom_score_adj", text);
-	if (r == -EACCES || r == -EPERM) {
-		r = fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj);
-		fail_hint("a value below the caller's own needs CAP_SYS_RESOURCE");
-		return r;
-	}
-	return r < 0 ? fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj) : 0;
 }
 
 static int set_names(const struct spec *s)
@@ -91,7 +73,7 @@ static int init_prepare(struct init *i)
 	if (r >= 0)
 		r = cgroup_join(i->cgroups, NULL);
 	if (r >= 0)
-		r = write_oom_score(i);
+		r = process_oom_score(i);
 	if (r >= 0)
 		r = namespaces_enter(i);
 	if (r >= 0)

@@ -57,6 +57,7 @@ int loopback_up(void);
 
 /* --- process.c: from a process of the runtime to one of the container. process_prepare() is everything up to the last privileges;
  * process_exec() the rest, and returns only on failure. */
+int process_oom_score(const struct init *i);   /* while the host's /proc is there */
 int process_prepare(struct init *i);
 int process_exec(struct init *i);
 /* Closes all descriptors from 3 + preserved on but those in keep (-1: none). */

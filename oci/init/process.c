@@ -47,6 +47,23 @@ static int new_keyring(const char *id)
 	return 0;
 }
 
+int process_oom_score(const struct init *i)
+{
+	const struct spec_process *p = i->process;
+	char text[16];
+
+	if (!p->has_oom_score_adj)
+		return 0;
+	snprintf(text, sizeof text, "%d", p->oom_score_adj);
+	int r = file_write(i->proc, "self/oom_score_adj", text);
+	if (r == -EACCES || r == -EPERM) {
+		r = fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj);
+		fail_hint("a value below the caller's own needs CAP_SYS_RESOURCE");
+		return r;
+	}
+	return r < 0 ? fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj) : 0;
+}
+
 static int compare(const void *a, const void *b)
 {
 	return *(const int *)a - *(const int *)b;

@@ -123,16 +123,6 @@ int rootfs_build(struct rootfs *r)
 	return done < 0 ? done : rootfs_mask(r);
 }
 
-int rootfs_console(struct rootfs *r, int slave)
-{
-	autoclose int target = rootfs_file(r->root, "/dev/console");
-	if (target < 0)
-		return target;
-	autoclose int tree = sys_open_tree(slave, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
-	int done = tree < 0 ? tree : sys_move_mount(tree, target, "");
-	return done < 0 ? fail(-done, "put the terminal on /dev/console") : 0;
-}
-
 static int pivot(struct rootfs *r)
 {
 	autoclose int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -19,8 +19,6 @@ struct rootfs {
 };
 
 int rootfs_build(struct rootfs *r);
-/* Puts a terminal's slave on /dev/console. */
-int rootfs_console(struct rootfs *r, int slave);
 /* Makes it this process's root: pivot_root, old tree gone; read-only if the configuration says so; the directory is /. */
 int rootfs_enter(struct rootfs *r);
 

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exec: one more process in a running container.
+ *
+ * The child is born in the container's pid namespace and cgroup2 group, enters the v1 groups, and then all other namespaces of the
+ * container's init in one setns() on its pidfd (5.8): a pidfd cannot mean another process than the one that was checked. Entering a
+ * mount namespace sets root and directory to that namespace's root, which with --no-pivot is the host's tree below the container's, so
+ * the child goes into init's own root explicitly, by a descriptor taken from /proc/PID/root.
+ *
+ * What then applies is the same as for init (process.c): the limits, the seccomp filter, no_new_privs of the container, unless the
+ * process object says otherwise. There is nothing to wait for: the runtime hears READY and then either the end of the socket, which
+ * is the execve(), or the reason why there was none. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "cgroup/cgroup.h"
+#include "container/container.h"
+#include "init/internal.h"
+
+struct exec {
+	struct container *c;
+	const struct oci_exec_options *e;
+	struct arena arena;
+	struct spec *spec;
+	struct spec_process process;
+	struct init init;
+	int sock, pidfd;
+	pid_t pid;
+};
+
+/* --- what is to be run ----------------------------------------------------------------------------------------------------- */
+
+static struct strings concatenate(struct arena *arena, const struct strings *first, const char *const *second)
+{
+	size_t n = 0;
+	struct strings all;
+
+	while (second && second[n])
+		n++;
+	all.data = arena_array(arena, char *, first->n + n + 1);
+	all.n = first->n + n;
+	for (size_t i = 0; i < first->n; i++)
+		all.data[i] = first->data[i];
+	for (size_t i = 0; i < n; i++)
+		all.data[first->n + i] = arena_str(arena, second[i]);
+	return all;
+}
+
+static int parse_id(const char *text, size_t n, uint32_t *id)
+{
+	char number[16];
+	uint64_t value;
+
+	if (n >= sizeof number)
+		return -EINVAL;
+	memcpy(number, text, n);
+	number[n] = 0;
+	if (parse_u64(number, 10, &value) < 0 || value > UINT32_MAX - 1)
+		return -EINVAL;
+	*id = (uint32_t)value;
+	return 0;
+}
+
+/* UID or UID:GID. */
+static int set_user(struct exec *x, const char *user)
+{
+	size_t n = strcspn(user, ":");
+	int r = parse_id(user, n, &x->process.uid);
+
+	if (r >= 0 && user[n])
+		r = parse_id(user + n + 1, strlen(user + n + 1), &x->process.gid);
+	return r < 0 ? fail_text(EINVAL, "--user %s: expected UID or UID:GID, in numbers", user) : 0;
+}
+
+static int set_groups(struct exec *x, const char *const *gids)
+{
+	struct spec_process *p = &x->process;
+	size_t n = p->n_additional_gids;
+	uint32_t *all;
+
+	while (gids[n - p->n_additional_gids])
+		n++;
+	all = arena_array(&x->arena, uint32_t, n);
+	if (p->n_additional_gids)
+		memcpy(all, p->additional_gids, p->n_additional_gids * sizeof *all);
+	for (size_t i = 0; gids[i]; i++)
+		if (parse_id(gids[i], strlen(gids[i]), &all[p->n_additional_gids + i]) < 0)
+			return fail_text(EINVAL, "--additional-gids %s: expected a number", gids[i]);
+	p->additional_gids = all;
+	p->n_additional_gids = n;
+	return 0;
+}
+
+/* An ambient capability only has an effect, and is only allowed, where it is inheritable as well. */
+static int add_capabilities(struct exec *x, const char *const *caps)
+{
+	struct spec_capabilities *c = &x->process.capabilities;
+
+	for (size_t i = 0; caps[i]; i++) {
+		int number = spec_capability(caps[i]);
+		if (number < 0)
+			return fail_text(EINVAL, "--cap %s: no such capability", caps[i]);
+		uint64_t bit = 1ull << number;
+		c->present = true;
+		c->bounding |= bit;
+		c->permitted |= bit;
+		c->effective |= bit;
+		if (x->process.uid) {
+			c->inheritable |= bit;
+			c->ambient |= bit;
+		}
+	}
+	return 0;
+}
+
+static int process_from_options(struct exec *x)
+{
+	const struct oci_exec_options *e = x->e;
+	struct spec_process *p = &x->process;
+	int r = 0;
+
+	*p = x->spec->process;
+	p->terminal = false;
+	if (!e->args || !e->args[0])
+		return fail_text(EINVAL, "exec: no program is named");
+	p->args = concatenate(&x->arena, &(const struct strings){ 0 }, e->args);
+	p->env = concatenate(&x->arena, &p->env, e->env);
+	if (e->cwd)
+		p->cwd = arena_str(&x->arena, e->cwd);
+	if (e->user)
+		r = set_user(x, e->user);
+	if (r >= 0 && e->additional_gids)
+		r = set_groups(x, e->additional_gids);
+	return r;
+}
+
+static int process_from_file(struct exec *x)
+{
+	autofree char *text = NULL;
+	ssize_t n = file_read(AT_FDCWD, x->e->process_file, &text, 16 << 20);
+
+	if (n < 0)
+		return fail((int)-n, "read %s", x->e->process_file);
+	return spec_process_parse(&x->arena, x->e->process_file, text, (size_t)n, &x->process);
+}
+
+static int read_process(struct exec *x)
+{
+	const struct oci_exec_options *e = x->e;
+	int r = container_spec(x->c, &x->spec);
+
+	if (r >= 0)
+		r = e->process_file ? process_from_file(x) : process_from_options(x);
+	if (r >= 0 && e->caps)
+		r = add_capabilities(x, e->caps);
+	if (r < 0)
+		return r;
+	if (e->apparmor)
+		x->process.apparmor_profile = arena_str(&x->arena, e->apparmor);
+	if (e->selinux_label)
+		x->process.selinux_label = arena_str(&x->arena, e->selinux_label);
+	x->process.no_new_privileges |= e->no_new_privs;
+	if (e->tty || x->process.terminal || e->console_socket)
+		return fail_text(EOPNOTSUPP, "exec: terminals are not supported by this version of torpor");
+	if (e->cgroup && strchr(e->cgroup, ':'))
+		return fail_text(EOPNOTSUPP, "--cgroup %s: a path for one controller only is not supported", e->cgroup);
+	caps_limit(&x->process.capabilities);
+	return 0;
+}
+
+/* --- the runtime's side ------------------------------------------------------------------------------------------------------ */
+
+/* init may end and its number be given away between two looks: the number is checked once more after the descriptor is there. */
+static int open_target(struct exec *x)
+{
+	char root[64];
+	pid_t pid = container_init_pid(x->c);
+
+	if (pid <= 0)
+		return fail_text(ESRCH, "cannot exec in a container that is not running: container not running: %s", x->c->id);
+	x->init.target = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (x->init.target < 0)
+		return fail(errno, "open a pidfd of the container's init (pid %d)", pid);
+	snprintf(root, sizeof root, "/proc/%d/root", pid);
+	x->init.target_root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (x->init.target_root < 0)
+		return fail(errno, "open the container's root (/proc/%d/root)", pid);
+	return container_init_pid(x->c) == pid ? 0 : fail_text(ESRCH, "container not running: %s", x->c->id);
+}
+
+static int check_status(struct exec *x)
+{
+	enum oci_status status = container_status(x->c);
+
+	if (status == OCI_PAUSED && !x->e->ignore_paused)
+		return fail_text(EBUSY, "cannot exec in a paused container (use --ignore-paused to override): %s", x->c->id);
+	if (status != OCI_RUNNING && status != OCI_CREATED && status != OCI_PAUSED)
+		return fail_text(ESRCH, "cannot exec in a %s container: container not running: %s", oci_status_names[status], x->c->id);
+	return 0;
+}
+
+static int open_all(struct exec *x)
+{
+	int ends[2];
+	int r = check_status(x);
+
+	if (r >= 0)
+		r = open_target(x);
+	if (r >= 0)
+		r = channel_open(ends);
+	if (r < 0)
+		return r;
+	x->sock = ends[0];
+	x->init.sock = ends[1];
+	x->init.proc = proc_open_host();
+	return x->init.proc < 0 ? x->init.proc : 0;
+}
+
+static int clone_process(struct exec *x)
+{
+	autoclose int cgroup2 = cgroup_open_unified(&x->c->cgroups, x->e->cgroup);
+	if (cgroup2 < 0 && cgroup2 != -ENOENT)
+		return cgroup2;
+	x->pid = namespaces_clone(&x->init, cgroup2, x->init.target, 0, &x->pidfd);
+	if (x->pid == 0) {
+		close(x->sock);
+		exec_child(&x->init);
+	}
+	fd_close(&x->init.sock);
+	return x->pid < 0 ? x->pid : 0;
+}
+
+static int wait_for_program(struct exec *x)
+{
+	struct seccomp_program filter;
+	int r = seccomp_build(&x->spec->seccomp, &filter);
+
+	if (r >= 0)
+		r = channel_send_filter(x->sock, &filter);
+	free(filter.code);
+	if (r >= 0 || r == -EPIPE || r == -ECONNRESET)
+		r = channel_wait_exec(x->sock);
+	if (r == -ECANCELED)
+		r = fail_text(ECHILD, "the process (pid %d) ended before it executed its program", x->pid);
+	return r < 0 ? r : pid_file_write(x->e->pid_file, x->pid);
+}
+
+static int run(struct exec *x)
+{
+	int r = read_process(x);
+
+	if (r >= 0)
+		r = open_all(x);
+	if (r >= 0)
+		r = clone_process(x);
+	if (r < 0)
+		return r;
+	r = wait_for_program(x);
+	if (r < 0) {
+		syscall(SYS_pidfd_send_signal, x->pidfd, SIGKILL, NULL, 0);
+		waitid(P_PIDFD, (id_t)x->pidfd, NULL, WEXITED);
+	}
+	return r;
+}
+
+int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid)
+{
+	const struct oci_create_options preserve = { .preserve_fds = e->preserve_fds };
+	struct exec x = { .c = c, .e = e, .sock = -1, .pidfd = -1 };
+	int r = preserved_check(preserved_descriptors(&preserve));
+
+	if (r < 0)
+		return r;
+	init_defaults(&x.init);
+	x.init.process = &x.process;
+	x.init.cgroups = &c->cgroups;
+	x.init.sub_cgroup = e->cgroup;
+	x.init.id = c->id;
+	x.init.new_keyring = true;
+	x.init.preserve_fds = preserved_descriptors(&preserve);
+	r = run(&x);
+	*pid = r < 0 ? 0 : x.pid;
+	fd_close(&x.sock);
+	fd_close(&x.pidfd);
+	fd_close(&x.init.sock);
+	fd_close(&x.init.proc);
+	fd_close(&x.init.target);
+	fd_close(&x.init.target_root);
+	spec_free(x.spec);
+	arena_done(&x.arena);
+	return r;
+}
+
+/* --- the child ----------------------------------------------------------------------------------------------------------------- */
+
+static int enter(const struct init *i)
+{
+	int kinds = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP;
+	int r = setns(i->target, kinds | CLONE_NEWTIME);
+
+	if (r < 0 && errno == EINVAL)   /* a kernel without time namespaces */
+		r = setns(i->target, kinds);
+	if (r < 0)
+		return fail(errno, "enter the container's namespaces");
+	if (fchdir(i->target_root) < 0 || chroot(".") < 0)
+		return fail(errno, "enter the container's root");
+	return 0;
+}
+
+static int exec_prepare(struct init *i)
+{
+	int r = exe_detach(i->proc);
+
+	if (r >= 0)
+		r = cgroup_join(i->cgroups, i->sub_cgroup);
+	if (r >= 0)
+		r = process_oom_score(i);
+	if (r >= 0 && (i->lsm = lsm_open(i->proc, i->process)) < 0)
+		r = i->lsm == -ENOENT ? 0 : i->lsm;
+	if (r >= 0)
+		r = enter(i);
+	if (r >= 0)
+		r = channel_receive_filter(i->sock, &i->filter);
+	if (r >= 0)
+		r = process_prepare(i);
+	return r < 0 ? r : process_close_others(i, (int[]){ i->sock, i->lsm }, 2);
+}
+
+void exec_child(struct init *i)
+{
+	err_clear();
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	process_reset_signals();
+	setsid();
+	if (exec_prepare(i) < 0)
+		channel_die(i->sock);
+	if (channel_ready(i->sock) < 0)
+		_exit(1);
+	process_exec(i);
+	channel_die(i->sock);
+}
