@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* torpor-cr's command line: CRIU's, one row per option. What is recognised but not done yet is refused with its reason. */
+#include "cr/options.h"
+
+#include <stddef.h>
+
+#define AT(field) offsetof(struct cr_options, field)
+#define DUMP OPTION_VERB(CR_DUMP)
+#define RESTORE OPTION_VERB(CR_RESTORE)
+#define CHECK OPTION_VERB(CR_CHECK)
+#define EVERY OPTION_EVERY_VERB
+
+static const struct option_verb verbs[CR_VERBS] = {
+	[CR_DUMP] = { "dump", NULL, "save a tree of processes", NULL, false, false },
+	[CR_RESTORE] = { "restore", NULL, "rebuild a tree of processes", NULL, false, false },
+	[CR_CHECK] = { "check", NULL, "ask whether this kernel has what is needed", NULL, false, false },
+	[CR_PRE_DUMP] = { "pre-dump", NULL, "(not supported yet)", NULL, false, true },
+	[CR_PAGE_SERVER] = { "page-server", NULL, "(not supported yet)", NULL, false, true },
+	[CR_LAZY_PAGES] = { "lazy-pages", NULL, "(not supported yet)", NULL, false, true },
+	[CR_SERVICE] = { "service", NULL, "(not supported yet)", NULL, false, true },
+	[CR_SWRK] = { "swrk", "FD", "(not supported yet)", NULL, false, true },
+	[CR_DEDUP] = { "dedup", NULL, "(not supported yet)", NULL, false, true },
+	[CR_CPUINFO] = { "cpuinfo", "dump|check", "(not supported yet)", NULL, false, true },
+};
+
+#define TCP "connected TCP sockets cannot be saved yet"
+#define ROUNDS "memory cannot be saved in rounds yet"
+#define PAGES "pages cannot be sent over a network yet"
+#define NOT_YET "not supported yet"
+
+static const struct option rows[] = {
+	{ "tree", 't', OPTION_INT, DUMP | RESTORE, AT(tree), "PID", "root of the tree to dump" },
+	{ "images-dir", 'D', OPTION_STRING, EVERY, AT(images_dir), "DIR", "directory of the images; default the current one" },
+	{ "work-dir", 'W', OPTION_STRING, EVERY, AT(work_dir), "DIR", "directory for log, pid file and statistics; default the images directory" },
+	{ "log-file", 'o', OPTION_STRING, EVERY, AT(log_file), "FILE", "log file, relative to the work directory; default standard error" },
+	{ "verbosity", 'v', OPTION_LEVEL, EVERY, AT(verbosity), "N", "0 none, 1 errors, 2 warnings (default), 3 information, 4 all" },
+	{ "help", 'h', OPTION_FLAG, EVERY, AT(help), NULL, "print this text" },
+	{ "version", 'V', OPTION_FLAG, EVERY, AT(version), NULL, "print the version" },
+	{ "leave-running", 'R', OPTION_FLAG, DUMP, AT(leave_running), NULL, "let the tree go on after the dump", .negatable = true },
+	{ "leave-stopped", 's', OPTION_FLAG, DUMP | RESTORE, AT(leave_stopped), NULL, "leave the tasks stopped", .negatable = true },
+	{ "restore-detached", 'd', OPTION_FLAG, RESTORE, AT(detached), NULL, "return once the tree runs", .negatable = true },
+	{ "restore-sibling", 'S', OPTION_FLAG, RESTORE, AT(sibling), NULL, "make the root task a child of the caller; with --restore-detached",
+	  .negatable = true },
+	{ "pidfile", 0, OPTION_STRING, RESTORE, AT(pidfile), "FILE", "write the root task's pid; the file must not exist" },
+	{ "shell-job", 'j', OPTION_FLAG, DUMP | RESTORE, AT(shell_job), NULL, "session and process group belong outside the tree",
+	  .negatable = true },
+	{ "ext-unix-sk", 'x', OPTION_OPTIONAL, DUMP | RESTORE, AT(ext_unix_sk), "INODE,…", "allow unix sockets with peers outside",
+	  .bare = "" },
+	{ "file-locks", 'l', OPTION_FLAG, DUMP | RESTORE, AT(file_locks), NULL, "save and restore file locks", .negatable = true },
+	{ "evasive-devices", 0, OPTION_FLAG, DUMP | RESTORE, AT(evasive_devices), NULL, "take any path to a device", .negatable = true,
+	  .refused = NOT_YET },
+	{ "external", 0, OPTION_LIST, DUMP | RESTORE, AT(external), "TYPE[ID]:VALUE", "a resource outside the tree" },
+	{ "inherit-fd", 0, OPTION_LIST, RESTORE, AT(inherit_fd), "fd[N]:KEY", "use open descriptor N for the resource KEY" },
+	{ "root", 'r', OPTION_STRING, DUMP | RESTORE, AT(root), "PATH", "root of the mount namespace", .refused = "mount namespaces are rebuilt by torpor restore only" },
+	{ "freeze-cgroup", 0, OPTION_STRING, DUMP, AT(freeze_cgroup), "DIR", "the tree's freezer cgroup: it may be frozen" },
+	{ "ghost-limit", 0, OPTION_SIZE, DUMP, AT(ghost_limit), "SIZE", "largest deleted file to store; default 1M" },
+	{ "timeout", 0, OPTION_UINT, DUMP, AT(timeout), "SECONDS", "limit for stopping the tree; default 10" },
+	{ "manage-cgroups", 0, OPTION_OPTIONAL, DUMP | RESTORE, AT(manage_cgroups), "MODE",
+	  "ignore or none: tasks are restored in the cgroups of the caller (the other modes are not supported yet)", .bare = "soft" },
+	{ "network-lock", 0, OPTION_STRING, DUMP | RESTORE, AT(network_lock), "METHOD", "skip or none (no connection is saved, so nothing is locked)" },
+	{ "feature", 0, OPTION_STRING, CHECK, AT(feature), "NAME", "ask for one feature" },
+	{ "extra", 0, OPTION_FLAG, CHECK, AT(extra), NULL, "features that some programs need as well", .negatable = true },
+	{ "experimental", 0, OPTION_FLAG, CHECK, AT(experimental), NULL, "as --extra", .negatable = true },
+	{ "all", 0, OPTION_FLAG, CHECK, AT(all), NULL, "as --extra --experimental" },
+	{ "display-stats", 0, OPTION_FLAG, DUMP | RESTORE, AT(display_stats), NULL, "print the statistics", .negatable = true },
+	{ "skip-file-rwx-check", 0, OPTION_FLAG, RESTORE, AT(skip_rwx), NULL, "do not compare the permissions of opened files", .negatable = true },
+	{ "keep-partial", 0, OPTION_FLAG, DUMP, AT(keep_partial), NULL, "keep what a failed dump has written, for study (torpor's own)" },
+	{ "close", 0, OPTION_INT, EVERY, AT(close_fd), "FD", "close this descriptor first" },
+	{ "no-default-config", 0, OPTION_FLAG, EVERY, AT(no_default_config), NULL, "read no configuration file (none is read anyway)" },
+	{ "tcp-established", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "save connected TCP sockets", .refused = TCP },
+	{ "tcp-close", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "drop TCP connections", .refused = TCP },
+	{ "skip-in-flight", 0, OPTION_FLAG, DUMP, 0, NULL, "ignore half-open connections", .refused = TCP },
+	{ "track-mem", 0, OPTION_FLAG, DUMP, 0, NULL, "turn on change tracking", .refused = ROUNDS },
+	{ "prev-images-dir", 0, OPTION_STRING, DUMP, 0, "DIR", "images of the previous round", .refused = ROUNDS },
+	{ "auto-dedup", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "punch out pages that are no longer needed", .refused = ROUNDS },
+	{ "page-server", 0, OPTION_FLAG, DUMP, 0, NULL, "send pages to a page server", .refused = PAGES },
+	{ "address", 0, OPTION_STRING, DUMP, 0, "ADDR", "of the page server", .refused = PAGES },
+	{ "port", 0, OPTION_INT, DUMP, 0, "N", "of the page server", .refused = PAGES },
+	{ "ps-socket", 0, OPTION_INT, DUMP, 0, "FD", "open socket to the page server", .refused = PAGES },
+	{ "lazy-pages", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "restore pages on demand", .refused = PAGES },
+	{ "status-fd", 0, OPTION_INT, DUMP, 0, "FD", "write a byte when ready", .refused = PAGES },
+	{ "action-script", 0, OPTION_STRING, EVERY, 0, "FILE", "run at stages", .refused = NOT_YET },
+	{ "link-remap", 0, OPTION_FLAG, DUMP, 0, NULL, "temporary hard links for unlinked files", .refused = NOT_YET },
+	{ "join-ns", 'J', OPTION_STRING, RESTORE, 0, "NS:PID", "restore into a namespace", .refused = NOT_YET },
+	{ "empty-ns", 0, OPTION_STRING, DUMP | RESTORE, 0, "net", "leave out a namespace's contents", .refused = NOT_YET },
+	{ "veth-pair", 0, OPTION_STRING, RESTORE, 0, "IN=OUT", "names of a veth pair", .refused = NOT_YET },
+	{ "log-pid", 0, OPTION_FLAG, RESTORE, 0, NULL, "a log file per task", .refused = "there is one log: tasks run no code of the engine" },
+	{ "libdir", 'L', OPTION_STRING, EVERY, 0, "DIR", "plugins", .refused = "torpor has no plugins" },
+	{ "cpu-cap", 0, OPTION_OPTIONAL, DUMP | RESTORE, 0, "CAP", "CPU requirements", .refused = NOT_YET },
+	{ "exec-cmd", 0, OPTION_FLAG, RESTORE, 0, NULL, "become a command after the restore", .refused = NOT_YET },
+	{ "ext-mount-map", 'M', OPTION_STRING, DUMP | RESTORE, 0, "KEY:VALUE", "external mounts", .refused = NOT_YET },
+	{ "skip-mnt", 0, OPTION_STRING, DUMP, 0, "PATH", "ignore a mount", .refused = NOT_YET },
+	{ "enable-fs", 0, OPTION_STRING, DUMP | RESTORE, 0, "NAMES", "plain mounts", .refused = NOT_YET },
+	{ "cgroup-root", 0, OPTION_STRING, DUMP | RESTORE, 0, "PATH", "other cgroup root", .refused = NOT_YET },
+	{ "cgroup-props", 0, OPTION_STRING, DUMP, 0, "TEXT", "cgroup properties", .refused = NOT_YET },
+	{ "cgroup-props-file", 0, OPTION_STRING, DUMP, 0, "FILE", "cgroup properties", .refused = NOT_YET },
+	{ "cgroup-dump-controller", 0, OPTION_STRING, DUMP, 0, "NAME", "cgroup controllers", .refused = NOT_YET },
+	{ "cgroup-yard", 0, OPTION_STRING, DUMP | RESTORE, 0, "DIR", "cgroup mounts", .refused = NOT_YET },
+	{ "irmap-scan-path", 0, OPTION_STRING, DUMP, 0, "PATH", "inotify paths", .refused = NOT_YET },
+	{ "force-irmap", 0, OPTION_FLAG, DUMP, 0, NULL, "inotify paths", .refused = NOT_YET },
+	{ "lsm-profile", 0, OPTION_STRING, RESTORE, 0, "TYPE:NAME", "security profile", .refused = NOT_YET },
+	{ "lsm-mount-context", 0, OPTION_STRING, RESTORE, 0, "CTX", "security context of mounts", .refused = NOT_YET },
+	{ "file-validation", 0, OPTION_ENUM, RESTORE, AT(file_validation_method), "METHOD", "how files are compared: filesize",
+	  .names = (const char *const[]){ "filesize", NULL } },
+	{ "weak-sysctls", 0, OPTION_FLAG, RESTORE, 0, NULL, "ignore unknown sysctls", .refused = NOT_YET },
+	{ "mntns-compat-mode", 0, OPTION_FLAG, RESTORE, 0, NULL, "older mount engine", .refused = "torpor has one way to restore mounts" },
+	{ "unprivileged", 0, OPTION_FLAG, EVERY, 0, NULL, "run without root", .refused = NOT_YET },
+	{ "stream", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "image streamer", .refused = NOT_YET },
+	{ "config", 0, OPTION_STRING, EVERY, 0, "FILE", "configuration file", .refused = NOT_YET },
+	{ "tls", 0, OPTION_FLAG, EVERY, 0, NULL, "TLS for the page server", .refused = PAGES },
+	{ "allow-uprobes", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "accept uprobes", .refused = NOT_YET },
+};
+
+const struct option_table cr_options_table = {
+	.program = "torpor-cr", .verbs = verbs, .n_verbs = CR_VERBS, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
+};

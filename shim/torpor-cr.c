@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* torpor-cr: the engine by itself, with CRIU's command line. This file turns options into the engine's structs and results into exit
+ * codes and output; what an option means is in the engine. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "checkpoint.h"
+#include "cr/options.h"
+
+static int open_log(const struct cr_options *o)
+{
+	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+	enum log_level level = levels[o->verbosity < 0 ? 0 : o->verbosity > 4 ? 4 : o->verbosity];
+
+	if (!o->log_file) {
+		log_open(2, LOG_TEXT, level);
+		return 0;
+	}
+	int fd = open(o->log_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail(errno, "open the log file %s", o->log_file);
+	log_open(fd, LOG_TIMESTAMPED, level);
+	return 0;
+}
+
+/* Paths are the caller's, the log and the statistics live in the work directory: make the images directory absolute, go there. */
+static int enter_work_dir(struct cr_options *o, char **images)
+{
+	*images = realpath(o->images_dir, NULL);
+	if (!*images)
+		return fail(errno, "images directory %s", o->images_dir);
+	o->images_dir = *images;
+	if (o->work_dir && chdir(o->work_dir) < 0)
+		return fail(errno, "work directory %s", o->work_dir);
+	if (!o->work_dir && chdir(*images) < 0)
+		return fail(errno, "images directory %s", *images);
+	o->work_dir = ".";
+	return 0;
+}
+
+static int check_modes(const struct cr_options *o)
+{
+	if (o->manage_cgroups && strcmp(o->manage_cgroups, "ignore") != 0 && strcmp(o->manage_cgroups, "none") != 0)
+		return fail_text(ENOTSUP, "--manage-cgroups=%s: only ignore and none are supported yet", o->manage_cgroups);
+	if (o->network_lock && strcmp(o->network_lock, "skip") != 0 && strcmp(o->network_lock, "none") != 0)
+		return fail_text(ENOTSUP, "--network-lock %s: only skip and none are supported yet", o->network_lock);
+	if (o->ext_unix_sk && *o->ext_unix_sk)
+		return fail_text(ENOTSUP, "--ext-unix-sk=%s: a list of sockets is not supported, use --external unix[INODE]", o->ext_unix_sk);
+	return 0;
+}
+
+static int run_dump(const struct cr_options *o)
+{
+	struct ck_dump_options d = {
+		.pid = o->tree,
+		.images_dir = o->images_dir,
+		.work_dir = o->work_dir,
+		.leave_running = o->leave_running,
+		.leave_stopped = o->leave_stopped,
+		.shell_job = o->shell_job,
+		.ext_unix_sk = o->ext_unix_sk != NULL,
+		.file_locks = o->file_locks,
+		.keep_partial = o->keep_partial,
+		.freeze_cgroup = o->freeze_cgroup,
+		.external = o->external.data,
+		.ghost_limit = o->ghost_limit,
+		.timeout = o->timeout,
+		.manage_cgroups = o->manage_cgroups,
+	};
+
+	return ck_dump(&d);
+}
+
+/* "fd[3]:pipe:[1234]" */
+static int parse_inherit(const char *text, struct ck_inherit *out)
+{
+	char *end;
+
+	if (strncmp(text, "fd[", 3) != 0)
+		return fail_text(EINVAL, "--inherit-fd %s: expected fd[N]:KEY", text);
+	long n = strtol(text + 3, &end, 10);
+	if (end == text + 3 || n < 0 || strncmp(end, "]:", 2) != 0 || !end[2])
+		return fail_text(EINVAL, "--inherit-fd %s: expected fd[N]:KEY", text);
+	if (fcntl((int)n, F_GETFD) < 0)
+		return fail(errno, "--inherit-fd %s: descriptor %ld", text, n);
+	*out = (struct ck_inherit){ .key = end + 2, .fd = (int)n };
+	return 0;
+}
+
+static int run_restore(const struct cr_options *o)
+{
+	autofree struct ck_inherit *inherit = mem_zalloc((o->inherit_fd.n + 1) * sizeof *inherit);
+	struct ck_restore_options r = {
+		.images_dir = o->images_dir,
+		.work_dir = o->work_dir,
+		.pidfile = o->pidfile,
+		.shell_job = o->shell_job,
+		.ext_unix_sk = o->ext_unix_sk != NULL,
+		.file_locks = o->file_locks,
+		.leave_stopped = o->leave_stopped,
+		.skip_file_rwx_check = o->skip_rwx,
+		.sibling = o->sibling,
+		.inherit = inherit,
+		.n_inherit = o->inherit_fd.n,
+		.external = o->external.data,
+		.manage_cgroups = o->manage_cgroups,
+	};
+	pid_t root;
+
+	if (o->sibling && !o->detached)
+		return fail_text(EINVAL, "--restore-sibling needs --restore-detached");
+	for (size_t i = 0; i < o->inherit_fd.n; i++) {
+		int ret = parse_inherit(o->inherit_fd.data[i], &inherit[i]);
+		if (ret < 0)
+			return ret;
+	}
+	int ret = ck_restore(&r, &root);
+	if (ret < 0 || o->detached)
+		return ret;
+	while (waitpid(root, NULL, 0) < 0 && errno == EINTR)
+		;
+	return 0;
+}
+
+static int run_check(const struct cr_options *o)
+{
+	struct ck_check_options c = { .feature = o->feature, .extra = o->extra || o->all, .experimental = o->experimental || o->all, .out = 1 };
+
+	return ck_check(&c);
+}
+
+static int run(enum cr_verb verb, struct cr_options *o)
+{
+	autofree char *images = NULL;
+	int r = 0;
+
+	if (verb != CR_CHECK)
+		r = enter_work_dir(o, &images);
+	if (r >= 0)
+		r = open_log(o);
+	if (r >= 0)
+		r = check_modes(o);
+	if (r < 0)
+		return r;
+	return verb == CR_DUMP ? run_dump(o) : verb == CR_RESTORE ? run_restore(o) : run_check(o);
+}
+
+static int usage(FILE *out)
+{
+	fprintf(out, "Usage: torpor-cr COMMAND [OPTIONS]\n\nCommands:\n");
+	option_help_verbs(out, &cr_options_table);
+	fprintf(out, "\ntorpor-cr COMMAND --help shows a command's options.\n");
+	return out == stdout ? 0 : 1;
+}
+
+/* The verb may come before or after options, as with CRIU. */
+static int find_verb(int argc, char **argv, int *at)
+{
+	*at = option_first_positional(&cr_options_table, argc, argv);
+	if (*at >= argc)
+		return -ENOENT;
+	int verb = option_verb_find(&cr_options_table, argv[*at]);
+	return verb < 0 ? fail_text(EINVAL, "unknown command %s: torpor-cr --help lists the commands", argv[*at]) : verb;
+}
+
+static bool asks(int argc, char **argv, const char *name, const char *short_name)
+{
+	for (int i = 0; i < argc; i++)
+		if (!strcmp(argv[i], name) || !strcmp(argv[i], short_name))
+			return true;
+	return false;
+}
+
+static int parse(int argc, char **argv, struct cr_options *o, enum cr_verb *verb)
+{
+	int at, v = find_verb(argc, argv, &at);
+
+	if (v < 0)
+		return v == -ENOENT ? fail_text(EINVAL, "no command given: torpor-cr --help lists the commands") : v;
+	memmove(argv + at, argv + at + 1, (size_t)(argc - at) * sizeof *argv);
+	argc--;
+	int r = option_parse(&cr_options_table, (unsigned)v, &argc, &argv, o);
+	if (r < 0)
+		return r;
+	*verb = (enum cr_verb)v;
+	if (*verb > CR_CHECK)
+		return fail_text(ENOTSUP, "%s: this command is not supported yet", cr_options_table.verbs[v].name);
+	if (argc > 0)
+		return fail_text(EINVAL, "unexpected argument %s", argv[0]);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct cr_options o = { .images_dir = ".", .verbosity = 2, .close_fd = -1 };
+	enum cr_verb verb = CR_CHECK;
+	int at;
+
+	argc--;
+	argv++;
+	if (asks(argc, argv, "--version", "-V")) {
+		printf("Version: " TORPOR_VERSION "\n");
+		return 0;
+	}
+	bool has_verb = (at = option_first_positional(&cr_options_table, argc, argv)) < argc;
+	if (!has_verb && (argc == 0 || asks(argc, argv, "--help", "-h")))
+		return usage(argc ? stdout : stderr);
+	int r = parse(argc, argv, &o, &verb);
+	if (r >= 0 && o.help) {
+		option_help(stdout, &cr_options_table, verb);
+		return 0;
+	}
+	if (r >= 0 && o.close_fd >= 0)
+		close(o.close_fd);
+	if (r >= 0)
+		r = run(verb, &o);
+	if (r < 0)
+		log_trail();
+	option_free(&cr_options_table, &o);
+	return r < 0 ? 1 : 0;
+}
