@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "checkpoint.h"
 #include "cr/options.h"
 
