@@ -5,6 +5,7 @@
 #include "checkpoint.h"
 #include "image/stream.h"
 #include "model/tree.h"
+#include "seccomp.pb-c.h"
 
 /* What the restore knows of a task besides its images (task->priv). */
 struct restore_task {
@@ -41,6 +42,7 @@ struct restore {
 	bool has_times;                  /* clocks at the time of the dump, ns */
 	int64_t monotonic, boottime;
 	char *pidfile_made;
+	SeccompEntry *seccomp;           /* seccomp.img; read by task_check */
 	struct restore_stats {
 		uint64_t pages_restored, pages_compared, pages_skipped_cow, forking_us, restore_us;
 	} stats;

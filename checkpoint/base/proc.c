@@ -181,6 +181,7 @@ int proc_stat_parse(const char *text, struct proc_stat *s)
 	s->start_stack = f[28];
 	s->start_data = f[45];
 	s->end_data = f[46];
+	s->exit_signal = (int)f[38];
 	s->start_brk = f[47];
 	s->arg_start = f[48];
 	s->arg_end = f[49];

@@ -36,7 +36,7 @@ struct proc_stat {
 	int64_t nice;
 	uint64_t starttime, start_code, end_code, start_stack, start_data, end_data, start_brk, arg_start, arg_end, env_start,
 		env_end;
-	int exit_code;
+	int exit_signal, exit_code;
 };
 int proc_stat_read(pid_t pid, struct proc_stat *s);
 int proc_stat_parse(const char *text, struct proc_stat *s);

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Saving a task: what /proc and ptrace tell, and one batch for each thread; then the images core-, ids-, mm- and fs-.
+ *
+ * Order of one thread:
+ * 1. /proc/PID/task/TID/status, for credentials, masks and whether signals are pending.
+ * 2. One batch with everything that only the thread can tell; the leader is asked for the process's things as well.
+ * 3. Pending signals, seccomp filters, scheduling, by ptrace and from outside.
+ * 4. Registers last: a call that was interrupted is judged by the signals that wait.
+ *
+ * The leader's core has the task's part (tc); its state, name and mask are there for older readers as well as in thread_core. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/proc.h"
+#include "remote/regs.h"
+#include "task/subject.h"
+
+#define ROOT_CGROUP_SET 1
+
+struct task_facts *task_facts(struct dump *d)
+{
+	if (!d->task_facts)
+		d->task_facts = arena_new(d->arena, struct task_facts);
+	return d->task_facts;
+}
+
+static CoreEntry *core_new(struct dump *d, bool leader, bool alive)
+{
+	CoreEntry *core = arena_new(d->arena, CoreEntry);
+
+	core_entry__init(core);
+	if (leader) {
+		core->tc = arena_new(d->arena, TaskCoreEntry);
+		task_core_entry__init(core->tc);
+	}
+	if (alive) {
+		core->thread_core = arena_new(d->arena, ThreadCoreEntry);
+		thread_core_entry__init(core->thread_core);
+	}
+	return core;
+}
+
+/* Where the answers of a thread's one batch are. */
+struct slots {
+	struct ask_slot thread, creds, process, signal, itimer, rlimit;
+};
+
+static void ask_all(struct ask *a, struct slots *s, bool leader)
+{
+	thread_ask(a, &s->thread);
+	creds_ask(a, &s->creds);
+	if (!leader)
+		return;
+	process_ask(a, &s->process);
+	signal_ask(a, &s->signal);
+	itimer_ask(a, &s->itimer);
+	rlimit_ask(a, &s->rlimit);
+}
+
+static int take_process(struct dump *d, struct ask *a, const struct slots *s, struct task *t)
+{
+	TaskCoreEntry *tc = t->threads[0].core->tc;
+	int r = process_take(d, a, &s->process, t, tc);
+
+	if (r >= 0)
+		r = signal_take(d, a, &s->signal, tc);
+	if (r >= 0)
+		r = itimer_take(d, a, &s->itimer, tc);
+	if (r >= 0)
+		r = rlimit_take(d, a, &s->rlimit, tc);
+	return r < 0 ? r : timer_dump(d, t, tc->timers);
+}
+
+static int take_signals(struct dump *d, struct thread *th, const struct task_status *st, uint64_t mask)
+{
+	CoreEntry *core = th->core;
+	int r = signal_queue_dump(d, th, false, st->pending != 0, &core->thread_core->signals_p);
+
+	if (r >= 0 && core->tc)
+		r = signal_queue_dump(d, th, true, st->shared_pending != 0, &core->tc->signals_s);
+	if (r < 0)
+		return r;
+	core->thread_core->has_blk_sigset = true;
+	core->thread_core->blk_sigset = mask;
+	return regs_save(th->remote, d->arena, core, ((st->pending | st->shared_pending) & ~mask & st->caught) != 0);
+}
+
+static void fill_process(struct task *t, const struct thread *th)
+{
+	TaskCoreEntry *tc = th->core->tc;
+
+	tc->task_state = (uint32_t)t->state;
+	tc->has_stop_signo = t->state == TASK_STOPPED;
+	tc->stop_signo = t->state == TASK_STOPPED ? (uint32_t)(t->stop_signal ? t->stop_signal : SIGSTOP) : 0;
+	tc->blk_sigset = th->core->thread_core->blk_sigset;
+}
+
+static int thread_dump(struct dump *d, struct thread *th, uint32_t *umask)
+{
+	struct task *t = th->task;
+	bool leader = th == &t->threads[0];
+	auto_status struct task_status st;
+	struct slots s;
+	struct ask a;
+
+	th->core = core_new(d, leader, true);
+	ThreadCoreEntry *tce = th->core->thread_core;
+	int r = status_read(t->host_pid, th->host_tid, &st);
+	if (r < 0)
+		return fail(-r, "read the status of " THREAD_FMT, THREAD_ARG(th));
+	ask_begin(&a, th, false);
+	ask_all(&a, &s, leader);
+	r = ask_run(&a);
+	if (r >= 0)
+		r = take_signals(d, th, &st, remote_sigmask(th->remote));
+	if (r >= 0)
+		r = thread_take(d, &a, &s.thread, th->core);
+	if (r >= 0 && leader) {
+		fill_process(t, th);
+		*umask = st.umask;
+		r = take_process(d, &a, &s, t);
+	}
+	if (r >= 0)
+		r = creds_take(d, &a, &s.creds, &st, tce);
+	if (r >= 0)
+		r = sched_dump(th, tce);
+	tce->has_cg_set = true;
+	tce->cg_set = ROOT_CGROUP_SET;
+	return r < 0 ? r : seccomp_dump(d, th, &st);
+}
+
+int task_dump(struct dump *d, struct task *t)
+{
+	uint32_t umask = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < t->n_threads && r >= 0; i++)
+		r = thread_dump(d, &t->threads[i], &umask);
+	if (r >= 0)
+		r = share_check(d, t);
+	return r < 0 ? r : fs_dump(d, t, umask);
+}
+
+static CoreEntry__March march(void)
+{
+#if defined __x86_64__
+	return CORE_ENTRY__MARCH__X86_64;
+#elif defined __aarch64__
+	return CORE_ENTRY__MARCH__AARCH64;
+#else
+#error "which architecture is this for the image format?"
+#endif
+}
+
+int task_dump_zombie(struct dump *d, struct task *t)
+{
+	struct thread *th = &t->threads[0];
+	struct proc_stat st;
+	int r = proc_stat_read(t->host_pid, &st);
+
+	if (r < 0)
+		return fail(-r, "read /proc/%d/stat of a zombie", t->host_pid);
+	th->core = core_new(d, true, false);
+	th->core->mtype = march();
+	TaskCoreEntry *tc = th->core->tc;
+	tc->task_state = TASK_DEAD;
+	tc->exit_code = (uint32_t)st.exit_code;
+	tc->flags = st.flags;
+	tc->comm = arena_str(d->arena, st.comm);
+	if (t->parent && st.exit_signal != SIGCHLD)
+		return fail_text(ENOTSUP, "zombie " TASK_FMT " was made by clone() with exit signal %d instead of SIGCHLD, which cannot be saved", TASK_ARG(t),
+				 st.exit_signal);
+	return 0;
+}
+
+int task_write(struct dump *d, struct task *t)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < t->n_threads && r >= 0; i++)
+		r = image_write_one(d->images, IMG_CORE, (uint64_t)t->threads[i].tid, t->threads[i].core);
+	if (t->state == TASK_DEAD)
+		return r;
+	if (r >= 0)
+		r = image_write_one(d->images, IMG_IDS, (uint64_t)t->pid, t->ids);
+	if (r >= 0)
+		r = image_write_one(d->images, IMG_MM, (uint64_t)t->pid, t->mm);
+	return r < 0 ? r : image_write_one(d->images, IMG_FS, (uint64_t)t->pid, t->fs);
+}
