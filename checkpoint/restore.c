@@ -163,10 +163,10 @@ static int stage_threads(void *ctx)
 static int stage_state(void *ctx)
 {
 	struct restore *r = ctx;
-	int ret = for_tasks(r, task_restore_state);
+	int ret = build_zombies(r);   /* before handlers: a parent that ignores SIGCHLD would reap them */
 
 	if (ret >= 0)
-		ret = build_zombies(r);
+		ret = for_tasks(r, task_restore_state);
 	return ret < 0 ? ret : for_tasks(r, task_restore_creds);
 }
 

@@ -101,13 +101,13 @@ static int thread_dump(struct dump *d, struct thread *th, uint32_t *umask)
 {
 	struct task *t = th->task;
 	bool leader = th == &t->threads[0];
-	auto_status struct task_status st;
+	auto_task_status struct task_status st;
 	struct slots s;
 	struct ask a;
 
 	th->core = core_new(d, leader, true);
 	ThreadCoreEntry *tce = th->core->thread_core;
-	int r = status_read(t->host_pid, th->host_tid, &st);
+	int r = task_status_read(t->host_pid, th->host_tid, &st);
 	if (r < 0)
 		return fail(-r, "read the status of " THREAD_FMT, THREAD_ARG(th));
 	ask_begin(&a, th, false);

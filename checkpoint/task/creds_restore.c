@@ -136,9 +136,9 @@ static size_t first_refused(const struct ask *a)
 static int verify(struct ask *a, size_t bad, const CredsEntry *e)
 {
 	struct thread *th = a->th;
-	auto_status struct task_status now;
+	auto_task_status struct task_status now;
 	int64_t bits = remote_call(th->remote, SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0, 0);
-	int r = status_read(th->task->host_pid, th->host_tid, &now);
+	int r = task_status_read(th->task->host_pid, th->host_tid, &now);
 
 	if (r < 0)
 		return fail(-r, "read the status of " THREAD_FMT, THREAD_ARG(th));
@@ -148,9 +148,9 @@ static int verify(struct ask *a, size_t bad, const CredsEntry *e)
 int creds_restore(struct thread *th)
 {
 	const CredsEntry *e = creds_of(th);
-	auto_status struct task_status now;
+	auto_task_status struct task_status now;
 	struct ask a;
-	int r = status_read(th->task->host_pid, th->host_tid, &now);
+	int r = task_status_read(th->task->host_pid, th->host_tid, &now);
 
 	if (r < 0)
 		return fail(-r, "read the status of " THREAD_FMT, THREAD_ARG(th));

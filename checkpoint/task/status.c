@@ -81,7 +81,7 @@ static bool take(struct task_status *s, const struct line *l, const char *at)
 	return false;
 }
 
-int status_parse(const char *text, struct task_status *s)
+int task_status_parse(const char *text, struct task_status *s)
 {
 	size_t next = 0, found = 0;
 
@@ -101,7 +101,7 @@ int status_parse(const char *text, struct task_status *s)
 	return found >= 14 ? 0 : -EBADMSG;   /* those of Linux 4.10 without seccomp */
 }
 
-int status_read(pid_t pid, pid_t tid, struct task_status *s)
+int task_status_read(pid_t pid, pid_t tid, struct task_status *s)
 {
 	char name[64];
 	autofree char *text = NULL;
@@ -112,10 +112,10 @@ int status_read(pid_t pid, pid_t tid, struct task_status *s)
 		memset(s, 0, sizeof *s);
 		return (int)n;
 	}
-	return status_parse(text, s);
+	return task_status_parse(text, s);
 }
 
-void status_done(struct task_status *s)
+void task_status_done(struct task_status *s)
 {
 	array_free(&s->groups);
 }

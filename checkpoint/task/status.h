@@ -16,9 +16,9 @@ struct task_status {
 	uint32_t umask, no_new_privs, seccomp_mode, seccomp_filters;
 };
 
-int status_read(pid_t pid, pid_t tid, struct task_status *s);      /* host numbers; a bare -errno */
-int status_parse(const char *text, struct task_status *s);         /* -EBADMSG: a line is missing */
-void status_done(struct task_status *s);
-#define auto_status __attribute__((cleanup(status_done)))
+int task_status_read(pid_t pid, pid_t tid, struct task_status *s);      /* host numbers; a bare -errno */
+int task_status_parse(const char *text, struct task_status *s);         /* -EBADMSG: a line is missing */
+void task_status_done(struct task_status *s);
+#define auto_task_status __attribute__((cleanup(task_status_done)))
 
 #endif

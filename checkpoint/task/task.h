@@ -22,7 +22,4 @@ int task_restore_creds(struct restore *r, struct task *t);        /* limits, cre
 int task_restore_zombie(struct restore *r, struct task *t);       /* its stub dies with the recorded status, unreaped; frees its remote */
 int task_restore_last(struct restore *r, struct task *t);         /* signal queues, timers armed, batch pages away, masks, registers */
 
-/* A stub becomes a zombie with the status of its image (its parent's handlers must not be set yet). Its remote is gone then. */
-int task_zombie_exit(struct restore *r, struct task *t);
-
 #endif

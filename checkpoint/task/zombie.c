@@ -86,7 +86,7 @@ static int die_by_exit(struct task *t, int code)
 	return r == -ESRCH ? 0 : fail_text(EIO, "zombie " TASK_FMT " did not exit", TASK_ARG(t));
 }
 
-int task_zombie_exit(struct restore *r, struct task *t)
+int task_restore_zombie(struct restore *r, struct task *t)
 {
 	(void)r;
 	uint32_t status = t->threads[0].core->tc->exit_code;
