@@ -66,6 +66,10 @@ $(O)/$(1)/%.o: $(1)/%.c $(O)/proto/.stamp
 endef
 $(foreach f,checkpoint hooks oci shim,$(eval $(call folder_rule,$(f))))
 
+# --version names the commit: one object is made anew when the repository moves.
+$(O)/shim/cmd/version.o: $(wildcard .git/logs/HEAD)
+$(O)/shim/cmd/version.o: CPPFLAGS += -DTORPOR_COMMIT='"$(or $(shell git rev-parse --short=12 HEAD 2>/dev/null),unknown)"'
+
 $(LIB_checkpoint): $(call obj,$(SRC_checkpoint)) $(PROTO_O)
 $(LIB_oci): $(call obj,$(SRC_oci)) $(call obj,$(SRC_hooks))
 $(LIB_checkpoint) $(LIB_oci):

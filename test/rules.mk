@@ -3,7 +3,7 @@
 # tests run, built on its own; a file test/*/NAME.sh is a test, and an executable
 # test/*/tests has tests of its own. `make check T=PATTERN` runs the tests whose name matches.
 UNIT_TESTS := $(patsubst test/%.c,$(O)/test/%,$(wildcard test/unit/*.c))
-TEST_PROGRAMS := $(patsubst test/%.c,$(O)/test/%,$(filter-out test/unit/%,$(wildcard test/*/*.c)))
+TEST_PROGRAMS := $(patsubst test/%.c,$(O)/test/%,$(filter-out test/unit/% test/fuzz/%,$(wildcard test/*/*.c)))
 T ?=
 
 # A unit test may reach into every folder, the programs' tables included.
@@ -18,8 +18,16 @@ $(TEST_PROGRAMS): $(O)/test/%: test/%.c $(wildcard test/*.h test/*/*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -g -O2 -Wall -Wextra -Wno-missing-field-initializers -D_GNU_SOURCE -Itest -pthread $< -lm -o $@
 
+# Fuzzers (clang's libFuzzer): make fuzz, then e.g. build/fuzz/spec -max_total_time=60. Of the libraries only what they test.
+FUZZERS := $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(wildcard test/fuzz/*.c))
+FUZZED_spec := $(wildcard oci/spec/*.c) $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
+$(FUZZERS): $(O)/fuzz/%: test/fuzz/%.c
+	@mkdir -p $(@D)
+	clang -std=gnu17 -g -O1 -fsanitize=fuzzer$(,)address$(,)undefined $(CPPFLAGS) -Icheckpoint -Ihooks -Ioci $< $(FUZZED_$*) $(LDLIBS) -o $@
+fuzz: $(FUZZERS)
+
 tests: $(UNIT_TESTS) $(TEST_PROGRAMS)
 check: all tests
 	test/run --build $(O) $(T)
 
-.PHONY: tests
+.PHONY: tests fuzz

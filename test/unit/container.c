@@ -22,8 +22,9 @@ static struct oci_options oci;
 
 static struct spec *make_spec(void)
 {
-	static const char text[] = "{\"ociVersion\":\"1.1.0\",\"root\":{\"path\":\"r\"},\"process\":{\"args\":[\"x\"],\"cwd\":\"/\"},"
-				   "\"annotations\":{\"k\":\"v\\\"\\n\"},\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\",\"path\":\"/i\"}]}}";
+	static const char text[] =
+		"{\"ociVersion\":\"1.1.0\",\"root\":{\"path\":\"r\"},\"process\":{\"args\":[\"x\"],\"cwd\":\"/\"},"
+		"\"annotations\":{\"k\":\"v\\\"\\n\"},\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\",\"path\":\"/i\"}]}}";
 	struct spec *s;
 
 	CHECK_OK(spec_parse("/bundle", NULL, text, strlen(text), &s));

@@ -25,9 +25,11 @@ static const char sample[] =
 	"\"user\":{\"uid\":1,\"gid\":2,\"umask\":18,\"additionalGids\":[3,4294967295]},\"noNewPrivileges\":true,\"oomScoreAdj\":-7,"
 	"\"capabilities\":{\"bounding\":[\"CAP_CHOWN\",\"CAP_KILL\"],\"ambient\":[]},"
 	"\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":9223372036854775809,\"hard\":18446744073709551615}]},"
-	"\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"ro\",\"nosuid\"]},{\"destination\":\"/d\"}],"
+	"\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"ro\",\"nosuid\"]},"
+	"{\"destination\":\"/d\"}],"
 	"\"annotations\":{\"a.b\":\"c\"},\"hooks\":{},\"unknown\":{\"x\":[1,2.5e3,null,true]},"
-	"\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"network\",\"path\":\"/n\"},{\"type\":\"mount\"},{\"type\":\"uts\"},{\"type\":\"ipc\"}],"
+	"\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"network\",\"path\":\"/n\"},{\"type\":\"mount\"},"
+	"{\"type\":\"uts\"},{\"type\":\"ipc\"}],"
 	"\"devices\":[{\"path\":\"/dev/f\",\"type\":\"u\",\"major\":10,\"minor\":229,\"fileMode\":8630,\"uid\":5}],"
 	"\"resources\":{\"devices\":[{\"allow\":false,\"access\":\"rwm\"},{\"allow\":true,\"type\":\"c\",\"major\":1,\"minor\":-1,\"access\":\"r\"}],"
 	"\"memory\":{\"limit\":-1,\"swap\":9223372036854775807,\"swappiness\":60,\"disableOOMKiller\":false,\"kernel\":0},"
@@ -279,7 +281,8 @@ static void not_done_process(void)
 	refused_edit("\"network\":{}", "\"network\":{\"classID\":1}", "linux.resources.network");
 	refused_edit("\"kernel\":0", "\"kernel\":1", "linux.resources.memory.kernel: kernel memory limits");
 	refused_edit("\"shares\":2", "\"realtimePeriod\":2", "linux.resources.cpu.realtimePeriod");
-	refused_edit("\"destination\":\"/d\"", "\"destination\":\"/d\",\"uidMappings\":[{\"size\":1}]", "mounts[1].uidMappings: id-mapped mounts");
+	refused_edit("\"destination\":\"/d\"", "\"destination\":\"/d\",\"uidMappings\":[{\"size\":1}]",
+		"mounts[1].uidMappings: id-mapped mounts");
 	refused_edit("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY", "linux.seccomp.syscalls[0]: SCMP_ACT_NOTIFY: not supported");
 	refused_edit("\"flags\":[", "\"listenerPath\":\"/x\",\"flags\":[", "linux.seccomp.listenerPath");
 	refused_edit("{\"type\":\"pid\"}", "{\"type\":\"user\"}", "linux.namespaces[0]: the user namespace: not supported");
@@ -293,7 +296,8 @@ static void rules(void)
 	refused_edit("\"cwd\":\"/x\"", "\"cwd\":\"x\"", "process.cwd: \"x\" is not an absolute path");
 	refused_edit("\"A=b\"", "\"A\"", "process.env[0]: \"A\" is not NAME=VALUE");
 	refused_edit("\"A=b\"", "\"=b\"", "process.env[0]: \"=b\" is not NAME=VALUE");
-	refused_edit("\"soft\":9223372036854775809,\"hard\":18446744073709551615", "\"soft\":2,\"hard\":1", "process.rlimits[0]: soft 2 is above hard 1");
+	refused_edit("\"soft\":9223372036854775809,\"hard\":18446744073709551615", "\"soft\":2,\"hard\":1",
+		"process.rlimits[0]: soft 2 is above hard 1");
 	refused_edit("\"rlimits\":[", "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":1,\"hard\":1},",
 		"process.rlimits[1].type: the limit is listed twice");
 	refused_edit("{\"type\":\"pid\"}", "{\"type\":\"pid\"},{\"type\":\"pid\"}", "linux.namespaces[1]: the pid namespace is listed twice");
@@ -311,7 +315,8 @@ static void rules(void)
 	refused_edit("\"1.2.0\"", "\"one\"", "ociVersion: \"one\" is not a version");
 	refused_edit("\"path\":\"rootfs\",", "", "root.path: required, but absent");
 	refused_edit("\"names\":[\"clone\"]", "\"names\":[]", "linux.seccomp.syscalls[1]: names is empty");
-	refused_edit("\"action\":\"SCMP_ACT_ALLOW\"", "\"action\":\"SCMP_ACT_ALLOW\",\"errnoRet\":1", "linux.seccomp.syscalls[0]: an errno is given");
+	refused_edit("\"action\":\"SCMP_ACT_ALLOW\"", "\"action\":\"SCMP_ACT_ALLOW\",\"errnoRet\":1",
+		"linux.seccomp.syscalls[0]: an errno is given");
 	accepted_edit("\"1.2.0\"", "\"1.0.2-dev\"");
 	accepted_edit("\"names\":[\"clone\"]", "\"names\":[\"no_such_call\"]");
 }
@@ -324,7 +329,8 @@ static void sysctls(void)
 	refused_edit("net.ipv4.ip_forward", "net.ipv4.//.//.x", "is not a sysctl key");
 	refused_edit("net.ipv4.ip_forward", "network.x", "linux.sysctl: network.x is not in any namespace");
 	refused_edit("{\"type\":\"ipc\"}", "{\"type\":\"cgroup\"}", "linux.sysctl: kernel/shmmax needs the container's own ipc namespace");
-	refused_edit("\"path\":\"/n\"", "\"path\":\"/proc/self/ns/net\"", "linux.sysctl: net.ipv4.ip_forward needs the container's own network namespace");
+	refused_edit("\"path\":\"/n\"", "\"path\":\"/proc/self/ns/net\"",
+		"linux.sysctl: net.ipv4.ip_forward needs the container's own network namespace");
 	refused_edit("net.ipv4.ip_forward", "kernel.hostname", "linux.sysctl: kernel.hostname contradicts hostname");
 	accepted_edit("net.ipv4.ip_forward", "fs.mqueue.msg_max");
 }

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checkpoint and restore. A container that was saved and not left running is gone afterwards, its state included: engines delete it
+ * next and expect to hear that it does not exist. A restored one is run's container from there on. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "cmd/cmd.h"
+#include "container/container.h"
+
+/* The library may work in another directory. */
+static char *absolute(const char *path)
+{
+	autofree char *cwd = *path == '/' ? NULL : getcwd(NULL, 0);
+	return cwd ? str_printf("%s/%s", cwd, path) : str_dup(path);
+}
+
+static const char *image_path(const struct shim_options *o)
+{
+	return o->image_path && *o->image_path ? o->image_path : "checkpoint";
+}
+
+static int end_container(struct container *container)
+{
+	size_t mark = err_mark();
+	int r = container_delete(container, true);
+
+	if (r == -ENOENT)
+		err_rewind(mark);
+	return r == -ENOENT ? 0 : r;
+}
+
+int shim_checkpoint(struct shim_call *c)
+{
+	const struct shim_options *o = c->o;
+	autofree char *images = absolute(image_path(o)), *work = absolute(o->work_path ? o->work_path : image_path(o));
+	const struct oci_checkpoint_options options = {
+		.image_path = images,
+		.work_path = work,
+		.leave_running = o->leave_running,
+		.ext_unix_sk = o->ext_unix_sk,
+		.shell_job = o->shell_job,
+		.file_locks = o->file_locks,
+		.link_remap = o->link_remap,
+		.manage_cgroups_mode = o->manage_cgroups_mode,
+	};
+	struct container *container;
+	int r = shim_need_root("checkpoint");
+
+	if (r == 0)
+		r = container_open(&c->oci, c->argv[0], &container);
+	if (r < 0)
+		return r;
+	r = oci_checkpoint(container, &options);
+	if (r == 0 && !o->leave_running)
+		r = end_container(container);
+	container_free(container);
+	return r;
+}
+
+static int wait_restored(struct container *container, pid_t pid)
+{
+	int status = shim_foreground_wait(pid);
+	int r = status < 0 ? status : end_container(container);
+
+	return r < 0 ? r : status;
+}
+
+int shim_restore(struct shim_call *c)
+{
+	const struct shim_options *o = c->o;
+	autofree char *images = absolute(image_path(o)), *work = absolute(o->work_path ? o->work_path : image_path(o));
+	const struct oci_restore_options options = {
+		.create = shim_create_options(o),
+		.image_path = images,
+		.work_path = work,
+		.ext_unix_sk = o->ext_unix_sk,
+		.shell_job = o->shell_job,
+		.file_locks = o->file_locks,
+		.manage_cgroups_mode = o->manage_cgroups_mode,
+	};
+	struct container *container = NULL;
+	int r = shim_need_root("restore");
+
+	if (r == 0 && !o->detach)
+		r = shim_foreground_begin(!o->no_subreaper);
+	if (r < 0)
+		return r;
+	r = oci_restore(&c->oci, c->argv[0], &options, &container);
+	if (r == 0 && !o->detach)
+		r = wait_restored(container, container->pid);
+	container_free(container);
+	return r;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHIM_CMD_H
+#define SHIM_CMD_H
+
+#include <stdbool.h>
+
+#include "base/option.h"
+#include "oci.h"
+
+/* The runtime's command line: one file per verb, all options in one table (options.c). */
+
+/* Indexes of shim_torpor_table.verbs. */
+enum shim_verb {
+	SHIM_CHECKPOINT, SHIM_CREATE, SHIM_DELETE, SHIM_EVENTS, SHIM_EXEC, SHIM_FEATURES, SHIM_KILL, SHIM_LIST, SHIM_PAUSE, SHIM_PS,
+	SHIM_RESTORE, SHIM_RESUME, SHIM_RUN, SHIM_SPEC, SHIM_START, SHIM_STATE, SHIM_UPDATE, SHIM_VERBS,
+};
+
+enum shim_format { SHIM_TABLE, SHIM_JSON };
+
+/* Every option of every verb; defaults are in options.c. */
+struct shim_options {
+	/* global */
+	bool debug, version, help;
+	const char *root, *log;
+	int log_format, log_level;   /* log_level: enum log_level, -1: not given */
+	int cgroup_manager, rootless;
+	/* verbs */
+	const char *bundle, *config, *pid_file, *file;
+	unsigned preserve_fds;
+	bool no_pivot, no_new_keyring, no_subreaper, detach, keep, force, all, quiet, regex;
+	int format;
+	/* exec */
+	const char *cwd, *user, *process, *cgroup;
+	struct option_list env, caps, additional_gids;
+	bool no_new_privs, ignore_paused;
+	/* checkpoint, restore */
+	const char *image_path, *work_path, *manage_cgroups_mode;
+	bool leave_running, ext_unix_sk, shell_job, file_locks, link_remap;
+};
+
+/* One call of a verb. A verb returns the exit status of the program, or -errno with the error trail filled. */
+struct shim_call {
+	const struct shim_options *o;
+	struct oci_options oci;
+	enum shim_verb verb;
+	int argc;       /* positional arguments */
+	char **argv;
+};
+typedef int shim_command(struct shim_call *c);
+
+extern const struct option_table shim_torpor_table, shim_torpor_global;
+extern const struct shim_options shim_torpor_defaults;
+
+shim_command shim_checkpoint, shim_create, shim_delete, shim_exec, shim_features, shim_kill, shim_list, shim_pause, shim_ps, shim_restore,
+	shim_resume, shim_run, shim_spec, shim_start, shim_state;
+
+/* Shared by several verbs. */
+struct oci_create_options shim_create_options(const struct shim_options *o);
+/* Needs root: says so when it is not. */
+int shim_need_root(const char *verb);
+/* Waits for a process in the foreground: signals that arrive go on to it, children that come in as orphans are reaped. The caller has
+ * called shim_foreground_begin() before the process was made, so that no signal is lost. Returns 0–255: its status, 128 + N when
+ * signal N ended it. */
+int shim_foreground_begin(bool subreaper);
+int shim_foreground_wait(pid_t pid);
+void shim_foreground_end(void);   /* when it comes to no wait: gives signals their way again */
+/* A signal's number from "9", "KILL", "SIGKILL" or "sigkill", "RTMIN+3"; -EINVAL. */
+int shim_signal(const char *text);
+
+#endif

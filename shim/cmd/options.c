@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* torpor's verbs and options: the command line of runc, with what engines use of crun's (--config, --log-level, --regex …). One row
+ * per option; the parser, --help and the manual read it. A row with a reason is known and not done: giving it fails with the reason. */
+#include <stddef.h>
+
+#include "base/log.h"
+#include "cmd/cmd.h"
+
+#define V(verb) OPTION_VERB(SHIM_##verb)
+#define AT(field) offsetof(struct shim_options, field)
+#define MAKES (V(CREATE) | V(RUN) | V(RESTORE))
+#define STARTS (MAKES | V(EXEC))
+#define IMAGES (V(CHECKPOINT) | V(RESTORE))
+#define NO_PAGER "memory is restored before the container runs, not on demand so far"
+#define NO_ROUNDS "each checkpoint is a whole one so far"
+#define NO_TCP "established TCP connections are not saved so far"
+#define NO_LABEL "security labels are not set so far"
+
+static const char *const log_formats[] = { [LOG_TEXT] = "text", [LOG_JSON] = "json", NULL };
+static const char *const log_levels[] = {
+	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warning", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug", NULL,
+};
+static const char *const managers[] = { "cgroupfs", "systemd", "disabled", NULL };
+static const char *const rootless_modes[] = { "auto", "false", "true", NULL };
+static const char *const formats[] = { [SHIM_TABLE] = "table", [SHIM_JSON] = "json", NULL };
+
+static const struct option global_rows[] = {
+	{ "root", 0, OPTION_STRING, OPTION_EVERY_VERB, AT(root), "DIR", "where the state of containers is kept (default /run/torpor)" },
+	{ "log", 0, OPTION_STRING, OPTION_EVERY_VERB, AT(log), "FILE", "append messages to a file; errors go to stderr as well" },
+	{ "log-format", 0, OPTION_ENUM, OPTION_EVERY_VERB, AT(log_format), NULL, "format of the messages", .names = log_formats },
+	{ "log-level", 0, OPTION_ENUM, OPTION_EVERY_VERB, AT(log_level), NULL, "least important message to log", .names = log_levels },
+	{ "debug", 0, OPTION_FLAG, OPTION_EVERY_VERB, AT(debug), .help = "log everything" },
+	{ "cgroup-manager", 0, OPTION_ENUM, OPTION_EVERY_VERB, AT(cgroup_manager), NULL,
+	  "who makes control groups; only cgroupfs is supported by this version", .names = managers },
+	{ "systemd-cgroup", 0, OPTION_FLAG, OPTION_EVERY_VERB, 0, .help = "let systemd make the control groups",
+	  .refused = "control groups are made directly; let the engine use its cgroupfs manager" },
+	{ "rootless", 0, OPTION_ENUM, OPTION_EVERY_VERB, AT(rootless), NULL,
+	  "tolerate missing permissions; true is not supported by this version", .names = rootless_modes },
+	{ "help", 'h', OPTION_FLAG, OPTION_EVERY_VERB, AT(help), .help = "show this text" },
+	{ "version", 'v', OPTION_FLAG, OPTION_EVERY_VERB, AT(version), .help = "show the version" },
+};
+static const struct option_verb global_verb[] = { { NULL, "COMMAND [ARGUMENT…]", "Runs OCI containers, and saves and restores them." } };
+const struct option_table shim_torpor_global = {
+	"torpor", global_verb, 1, global_rows, sizeof global_rows / sizeof *global_rows, .single_dash = true,
+};
+
+static const struct option rows[] = {
+	{ "bundle", 'b', OPTION_STRING, MAKES | V(SPEC), AT(bundle), "DIR", "the bundle (default: the current directory)" },
+	{ "config", 'f', OPTION_STRING, V(CREATE) | V(RUN), AT(config), "FILE", "configuration to use instead of config.json" },
+	{ "console-socket", 0, OPTION_STRING, STARTS, 0, "SOCKET", "unix socket that gets the console",
+	  .refused = "consoles are not made so far" },
+	{ "pidfd-socket", 0, OPTION_STRING, V(CREATE) | V(RUN) | V(EXEC), 0, "SOCKET", "unix socket that gets a pidfd of the process",
+	  .refused = "pidfds are not sent so far; --pid-file gives the number" },
+	{ "pid-file", 0, OPTION_STRING, STARTS, AT(pid_file), "FILE", "write the process's pid there" },
+	{ "no-pivot", 0, OPTION_FLAG, MAKES, AT(no_pivot), .help = "move the root mount instead of pivot_root" },
+	{ "no-new-keyring", 0, OPTION_FLAG, MAKES, AT(no_new_keyring), .help = "keep the caller's session keyring" },
+	{ "preserve-fds", 0, OPTION_UINT, V(CREATE) | V(RUN) | V(EXEC), AT(preserve_fds), "N", "pass N more descriptors, from 3 on" },
+	{ "no-subreaper", 0, OPTION_FLAG, V(CREATE) | V(RUN) | V(RESTORE), AT(no_subreaper), .help = "do not adopt orphans of the container" },
+	{ "detach", 'd', OPTION_FLAG, V(RUN) | V(EXEC) | V(RESTORE), AT(detach), .help = "return as soon as the process runs" },
+	{ "keep", 0, OPTION_FLAG, V(RUN), AT(keep), .help = "do not delete the container when it has ended" },
+	{ "force", 'f', OPTION_FLAG, V(DELETE), AT(force), .help = "kill it first if it runs; a missing container is no error" },
+	{ "regex", 'r', OPTION_FLAG, V(DELETE) | V(KILL), AT(regex), .help = "the argument is an extended regular expression on IDs" },
+	{ "all", 'a', OPTION_FLAG, V(KILL), AT(all), .help = "signal all processes; a stopped container is no error" },
+	{ "format", 'f', OPTION_ENUM, V(LIST) | V(PS), AT(format), NULL, "output format", .names = formats },
+	{ "quiet", 'q', OPTION_FLAG, V(LIST), AT(quiet), .help = "IDs only" },
+	{ "file", 'f', OPTION_STRING, V(SPEC), AT(file), "FILE", "write to this file" },
+	{ "rootless", 0, OPTION_FLAG, V(SPEC), 0, .help = "a configuration for a user without privileges",
+	  .refused = "user namespaces are not made so far" },
+
+	{ "cwd", 0, OPTION_STRING, V(EXEC), AT(cwd), "DIR", "working directory in the container" },
+	{ "env", 'e', OPTION_LIST, V(EXEC), AT(env), "NAME=VALUE", "set an environment variable (repeatable)" },
+	{ "tty", 't', OPTION_FLAG, V(EXEC), 0, .help = "allocate a console", .refused = "consoles are not made so far" },
+	{ "user", 'u', OPTION_STRING, V(EXEC), AT(user), "UID[:GID]", "user and group" },
+	{ "additional-gids", 'g', OPTION_LIST, V(EXEC), AT(additional_gids), "GID", "a further group (repeatable)" },
+	{ "process", 'p', OPTION_STRING, V(EXEC), AT(process), "FILE", "the process as a JSON object" },
+	{ "process-label", 0, OPTION_STRING, V(EXEC), 0, "LABEL", "SELinux label", .refused = NO_LABEL },
+	{ "apparmor", 0, OPTION_STRING, V(EXEC), 0, "PROFILE", "AppArmor profile", .refused = NO_LABEL },
+	{ "no-new-privs", 0, OPTION_FLAG, V(EXEC), AT(no_new_privs), .help = "the process cannot gain privileges" },
+	{ "cap", 'c', OPTION_LIST, V(EXEC), AT(caps), "CAPABILITY", "add a capability (repeatable)" },
+	{ "cgroup", 0, OPTION_STRING, V(EXEC), AT(cgroup), "PATH", "group below the container's" },
+	{ "ignore-paused", 0, OPTION_FLAG, V(EXEC), AT(ignore_paused), .help = "also in a paused container; it runs when that is resumed" },
+
+	{ "image-path", 0, OPTION_STRING, IMAGES, AT(image_path), "DIR", "the images (default ./checkpoint)" },
+	{ "work-path", 0, OPTION_STRING, IMAGES, AT(work_path), "DIR", "log and statistics (default: the image directory)" },
+	{ "leave-running", 0, OPTION_FLAG, V(CHECKPOINT), AT(leave_running), .help = "let the container run on" },
+	{ "tcp-established", 0, OPTION_FLAG, IMAGES, 0, .help = "save and restore established TCP connections", .refused = NO_TCP },
+	{ "ext-unix-sk", 0, OPTION_FLAG, IMAGES, AT(ext_unix_sk), .help = "allow unix sockets whose peer is outside" },
+	{ "shell-job", 0, OPTION_FLAG, IMAGES, AT(shell_job), .help = "allow a terminal and session from outside" },
+	{ "file-locks", 0, OPTION_FLAG, IMAGES, AT(file_locks), .help = "save and restore file locks" },
+	{ "link-remap", 0, OPTION_FLAG, V(CHECKPOINT), AT(link_remap), .help = "give deleted files that have other names a temporary one" },
+	{ "manage-cgroups-mode", 0, OPTION_STRING, IMAGES, AT(manage_cgroups_mode), "soft|full|strict|ignore", "what is done about control groups" },
+	{ "empty-ns", 0, OPTION_STRING, IMAGES, 0, "network", "do not save what is in this namespace",
+	  .refused = "a namespace is saved as a whole so far" },
+	{ "parent-path", 0, OPTION_STRING, IMAGES, 0, "DIR", "images of the round before", .refused = NO_ROUNDS },
+	{ "pre-dump", 0, OPTION_FLAG, V(CHECKPOINT), 0, .help = "save memory only and let the container run on",
+	  .refused = NO_ROUNDS },
+	{ "auto-dedup", 0, OPTION_FLAG, IMAGES, 0, .help = "free pages in images as they are superseded",
+	  .refused = NO_ROUNDS },
+	{ "lazy-pages", 0, OPTION_FLAG, IMAGES, 0, .help = "fetch memory on demand", .refused = NO_PAGER },
+	{ "page-server", 0, OPTION_STRING, V(CHECKPOINT), 0, "ADDRESS:PORT", "send pages there",
+	  .refused = "images go to a directory so far" },
+	{ "status-fd", 0, OPTION_INT, V(CHECKPOINT), 0, "FD", "tell when the lazy server is ready", .refused = NO_PAGER },
+	{ "tcp-skip-in-flight", 0, OPTION_FLAG, V(CHECKPOINT), 0, .help = "drop half-open connections", .refused = NO_TCP },
+	{ "tcp-close", 0, OPTION_FLAG, V(RESTORE), 0, .help = "restore established connections as closed ones", .refused = NO_TCP },
+	{ "network-lock", 0, OPTION_STRING, IMAGES, 0, "iptables|nftables|skip", "how connections are kept still", .refused = NO_TCP },
+	{ "lsm-profile", 0, OPTION_STRING, V(RESTORE), 0, "TYPE:NAME", "security profile to restore with", .refused = NO_LABEL },
+	{ "lsm-mount-context", 0, OPTION_STRING, V(RESTORE), 0, "CONTEXT", "mount context to restore with", .refused = NO_LABEL },
+
+	{ "help", 'h', OPTION_FLAG, OPTION_EVERY_VERB, AT(help), .help = "show this text" },
+};
+
+static const struct option_verb verbs[] = {
+	[SHIM_CHECKPOINT] = { "checkpoint", "CONTAINER", "Saves a running container to image files and ends it." },
+	[SHIM_CREATE] = { "create", "CONTAINER", "Makes a container; its program waits for start." },
+	[SHIM_DELETE] = { "delete", "CONTAINER", "Removes what is left of a container that has ended." },
+	[SHIM_EVENTS] = { "events", "CONTAINER", "Statistics of a container (not in this version).", .hidden = true },
+	[SHIM_EXEC] = { "exec", "CONTAINER COMMAND [ARGUMENT…]", "Runs a further process in a container.", .stops = true },
+	[SHIM_FEATURES] = { "features", NULL, "Describes what this runtime supports, as JSON." },
+	[SHIM_KILL] = { "kill", "CONTAINER [SIGNAL]", "Sends a signal (TERM) to a container's first process." },
+	[SHIM_LIST] = { "list", NULL, "Lists the containers." },
+	[SHIM_PAUSE] = { "pause", "CONTAINER", "Freezes all processes of a container." },
+	[SHIM_PS] = { "ps", "CONTAINER [PS-OPTION…]", "Lists the processes of a container.", .stops = true },
+	[SHIM_RESTORE] = { "restore", "CONTAINER", "Rebuilds a container from image files." },
+	[SHIM_RESUME] = { "resume", "CONTAINER", "Lets a paused container go on." },
+	[SHIM_RUN] = { "run", "CONTAINER", "Makes a container, starts it and waits for its end." },
+	[SHIM_SPEC] = { "spec", NULL, "Writes a configuration to begin with." },
+	[SHIM_START] = { "start", "CONTAINER", "Lets the program of a created container run." },
+	[SHIM_STATE] = { "state", "CONTAINER", "Shows the state of a container, as JSON." },
+	[SHIM_UPDATE] = { "update", "CONTAINER", "Changes limits of a container (not in this version).", .hidden = true },
+};
+_Static_assert(sizeof verbs / sizeof *verbs == SHIM_VERBS, "a line per verb");
+
+const struct option_table shim_torpor_table = {
+	"torpor", verbs, SHIM_VERBS, rows, sizeof rows / sizeof *rows, .single_dash = true,
+};
+
+const struct shim_options shim_torpor_defaults = { .log_level = -1, .bundle = "." };

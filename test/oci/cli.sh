@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The command line as engines use it, as far as it needs no container.
+. "${0%/*}/../lib.sh"
+require_command jq
+
+# --version
+mapfile -t version < <("$TORPOR" --version)
+[[ ${version[0]} =~ ^torpor\ version\ [0-9] ]] || fail "version: ${version[0]}"
+[[ ${version[1]} =~ ^commit:\ . ]] || fail "commit: ${version[1]}"
+equal "${version[2]}" "spec: 1.3.0"
+equal "$("$TORPOR" -v | head -n 1)" "${version[0]}"
+
+# help, and what podman asks of restore
+"$TORPOR" --help | grep -q '^  checkpoint '
+for verb in checkpoint create delete exec features kill list pause ps restore resume run spec start state; do
+	"$TORPOR" $verb --help | grep -q "^Usage: torpor $verb" || fail "$verb --help"
+done
+"$TORPOR" restore -no-subreaper --help >/dev/null
+refuses "flag needs an argument" "$TORPOR" restore --lsm-mount-context
+status=0
+"$TORPOR" >/dev/null 2>&1 || status=$?
+equal $status 1 "status without a command"
+refuses 'unknown command "frobnicate"' "$TORPOR" frobnicate
+refuses "missing arguments; it takes CONTAINER" "$TORPOR" start
+refuses "too many arguments; it takes CONTAINER" torpor start a b
+refuses "update: not supported" torpor update --resources - x
+refuses "events: not supported" torpor events --stats x
+
+# options that are known and not done say so
+refuses "option --systemd-cgroup is not supported" "$TORPOR" --systemd-cgroup list
+refuses "--cgroup-manager systemd: not supported" "$TORPOR" --cgroup-manager=systemd list
+refuses "--rootless true: not supported" "$TORPOR" --rootless true list
+for option in --lazy-pages --pre-dump --tcp-established "--page-server a:1" "--parent-path ../x" "--status-fd 3" "--empty-ns network"; do
+	# shellcheck disable=SC2086
+	refuses "option ${option%% *} is not supported" torpor checkpoint $option x
+done
+refuses "option --console-socket is not supported" torpor run --console-socket /x y
+refuses "option --tty is not supported" torpor exec -t x sh
+
+# no containers
+equal "$(torpor list -q)" ""
+equal "$(torpor list --format json)" null
+[[ $(torpor list) =~ ^ID\ +PID\ +STATUS\ +BUNDLE\ +CREATED\ +OWNER$ ]] || fail "list: $(torpor list)"
+for verb in state start "kill" pause resume ps checkpoint delete; do
+	refuses "container does not exist" torpor $verb nobody
+done
+torpor delete --force nobody
+refuses "invalid container ID" torpor state ../etc
+refuses "invalid container ID" torpor delete --force ../etc
+refuses "unknown signal" torpor kill nobody NOSUCH
+refuses "other than /" "$TORPOR" --root / list
+
+# spec
+torpor spec --bundle "$TEST_DIR"
+jq -e '.process.args == ["sh"] and .process.terminal == false and .root.readonly and (.linux.namespaces | length) == 6' \
+	"$TEST_DIR/config.json" >/dev/null
+refuses "exists already" torpor spec --bundle "$TEST_DIR"
+refuses "option --rootless is not supported" torpor spec --rootless --bundle "$TEST_DIR"
+torpor spec --bundle "$TEST_DIR" --file other.json
+cmp "$TEST_DIR/config.json" "$TEST_DIR/other.json"
+
+# features
+torpor features >"$TEST_DIR/features"
+jq -e '.ociVersionMin == "1.0.0" and .ociVersionMax == "1.3.0" and .hooks == []
+	and (.mountOptions | index("rbind")) and (.linux.namespaces | index("pid")) and (.linux.namespaces | index("user") | not)
+	and (.linux.capabilities | index("CAP_CHECKPOINT_RESTORE")) and .linux.cgroup.v1 and .linux.cgroup.systemd == false
+	and (.linux.seccomp.actions | index("SCMP_ACT_ERRNO")) and (.linux.seccomp.actions | index("SCMP_ACT_NOTIFY") | not)
+	and (.linux.seccomp.archs | index("SCMP_ARCH_X86_64"))
+	and .annotations["org.opencontainers.runc.checkpoint.enabled"] == "true"' "$TEST_DIR/features" >/dev/null
+
+# the log that engines read: one object, and the same on stderr
+log=$TEST_DIR/log.json
+status=0
+error=$("$TORPOR" --root "$TEST_STATE" --log-format=json --log "$log" state nobody 2>&1 >/dev/null) || status=$?
+equal $status 1 status
+equal "$error" "container does not exist: nobody"
+equal "$(jq -r '.level + ":" + .msg' "$log")" "error:container does not exist: nobody"
+jq -e '.time | test("^[0-9]{4}-[0-9]{2}-[0-9]{2}T.*Z$")' "$log" >/dev/null
