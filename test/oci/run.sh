@@ -23,7 +23,7 @@ equal "$(echo hello | torpor run --bundle "$b" c 2>"$TEST_DIR/err")" "got hello"
 equal "$(cat "$TEST_DIR/err")" error "standard error"
 (cd "$b" && command_is sh -c 'kill -9 $$; exit 3')
 command_is /no/such/program
-refuses "no such file or directory" eval 'torpor run --bundle "$b" c </dev/null | tr "[:upper:]" "[:lower:]"'
+refuses "No such file or directory" torpor run --bundle "$b" c
 refuses "does not exist" torpor state c
 
 # signals go on to the container
