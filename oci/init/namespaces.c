@@ -118,6 +118,8 @@ pid_t namespaces_clone(const struct init *i, int cgroup2, int pid_ns, pid_t set_
 		r = set_children_pid_namespace(own);
 	if (pid == -EEXIST && set_pid)
 		return fail_text(EEXIST, "pid %d is in use in the container's pid namespace", set_pid);
+	if (pid == -EINVAL && set_pid > 1 && a.flags & CLONE_NEWPID)
+		return fail_text(EINVAL, "pid %d for the first process of a new pid namespace: it can only be 1", set_pid);
 	if (pid < 0)
 		return fail(-pid, "clone the container's process");
 	if (r < 0) {   /* every later child of this process would be born inside */
