@@ -20,7 +20,8 @@ static struct {
 	enum log_format format;
 	enum log_level level;
 	struct timespec start;
-} sink = { .fd = 2, .format = LOG_TEXT, .level = LOG_LEVEL_WARN };
+	int tee;
+} sink = { .tee = -1, .fd = 2, .format = LOG_TEXT, .level = LOG_LEVEL_WARN };
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 
@@ -39,7 +40,7 @@ void log_set_level(enum log_level level)
 
 bool log_enabled(enum log_level level)
 {
-	return level <= sink.level;
+	return level <= sink.level || sink.tee >= 0;
 }
 
 int log_fd(void)
@@ -95,6 +96,13 @@ static void emit(enum log_level level, const char *prefix, const char *text)
 	fd_write_all(sink.fd, out, n);
 }
 
+static void emit_tee(enum log_level level, const char *prefix, const char *text)
+{
+	char out[MESSAGE + 512];
+
+	fd_write_all(sink.tee, out, format_timestamped(out, sizeof out, level, prefix, text));
+}
+
 void log_write(enum log_level level, const char *prefix, const char *fmt, ...)
 {
 	char text[MESSAGE];
@@ -105,7 +113,23 @@ void log_write(enum log_level level, const char *prefix, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	emit(level, prefix, text);
+	if (sink.tee >= 0)
+		emit_tee(level, prefix, text);
+	if (level <= sink.level)
+		emit(level, prefix, text);
+}
+
+void log_tee(int fd)
+{
+	sink.tee = fd;
+	if (fd >= 0)
+		clock_gettime(CLOCK_MONOTONIC, &sink.start);
+}
+
+void log_trail_tee(void)
+{
+	for (size_t i = 0; sink.tee >= 0 && i < err_count(); i++)
+		emit_tee(LOG_LEVEL_ERROR, "torpor", err_line(i));
 }
 
 void log_trail(void)

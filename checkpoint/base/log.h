@@ -19,6 +19,10 @@ enum log_format {
 /* Sends what follows to fd, which the caller keeps open (the default is stderr, text, warnings). */
 void log_open(int fd, enum log_format format, enum log_level level);
 void log_set_level(enum log_level level);
+/* From here on every message also goes to fd, with CRIU's time stamps and everything included (a dump.log); -1: no longer. While it
+ * is set, log_trail_tee() puts the error trail there without clearing it. */
+void log_tee(int fd);
+void log_trail_tee(void);
 bool log_enabled(enum log_level level);
 int log_fd(void);
 

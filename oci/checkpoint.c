@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checkpoint: the engine saves the tree of a container's init.
+ *
+ * What lies outside the container and is known to it, its stdin, stdout and stderr, is named to the engine by the text that the links
+ * /proc/PID/fd/0…2 had at create; the images directory gets the same three texts as descriptors.json (runc's file), so that a restore
+ * can put its own caller's descriptors in their place.
+ *
+ * The log of the engine goes to WORK/dump.log, where users of CRIU look for it. */
+#define LOG_PREFIX "checkpoint"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "cgroup/cgroup.h"
+#include "checkpoint.h"
+#include "container/container.h"
+#include "migrate.h"
+#include "oci.h"
+#include "spec/json.h"
+
+/* mkdir -p: directories for images and logs are made as they are needed. */
+static int make_directories(const char *path)
+{
+	autofree char *copy = str_dup(path);
+
+	for (char *slash = strchr(copy + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+			return fail(errno, "make the directory %s", copy);
+		*slash = '/';
+	}
+	return mkdir(copy, 0700) < 0 && errno != EEXIST ? fail(errno, "make the directory %s", copy) : 0;
+}
+
+int oci_log_begin(const char *work_path, const char *name)
+{
+	autofree char *path = str_printf("%s/%s", work_path, name);
+	int r = make_directories(work_path);
+
+	if (r < 0)
+		return r;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return fail(errno, "open the log %s", path);
+	log_tee(fd);
+	return fd;
+}
+
+void oci_log_end(int fd)
+{
+	log_trail_tee();
+	log_tee(-1);
+	fd_close(&fd);
+}
+
+static int write_descriptors(const struct container *c, const char *image_path)
+{
+	struct json_out o = { 0 };
+	autofree char *path = str_printf("%s/descriptors.json", image_path);
+	const char *values[4] = { c->descriptors[0], c->descriptors[1], c->descriptors[2], NULL };
+
+	json_open_array(&o, NULL);
+	for (int i = 0; i < 3; i++)
+		json_add_string(&o, NULL, values[i] ? values[i] : "");
+	json_close_array(&o);
+	autofree char *text = json_take(&o);
+	int r = file_replace(AT_FDCWD, path, text, strlen(text), 0600);
+	return r < 0 ? fail(-r, "write %s", path) : 0;
+}
+
+const char *oci_descriptor_key(const char *link)
+{
+	return link && *link == '/' ? link + 1 : link;
+}
+
+static int check_options(const struct oci_checkpoint_options *k)
+{
+	if (k->tcp_established)
+		return fail_text(ENOTSUP, "--tcp-established: connected TCP sockets cannot be saved yet");
+	if (k->link_remap)
+		return fail_text(ENOTSUP, "--link-remap: temporary hard links for unlinked files are not supported yet");
+	return 0;
+}
+
+static int dump(struct container *c, const struct oci_checkpoint_options *k)
+{
+	const char *external[4] = { NULL }, *freezer = cgroup_path(&c->cgroups, "");
+	size_t n = 0;
+
+	for (int i = 0; i < 3; i++)
+		if (c->descriptors[i] && *c->descriptors[i])
+			external[n++] = oci_descriptor_key(c->descriptors[i]);
+	struct ck_dump_options d = {
+		.pid = c->pid,
+		.images_dir = k->image_path,
+		.work_dir = k->work_path,
+		.leave_running = k->leave_running,
+		.shell_job = k->shell_job,
+		.ext_unix_sk = k->ext_unix_sk,
+		.file_locks = k->file_locks,
+		.freeze_cgroup = freezer ? freezer : cgroup_path(&c->cgroups, "freezer"),
+		.external = external,
+		.manage_cgroups = k->manage_cgroups_mode,
+	};
+	return ck_dump(&d);
+}
+
+static int checkpoint_locked(struct container *c, const struct oci_checkpoint_options *k)
+{
+	enum oci_status status = container_status(c);
+
+	if (status != OCI_RUNNING && status != OCI_PAUSED)
+		return fail_text(ESRCH, "container not running: %s is %s", c->id, oci_status_names[status]);
+	int r = make_directories(k->image_path);
+	if (r >= 0)
+		r = dump(c, k);
+	return r < 0 ? r : write_descriptors(c, k->image_path);
+}
+
+int oci_checkpoint(struct container *c, const struct oci_checkpoint_options *k)
+{
+	int r = check_options(k);
+
+	if (r < 0)
+		return r;
+	int log = oci_log_begin(k->work_path, "dump.log");
+	if (log < 0)
+		return log;
+	r = container_lock(c);
+	if (r >= 0) {
+		r = checkpoint_locked(c, k);
+		container_unlock(c);
+	}
+	oci_log_end(log);
+	return r;
+}
