@@ -43,6 +43,8 @@ SRC_shim := $(wildcard shim/*.c shim/*/*.c)
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 LIB_checkpoint := $(O)/libtorpor-checkpoint.a
 LIB_oci := $(O)/libtorpor-oci.a
+LIB_shim := $(O)/libtorpor-shim.a
+LIBS := $(LIB_shim) $(LIB_oci) $(LIB_checkpoint)
 MAINS := shim/torpor.c shim/torpor-cr.c
 PROGRAMS := $(O)/bin/torpor $(O)/bin/torpor-cr
 
@@ -72,11 +74,12 @@ $(O)/shim/cmd/version.o: CPPFLAGS += -DTORPOR_COMMIT='"$(or $(shell git rev-pars
 
 $(LIB_checkpoint): $(call obj,$(SRC_checkpoint)) $(PROTO_O)
 $(LIB_oci): $(call obj,$(SRC_oci)) $(call obj,$(SRC_hooks))
-$(LIB_checkpoint) $(LIB_oci):
+$(LIB_shim): $(call obj,$(filter-out $(MAINS),$(SRC_shim)))
+$(LIBS):
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(O)/bin/%: $(O)/shim/%.o $(call obj,$(filter-out $(MAINS),$(SRC_shim))) $(LIB_oci) $(LIB_checkpoint)
+$(O)/bin/%: $(O)/shim/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
@@ -85,7 +88,7 @@ $(O)/man/%: contrib/man/%.in $(O)/man/%.options
 	sed -e 's/@VERSION@/$(VERSION)/' -e '/^@OPTIONS@$$/{' -e 'r $(word 2,$^)' -e 'd' -e '}' $< >$@
 $(O)/man/%.options: $(O)/man/%.print
 	$< >$@
-$(O)/man/%.print: contrib/man/%.c $(call obj,$(filter-out $(MAINS),$(SRC_shim))) $(LIB_oci) $(LIB_checkpoint)
+$(O)/man/%.print: contrib/man/%.c $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(INC_shim) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 

@@ -11,7 +11,7 @@ $(O)/test/unit/%.o $(O)/test/harness.o: CPPFLAGS += -Icheckpoint -Ihooks -Ioci -
 $(O)/test/%.o: test/%.c $(O)/proto/.stamp
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
-$(UNIT_TESTS): %: %.o $(O)/test/harness.o $(call obj,$(filter-out $(MAINS),$(SRC_shim))) $(LIB_oci) $(LIB_checkpoint)
+$(UNIT_TESTS): %: %.o $(O)/test/harness.o $(LIBS)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 # What is checkpointed is an ordinary program: no sanitizer in it.
 $(TEST_PROGRAMS): $(O)/test/%: test/%.c $(wildcard test/*.h test/*/*.h)
