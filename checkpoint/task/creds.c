@@ -165,7 +165,7 @@ int creds_take(struct dump *d, struct ask *a, const struct ask_slot *s, const st
 	take_caps(d, st->cap_eff, &e->n_cap_eff, &e->cap_eff);
 	take_caps(d, st->cap_bnd, &e->n_cap_bnd, &e->cap_bnd);
 	take_caps(d, st->cap_amb, &e->n_cap_amb, &e->cap_amb);
-	e->has_no_new_privs = true;
+	e->has_no_new_privs = st->no_new_privs != 0;
 	e->no_new_privs = st->no_new_privs;
 	return refuse_label(u, a->th);
 }

@@ -32,7 +32,7 @@ static int directory_dump(struct dump *d, struct task *t, int what, const char *
 	int r = proc_readlink(t->host_pid, name, &link);
 	if (r < 0)
 		return fail(-r, "read %s", path);
-	return files_dump_path(d, t, what, fd, link, O_RDONLY | O_DIRECTORY, id);
+	return files_dump_path(d, t, what, fd, link, O_RDONLY, id);
 }
 
 int fs_dump(struct dump *d, struct task *t, uint32_t umask)

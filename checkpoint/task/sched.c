@@ -36,7 +36,8 @@ int sched_dump(struct thread *th, ThreadCoreEntry *tce)
 		return fail(errno, "read the scheduling policy of " THREAD_FMT, THREAD_ARG(th));
 	if (v.policy == POLICY_DEADLINE)
 		return fail_text(ENOTSUP, THREAD_FMT " is scheduled by SCHED_DEADLINE, whose parameters cannot be saved", THREAD_ARG(th));
-	tce->has_sched_policy = tce->has_sched_nice = tce->has_sched_prio = true;
+	tce->has_sched_policy = tce->has_sched_nice = true;
+	tce->has_sched_prio = v.priority != 0;
 	tce->sched_policy = v.policy | (v.flags & FLAG_RESET_ON_FORK ? SCHED_RESET_ON_FORK : 0);
 	tce->sched_nice = v.nice;
 	tce->sched_prio = v.priority;

@@ -98,7 +98,7 @@ static uint32_t intern(struct dump *d, const struct thread *th, const struct soc
 	new->entry.filter.data = arena_dup(d->arena, f, n * sizeof *f);
 	new->entry.has_prev = prev != NO_FILTER;
 	new->entry.prev = new->entry.has_prev ? prev : 0;
-	new->entry.has_flags = true;
+	new->entry.has_flags = flags != 0;
 	new->entry.flags = flags;
 	new->index = (uint32_t)t->n;
 	new->next = *bucket;
@@ -131,7 +131,7 @@ int seccomp_dump(struct dump *d, struct thread *th, const struct task_status *st
 	struct sock_filter f[BPF_MAXINSNS];
 	uint32_t last = NO_FILTER;
 
-	tce->has_seccomp_mode = true;
+	tce->has_seccomp_mode = st->seccomp_mode != 0;
 	tce->seccomp_mode = (SeccompMode)st->seccomp_mode;
 	if (st->seccomp_mode != SECCOMP_MODE_FILTER)
 		return 0;

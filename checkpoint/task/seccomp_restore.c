@@ -33,20 +33,10 @@ struct program {   /* struct sock_fprog */
 
 /* --- check --- */
 
-static int read_filters(struct restore *r)
+int seccomp_check_filters(const SeccompEntry *e)
 {
-	if (r->seccomp)
-		return 0;
-	int ret = image_read_one(r->images, IMG_SECCOMP, 0, r->arena, &r->seccomp);
-	if (ret == -ENOENT) {
-		r->seccomp = arena_new(r->arena, SeccompEntry);
-		seccomp_entry__init(r->seccomp);
-		return 0;
-	}
-	if (ret < 0)
-		return ret;
-	for (size_t i = 0; i < r->seccomp->n_seccomp_filters; i++) {
-		const SeccompFilter *f = r->seccomp->seccomp_filters[i];
+	for (size_t i = 0; i < e->n_seccomp_filters; i++) {
+		const SeccompFilter *f = e->seccomp_filters[i];
 		if (!f->filter.len || f->filter.len % sizeof(struct sock_filter) || f->filter.len > BPF_MAXINSNS * sizeof(struct sock_filter))
 			return fail_text(EBADMSG, "seccomp.img: filter %zu has an impossible size of %zu bytes", i, f->filter.len);
 		if (f->has_prev && f->prev >= i)
@@ -54,6 +44,18 @@ static int read_filters(struct restore *r)
 		if (f->has_flags && f->flags & ~FLAGS_KNOWN)
 			return fail_text(EBADMSG, "seccomp.img: filter %zu has unknown flags %#x", i, f->flags);
 	}
+	return 0;
+}
+
+static int read_filters(struct restore *r)
+{
+	if (r->seccomp)
+		return 0;
+	int ret = image_read_one(r->images, IMG_SECCOMP, 0, r->arena, &r->seccomp);
+	if (ret != -ENOENT)
+		return ret < 0 ? ret : seccomp_check_filters(r->seccomp);
+	r->seccomp = arena_new(r->arena, SeccompEntry);
+	seccomp_entry__init(r->seccomp);
 	return 0;
 }
 

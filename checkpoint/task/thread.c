@@ -85,9 +85,10 @@ static int rseq_dump(struct dump *d, struct thread *th, ThreadCoreEntry *tce)
 	e->rseq_abi_pointer = c.pointer;
 	e->rseq_abi_size = c.size;
 	e->signature = c.signature;
-	e->has_rseq_cs_pointer = true;
 	tce->rseq_entry = e;
-	return remote_read(th->remote, c.pointer + RSEQ_CS_OFFSET, &e->rseq_cs_pointer, sizeof e->rseq_cs_pointer);
+	int r = remote_read(th->remote, c.pointer + RSEQ_CS_OFFSET, &e->rseq_cs_pointer, sizeof e->rseq_cs_pointer);
+	e->has_rseq_cs_pointer = e->rseq_cs_pointer != 0;
+	return r;
 }
 
 /* Wine and its kin: calls from outside an address range become signals. The image has no place for it. */
