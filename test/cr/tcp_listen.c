@@ -71,8 +71,7 @@ static const struct {
 	{ SOL_SOCKET, SO_KEEPALIVE, 1 },    { SOL_SOCKET, SO_RCVBUF, 40000 },  { SOL_SOCKET, SO_OOBINLINE, 1 },
 	{ SOL_SOCKET, SO_PRIORITY, 3 },	    { SOL_SOCKET, SO_RCVLOWAT, 2 },    { SOL_TCP, TCP_NODELAY, 1 },
 	{ SOL_TCP, TCP_KEEPIDLE, 77 },	    { SOL_TCP, TCP_KEEPINTVL, 33 },    { SOL_TCP, TCP_KEEPCNT, 4 },
-	{ SOL_TCP, TCP_DEFER_ACCEPT, 3 },   { SOL_IP, IP_TTL, 55 },	       { SOL_IP, IP_TOS, 16 },
-	{ SOL_IP, IP_FREEBIND, 1 },
+	{ SOL_IP, IP_FREEBIND, 1 },	    { SOL_IP, IP_TTL, 55 },	       { SOL_IP, IP_TOS, 16 },
 };
 #define OPTIONS (int)(sizeof(options) / sizeof(options[0]))
 
