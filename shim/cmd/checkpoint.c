@@ -42,7 +42,6 @@ int shim_checkpoint(struct shim_call *c)
 		.ext_unix_sk = o->ext_unix_sk,
 		.shell_job = o->shell_job,
 		.file_locks = o->file_locks,
-		.link_remap = o->link_remap,
 		.manage_cgroups_mode = o->manage_cgroups_mode,
 	};
 	struct container *container;

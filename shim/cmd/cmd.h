@@ -35,7 +35,7 @@ struct shim_options {
 	bool no_new_privs, ignore_paused;
 	/* checkpoint, restore */
 	const char *image_path, *work_path, *manage_cgroups_mode;
-	bool leave_running, ext_unix_sk, shell_job, file_locks, link_remap;
+	bool leave_running, ext_unix_sk, shell_job, file_locks;
 };
 
 /* One call of a verb. A verb returns the exit status of the program, or -errno with the error trail filled. */
