@@ -147,16 +147,16 @@ static void id_in_use(void)
 static void status_of_init(void)
 {
 	struct container *c = make("c");
-	autofree char *fifo = str_printf("%s/%s", c->dir, CONTAINER_START_FIFO);
+	autofree char *start = str_printf("%s/%s", c->dir, CONTAINER_START_SOCKET);
 	pid_t pid = sleeper();
 
 	CHECK_EQ(container_status(c), OCI_CREATING);
 	container_unlock(c);
 	CHECK_EQ(container_status(c), OCI_STOPPED);
-	CHECK(mkfifo(fifo, 0600) == 0);
+	CHECK(mknod(start, S_IFSOCK | 0600, 0) == 0);
 	CHECK_OK(container_set_init(c, pid));
 	CHECK_EQ(container_status(c), OCI_CREATED);
-	CHECK(unlink(fifo) == 0);
+	CHECK(unlink(start) == 0);
 	CHECK_EQ(container_status(c), OCI_RUNNING);
 	CHECK_EQ(container_init_pid(c), pid);
 	c->pid_start--;   /* the number was given again */
