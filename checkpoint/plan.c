@@ -19,13 +19,22 @@
 
 #include "base/err.h"
 
+/* Is an ancestor of t in that session, so that t can be born in it? */
+static bool session_above(const struct task *t, pid_t sid)
+{
+	for (const struct task *p = t->parent; p; p = p->parent)
+		if (p->sid == sid)
+			return true;
+	return false;
+}
+
 pid_t plan_need(const struct task *t)
 {
 	if (t->sid != t->pid)
 		return t->sid;
 	for (size_t i = 0; i < t->children.n; i++) {
 		pid_t need = plan_need(t->children.data[i]);
-		if (need != PLAN_ANY && need != t->sid)
+		if (need != PLAN_ANY && need != t->sid && session_above(t, need))
 			return need;
 	}
 	return PLAN_ANY;
@@ -80,8 +89,7 @@ int plan_births(struct restore *r)
 		fail_hint("restore it as a job of this shell or program: --shell-job");
 		return -EINVAL;
 	}
-	pid_t need = plan_need(root);
-	restore_task(root)->born_sid = need == PLAN_ANY ? 0 : need;
+	restore_task(root)->born_sid = root->sid == root->pid ? 0 : root->sid;
 	for (size_t i = 0; i < tree->tasks.n; i++) {
 		struct task *p = tree->tasks.data[i];
 		for (size_t k = 0; k < p->children.n; k++) {
