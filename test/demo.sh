@@ -79,7 +79,7 @@ act_redis() {
 	torpor run --detach --bundle redis redis </dev/null >redis.out 2>&1 || { cat redis.out; fail "run"; }
 	wait_until 10 redis ping
 	seq $KEYS | awk '{ printf "SET key:%d value-%d-%d\r\n", $1, $1, $1 * 7919 }' >redis/rootfs/data/writes
-	seq $KEYS | awk '{ printf "GET key:%d\n", $1 }' >redis/rootfs/data/reads
+	seq $KEYS | awk '{ printf "%s key:%d%s", NR % 100 == 1 ? "MGET" : "", $1, NR % 100 ? "" : "\n" }' >redis/rootfs/data/reads
 	seq $KEYS | awk '{ printf "value-%d-%d\n", $1, $1 * 7919 }' >expected
 	torpor exec redis sh -c 'redis-cli --pipe </data/writes' | grep -q 'errors: 0' || fail "writing the keys"
 	pid=$(info process_id) before=$(info uptime_in_seconds)
