@@ -131,7 +131,8 @@ int task_restore_creds(struct restore *r, struct task *t)
 	(void)r;
 	int ret = rlimit_restore(t);
 
-	for (size_t i = 0; i < t->n_threads && ret >= 0; i++)
+	/* the leader last: any thread's change of ids resets the dumpable flag of the memory */
+	for (size_t i = t->n_threads; i-- > 0 && ret >= 0;)
 		ret = creds_restore(&t->threads[i]);
 	return ret;
 }
