@@ -32,6 +32,7 @@ struct restore {
 	struct image_dir *images;
 	struct arena *arena;
 	struct builder *builder;         /* files/builder.h */
+	struct memory *memory;           /* mem/: page images and shared segments */
 	uint64_t area;                   /* where the batch pages go: free in every task's address space */
 	TaskKobjIdsEntry *root_ids;      /* of the dumping tool; NULL if the inventory has none */
 	bool own_ns[8];                  /* the tree had its own; by enum ns_kind */

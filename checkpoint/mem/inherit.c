@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which mappings of its parent a stub keeps.
+ *
+ * A forked program shares with its parent, by copy-on-write, all pages that neither has written since. To have that again, a child's
+ * stub is cloned from its parent's stub when that has its memory, and keeps every mapping that lies within a mapping of the parent
+ * which is the same but for its length; its pages are then compared by content (fill.c). The rest is unmapped.
+ *
+ * A mapping is not kept if the kernel would not have copied it as it is (MADV_DONTFORK, MADV_WIPEONFORK), or if there are guard
+ * regions in it. A child's mapping that is larger than its parent's is made anew: two pieces with different histories would not grow
+ * together into one mapping. MAP_LOCKED is not inherited, but set again afterwards for all mappings alike. */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mem/restoring.h"
+
+#define NOT_COPIED (1ull << MADV_DONTFORK | 1ull << MADV_WIPEONFORK)
+
+static bool same_object(const VmaEntry *c, const VmaEntry *p)
+{
+	if (c->status & (VMA_ANON_PRIVATE))
+		return true;
+	return c->shmid == p->shmid && c->pgoff - p->pgoff == c->start - p->start && c->fdflags == p->fdflags;
+}
+
+static bool same_mapping(const VmaEntry *c, const VmaEntry *p)
+{
+	const uint32_t status = ~(uint32_t)VMA_HEAP;   /* a mark, no property */
+
+	return c->start >= p->start && c->end <= p->end && c->prot == p->prot && c->flags == p->flags &&
+	       (c->status & status) == (p->status & status) && c->madv == p->madv && !(c->madv & NOT_COPIED) && same_object(c, p);
+}
+
+static bool has_guard(const MmEntry *m, const VmaEntry *v)
+{
+	for (size_t i = m->n_vmas; i-- > 0;)
+		if (vma_is_guard(m->vmas[i]) && m->vmas[i]->start < v->end && m->vmas[i]->end > v->start)
+			return true;
+	return false;
+}
+
+static bool any_guard(const MmEntry *m)
+{
+	for (size_t i = m->n_vmas; i-- > 0;)
+		if (vma_is_guard(m->vmas[i]))
+			return true;
+	return false;
+}
+
+static bool same_vdso(const MmEntry *child, const MmEntry *parent)
+{
+	uint64_t cs, ce, ps, pe;
+
+	return vdso_range(child, &cs, &ce) && vdso_range(parent, &ps, &pe) && cs == ps && ce == pe;
+}
+
+bool *inherit_plan(const MmEntry *child, const MmEntry *parent)
+{
+	bool *kept = mem_zalloc(child->n_vmas * sizeof *kept + 1);
+	bool vdso = same_vdso(child, parent), guards = any_guard(child) || any_guard(parent);
+
+	for (size_t i = 0, k = 0; i < child->n_vmas; i++) {
+		const VmaEntry *c = child->vmas[i];
+		if (vma_is_guard(c) || (c->status & VMA_VSYSCALL))
+			continue;
+		if (c->status & (VMA_VDSO | VMA_VVAR)) {
+			kept[i] = vdso;
+			continue;
+		}
+		while (k < parent->n_vmas && (parent->vmas[k]->end <= c->start || vma_is_guard(parent->vmas[k])))
+			k++;
+		kept[i] = k < parent->n_vmas && same_mapping(c, parent->vmas[k]) &&
+			  !(guards && (has_guard(child, c) || has_guard(parent, c)));
+	}
+	return kept;
+}

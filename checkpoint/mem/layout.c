@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The address space of a stub, in four steps:
+ *
+ *   plan     which mappings of its parent it keeps (inherit.c), which files and segments it needs
+ *   map      one batch: the rest unmapped, addresses and executable (PR_SET_MM_MAP), the vdso, new mappings, a userfaultfd
+ *   fill     page content, from outside (fill.c)
+ *   finish   one batch: advice, guard regions, locks; descriptors closed
+ *
+ * Invariants:
+ * 1. Nothing is mapped over anything (MAP_FIXED_NOREPLACE): the batch pages, above all.
+ * 2. The executable is set before its mappings are made: the kernel refuses to replace one that is still mapped. A stub's former one,
+ *    the engine's own or its parent's, has gone by then.
+ * 3. The vdso comes before other mappings: its address is a hint, which the kernel follows if it is free and no stack is close.
+ * 4. Transparent huge pages are off while pages are filled, or one page of content would make 512.
+ * 5. Advice comes last: MADV_DONTFORK and the like must not be in the way of the filling, and MAP_LOCKED would fill the memory with
+ *    zeroes before we do.
+ * 6. A userfaultfd is refused to a task in a user namespace; one made through a descriptor of /dev/userfaultfd is not. */
+#define LOG_PREFIX "mem"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/prctl.h>
+#include <linux/userfaultfd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "files/builder.h"
+#include "mem/mem.h"
+#include "mem/restoring.h"
+#include "mem/steps.h"
+
+#define ARCH_MAP_VDSO 0x2003
+#define GUARD_INSTALL 102               /* MADV_GUARD_INSTALL, Linux 6.13 */
+#define DEV_UFFD_NEW _IO(0xAA, 0x00)    /* USERFAULTFD_IOC_NEW, Linux 6.1 */
+#define UFFD_FROM (1u << 20)            /* bytes of new memory that are worth a userfaultfd */
+
+/* A file or a segment that the stub has a descriptor of while it maps it. */
+struct object {
+	uint64_t id;
+	bool segment, reopen;           /* reopen: the mapping needs another access mode than the file was opened with */
+	uint32_t flags;
+	int number;                     /* in the stub */
+};
+
+struct segment_step {
+	struct segment *segment;
+	size_t step;                    /* in the map list: its result is where the segment is */
+};
+
+struct layout {
+	struct restore *r;
+	struct task *t;
+	struct remote *stub;
+	struct task_memory *own, *parent;   /* parent NULL: the stub is empty */
+	bool *kept;
+	bool set_exe;
+	ARRAY(struct object) objects;
+	struct steps map, finish;
+	struct fill fill;
+	size_t uffd_step;               /* 1 + index in map; 0: no userfaultfd */
+	int uffd_number;                /* in the stub, -1: none */
+	ARRAY(struct segment_step) fills;   /* segments that this stub is the first to have */
+	char who[32];
+};
+
+#define CALL(number, ...) ((struct call){ .nr = (number), .arg = { __VA_ARGS__ } })
+
+static bool is_new_mapping(const struct layout *l, size_t i)
+{
+	const VmaEntry *v = l->t->mm->vmas[i];
+
+	return !l->kept[i] && !vma_is_guard(v) && !(v->status & (VMA_VDSO | VMA_VVAR | VMA_VSYSCALL));
+}
+
+/* --- objects --- */
+
+static bool needs_reopen(const struct layout *l, const VmaEntry *v)
+{
+	const FileEntry *e = tree_file(l->r->tree, (uint32_t)v->shmid);
+
+	return v->has_fdflags && (v->fdflags & O_ACCMODE) == O_RDWR && e && e->reg && (e->reg->flags & O_ACCMODE) != O_RDWR;
+}
+
+static struct object *object_find(struct layout *l, const VmaEntry *v)
+{
+	bool segment = v->status & VMA_ANON_SHARED, reopen = !segment && needs_reopen(l, v);
+
+	for (size_t i = 0; i < l->objects.n; i++) {
+		struct object *o = &l->objects.data[i];
+		if (o->id == v->shmid && o->segment == segment && o->reopen == reopen)
+			return o;
+	}
+	return NULL;
+}
+
+static void plan_objects(struct layout *l)
+{
+	const MmEntry *m = l->t->mm;
+
+	l->set_exe = !l->parent || l->parent->task->mm->exe_file_id != m->exe_file_id;
+	if (l->set_exe)
+		array_push(&l->objects) = (struct object){ .id = m->exe_file_id, .number = -1 };
+	for (size_t i = 0; i < m->n_vmas; i++) {
+		const VmaEntry *v = m->vmas[i];
+		if (!is_new_mapping(l, i) || (v->status & VMA_ANON_PRIVATE) || object_find(l, v))
+			continue;
+		bool segment = v->status & VMA_ANON_SHARED;
+		array_push(&l->objects) =
+			(struct object){ .id = v->shmid, .segment = segment, .reopen = !segment && needs_reopen(l, v), .number = -1 };
+	}
+}
+
+/* Those that the builder has open, in one message. */
+static int receive_files(struct layout *l)
+{
+	ARRAY(uint32_t) ids = { 0 };
+	size_t k = 0;
+
+	for (size_t i = 0; i < l->objects.n; i++)
+		if (!l->objects.data[i].segment && !l->objects.data[i].reopen)
+			array_push(&ids) = (uint32_t)l->objects.data[i].id;
+	if (!ids.n)
+		return 0;
+	autofree int *numbers = mem_alloc(ids.n * sizeof *numbers);
+	int e = builder_send(l->r, remote_channel(l->stub), ids.data, ids.n);
+	if (e >= 0)
+		e = remote_recv_fds(l->stub, ids.n, numbers);
+	for (size_t i = 0; e >= 0 && i < l->objects.n; i++)
+		if (!l->objects.data[i].segment && !l->objects.data[i].reopen)
+			l->objects.data[i].number = numbers[k++];
+	array_free(&ids);
+	return e < 0 ? e : 0;
+}
+
+static int receive_other(struct layout *l, struct object *o)
+{
+	if (o->segment)
+		return remote_send_fds(l->stub, &segment_find(l->r, o->id)->fd, 1, &o->number);
+	autoclose int was = builder_get(l->r, (uint32_t)o->id);
+	if (was < 0)
+		return was;
+	autoclose int fd = open(FD_PATH(was), O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return fail(errno, "%s: open file %" PRIu64 " for writing, which is mapped shared", l->who, o->id);
+	return remote_send_fds(l->stub, &fd, 1, &o->number);
+}
+
+static int receive_objects(struct layout *l)
+{
+	int e = l->objects.n ? remote_open_channel(l->stub) : 0;
+
+	if (e >= 0)
+		e = receive_files(l);
+	for (size_t i = 0; e >= 0 && i < l->objects.n; i++)
+		if (l->objects.data[i].segment || l->objects.data[i].reopen)
+			e = receive_other(l, &l->objects.data[i]);
+	return e < 0 ? e : 0;
+}
+
+/* --- map --- */
+
+static void unmap(struct layout *l, uint64_t start, uint64_t end)
+{
+	uint64_t area = remote_area(l->stub), area_end = area + REMOTE_AREA_SIZE;
+
+	if (start < area_end && end > area) {
+		if (start < area)
+			unmap(l, start, area);
+		start = area_end;
+	}
+	if (start < end)
+		step_add(&l->map, "unmap", start, end, CALL(SYS_munmap, start, end - start));
+}
+
+/* What lies between the mappings that are kept. */
+static void add_unmaps(struct layout *l)
+{
+	uint64_t at = 0;
+
+	if (!l->parent)
+		return;
+	for (size_t i = 0; i < l->t->mm->n_vmas; i++)
+		if (l->kept[i]) {
+			unmap(l, at, l->t->mm->vmas[i]->start);
+			at = l->t->mm->vmas[i]->end;
+		}
+	unmap(l, at, TASK_END);
+}
+
+static int add_numbers(struct layout *l)
+{
+	const MmEntry *m = l->t->mm;
+	struct {
+		struct prctl_mm_map map;
+		uint64_t auxv[66];
+	} block = { 0 };
+	size_t auxv_size = (m->n_mm_saved_auxv + 2) * sizeof(uint64_t);   /* with its end mark */
+
+	block.map = (struct prctl_mm_map){
+		.start_code = m->mm_start_code, .end_code = m->mm_end_code, .start_data = m->mm_start_data, .end_data = m->mm_end_data,
+		.start_brk = m->mm_start_brk, .brk = m->mm_brk, .start_stack = m->mm_start_stack, .arg_start = m->mm_arg_start,
+		.arg_end = m->mm_arg_end, .env_start = m->mm_env_start, .env_end = m->mm_env_end,
+		.auxv = (void *)(uintptr_t)(remote_scratch(l->stub) + sizeof block.map), .auxv_size = (uint32_t)auxv_size,
+		.exe_fd = l->set_exe ? (uint32_t)l->objects.data[0].number : UINT32_MAX,
+	};
+	memcpy(block.auxv, m->mm_saved_auxv, m->n_mm_saved_auxv * sizeof(uint64_t));
+	int e = remote_scratch_write(l->stub, 0, &block, sizeof block.map + auxv_size);
+	step_add(&l->map, "set its addresses and executable (PR_SET_MM_MAP)", 0, 0,
+		 CALL(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, remote_scratch(l->stub), sizeof block.map, 0));
+	return e;
+}
+
+/* The second call fails if the kernel took another address. */
+static void add_vdso(struct layout *l)
+{
+	uint64_t start, end;
+
+	if (!vdso_range(l->t->mm, &start, &end))
+		return;
+	for (size_t i = 0; i < l->t->mm->n_vmas; i++)
+		if (l->kept[i] && (l->t->mm->vmas[i]->status & VMA_VDSO))
+			return;
+	step_add(&l->map, "map the vdso at", start, end, CALL(SYS_arch_prctl, ARCH_MAP_VDSO, start));
+	step_add(&l->map, "map the vdso at", start, end, CALL(SYS_msync, start, end - start, MS_ASYNC));
+}
+
+static void add_mappings(struct layout *l)
+{
+	const uint32_t keep = MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_NORESERVE;
+
+	for (size_t i = 0; i < l->t->mm->n_vmas; i++) {
+		const VmaEntry *v = l->t->mm->vmas[i];
+		if (!is_new_mapping(l, i))
+			continue;
+		const struct object *o = v->status & VMA_ANON_PRIVATE ? NULL : object_find(l, v);
+		uint64_t flags = (v->flags & keep & (o ? ~(uint32_t)MAP_ANONYMOUS : ~0u)) | MAP_FIXED_NOREPLACE;
+		step_add(&l->map, "map", v->start, v->end,
+			 CALL(SYS_mmap, v->start, v->end - v->start, v->prot, flags, o ? (uint64_t)o->number : ~0ull, v->pgoff));
+	}
+}
+
+/* A second, whole mapping of each segment that nobody has filled yet. */
+static void add_segments(struct layout *l)
+{
+	for (size_t i = 0; i < l->objects.n; i++) {
+		struct segment *s = l->objects.data[i].segment ? segment_find(l->r, l->objects.data[i].id) : NULL;
+		if (!s || s->filled || !s->pages.size)
+			continue;
+		step_add(&l->map, "map a shared memory segment to fill it", 0, 0,
+			 CALL(SYS_mmap, 0, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, (uint64_t)l->objects.data[i].number, 0));
+		array_push(&l->fills) = (struct segment_step){ s, l->map.list.n - 1 };
+	}
+}
+
+static void add_closes(struct layout *l)
+{
+	for (size_t i = 0; i < l->objects.n; i++)
+		step_add(&l->map, "close a file", 0, 0, CALL(SYS_close, (uint64_t)l->objects.data[i].number));
+}
+
+static int map_all(struct layout *l)
+{
+	add_unmaps(l);
+	step_add(&l->map, "turn huge pages off", 0, 0, CALL(SYS_prctl, PR_SET_THP_DISABLE, 1));
+	int e = add_numbers(l);
+	add_vdso(l);
+	add_mappings(l);
+	add_segments(l);
+	add_closes(l);
+	if (l->fill.uffd_size >= UFFD_FROM) {
+		step_add(&l->map, "make a userfaultfd", 0, 0, CALL(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK))->may_fail = true;
+		l->uffd_step = l->map.list.n;
+	}
+	return e < 0 ? e : steps_run(&l->map, l->stub, l->who);
+}
+
+/* --- userfaultfd --- */
+
+static int uffd_by_device(struct layout *l)
+{
+	int number;
+	autoclose int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+
+	if (dev < 0)
+		return -errno;
+	int e = remote_open_channel(l->stub);
+	if (e >= 0)
+		e = remote_send_fds(l->stub, &dev, 1, &number);
+	if (e < 0)
+		return e;
+	struct call calls[] = { CALL(SYS_ioctl, (uint64_t)number, DEV_UFFD_NEW, O_CLOEXEC | O_NONBLOCK), CALL(SYS_close, (uint64_t)number) };
+	e = remote_batch(l->stub, calls, 2);
+	return e < 0 ? e : (int)calls[0].ret;
+}
+
+static int uffd_register(struct layout *l, int fd)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+
+	if (ioctl(fd, UFFDIO_API, &api) < 0)
+		return -errno;
+	for (size_t i = 0; i < l->t->mm->n_vmas; i++) {
+		const VmaEntry *v = l->t->mm->vmas[i];
+		struct uffdio_register reg = { .range = { v->start, v->end - v->start }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+		if (is_new_mapping(l, i) && (v->status & VMA_ANON_PRIVATE) && ioctl(fd, UFFDIO_REGISTER, &reg) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* Without one, memory is filled in the slower ways. */
+static void uffd_open(struct layout *l)
+{
+	if (!l->uffd_step)
+		return;
+	size_t mark = err_mark();
+	int64_t number = l->map.list.data[l->uffd_step - 1].call.ret;
+	if (number < 0)
+		number = uffd_by_device(l);
+	int e = (int)number;
+	if (number >= 0) {
+		l->uffd_number = (int)number;
+		l->fill.uffd = remote_get_fd(l->stub, (int)number);
+		e = l->fill.uffd < 0 ? l->fill.uffd : uffd_register(l, l->fill.uffd);
+	}
+	if (e < 0) {
+		log_debug("%s: no userfaultfd (%s): memory is written by process_vm_writev", l->who, strerror(-e));
+		fd_close(&l->fill.uffd);
+		l->fill.uffd = -1;
+		err_rewind(mark);
+	}
+}
+
+/* --- fill --- */
+
+static void plan_fill(struct layout *l)
+{
+	for (size_t i = 0; i < l->t->mm->n_vmas; i++) {
+		const VmaEntry *v = l->t->mm->vmas[i];
+		if (!vma_is_private(v) || vma_is_guard(v) || (v->status & VMA_VDSO))
+			continue;
+		struct fill_where w = { v->start, v->end, v->prot & PROT_WRITE, !l->kept[i] && (v->status & VMA_ANON_PRIVATE) };
+		if (l->kept[i])
+			fill_add_inherited(&l->fill, &l->own->pages, &l->parent->pages, &w);
+		else
+			fill_add(&l->fill, &l->own->pages, &w, 0);
+	}
+}
+
+static int fill_segments(struct layout *l)
+{
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < l->fills.n; i++) {
+		const struct segment_step *f = &l->fills.data[i];
+		uint64_t at = (uint64_t)l->map.list.data[f->step].call.ret;
+		e = segment_fill(l->r, f->segment, l->stub, at);
+		step_add(&l->finish, "unmap a shared memory segment", 0, 0, CALL(SYS_munmap, at, f->segment->size));
+	}
+	return e;
+}
+
+static int fill_all(struct layout *l)
+{
+	autoclose int from = l->own->pages.size ? pages_open(l->r, &l->own->pages) : -1;
+	autoclose int parent = l->parent && l->parent->pages.size ? pages_open(l->r, &l->parent->pages) : -1;
+	struct restore_stats *st = &l->r->stats;
+
+	if ((l->own->pages.size && from < 0) || (l->parent && l->parent->pages.size && parent < 0))
+		return from < 0 ? from : parent;
+	l->fill.from = from;
+	l->fill.parent = parent;
+	int e = fill_run(&l->fill, &memory(l->r)->pool);
+	st->pages_restored += l->fill.restored;
+	st->pages_compared += l->fill.compared;
+	st->pages_skipped_cow += l->fill.skipped;
+	return e < 0 ? e : fill_segments(l);
+}
+
+/* --- finish --- */
+
+static void add_advice(struct layout *l, const VmaEntry *v)
+{
+	uint64_t size = v->end - v->start;
+
+	for (unsigned bit = 0; bit < 64; bit++)
+		if (v->madv >> bit & 1)
+			step_add(&l->finish, "advise the kernel on", v->start, v->end, CALL(SYS_madvise, v->start, size, bit));
+	/* Where there is no access the pages cannot be brought in, which is all that fails. */
+	if (v->flags & MAP_LOCKED)
+		step_add(&l->finish, "lock", v->start, v->end, CALL(SYS_mlock, v->start, size))->may_fail = !v->prot;
+}
+
+static int finish_all(struct layout *l)
+{
+	const MmEntry *m = l->t->mm;
+
+	for (size_t i = 0; i < l->fill.drop.n; i++) {
+		const struct image_run *d = &l->fill.drop.data[i];
+		step_add(&l->finish, "drop", d->start, d->end, CALL(SYS_madvise, d->start, d->end - d->start, MADV_DONTNEED));
+	}
+	for (size_t i = 0; i < m->n_vmas; i++) {
+		const VmaEntry *v = m->vmas[i];
+		if (vma_is_guard(v))
+			step_add(&l->finish, "guard", v->start, v->end, CALL(SYS_madvise, v->start, v->end - v->start, GUARD_INSTALL));
+		else if (!(v->status & (VMA_VDSO | VMA_VVAR | VMA_VSYSCALL)))
+			add_advice(l, v);
+	}
+	if (!(m->has_thp_disabled && m->thp_disabled))
+		step_add(&l->finish, "turn huge pages on", 0, 0, CALL(SYS_prctl, PR_SET_THP_DISABLE, 0));
+	if (l->uffd_number >= 0)
+		step_add(&l->finish, "close the userfaultfd", 0, 0, CALL(SYS_close, (uint64_t)l->uffd_number));
+	return steps_run(&l->finish, l->stub, l->who);
+}
+
+static int restore_all(struct layout *l)
+{
+	plan_objects(l);
+	plan_fill(l);
+	int e = receive_objects(l);
+	if (e == 0)
+		e = map_all(l);
+	if (e < 0)
+		return e;
+	uffd_open(l);
+	e = fill_all(l);
+	if (l->fill.uffd >= 0)
+		fd_close(&l->fill.uffd);
+	return e < 0 ? e : finish_all(l);
+}
+
+static void layout_done(struct layout *l)
+{
+	free(l->kept);
+	array_free(&l->objects);
+	array_free(&l->fills);
+	array_free(&l->map.list);
+	array_free(&l->finish.list);
+	fill_done(&l->fill);
+}
+
+int mm_restore(struct restore *r, struct task *t, struct remote *stub)
+{
+	struct task_memory *own = task_memory(r, t), *parent = NULL;
+
+	if (!own)
+		return fail_text(EINVAL, "task %d: its memory images were not checked", t->pid);
+	if (t->parent && restore_task(t)->inherits)
+		parent = task_memory(r, t->parent);
+	if (t->parent && restore_task(t)->inherits && !(parent && parent->filled))
+		return fail_text(EINVAL, "task %d: its parent has no memory yet", t->pid);
+	struct layout l = { .r = r, .t = t, .stub = stub, .own = own, .parent = parent, .uffd_number = -1 };
+	snprintf(l.who, sizeof l.who, "task %d", t->pid);
+	l.fill = (struct fill){ .from = -1, .parent = -1, .uffd = -1, .pid = remote_tid(stub), .mem_fd = remote_mem_fd(stub), .who = l.who };
+	l.kept = parent ? inherit_plan(t->mm, parent->task->mm) : mem_zalloc(t->mm->n_vmas + 1);
+	int e = restore_all(&l);
+	own->filled = e == 0;
+	log_debug("%s: %" PRIu64 " pages restored, %" PRIu64 " shared with its parent", l.who, l.fill.restored, l.fill.skipped);
+	layout_done(&l);
+	return e;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEM_RESTORING_H
+#define MEM_RESTORING_H
+
+#include "mem/pool.h"
+#include "remote/remote.h"
+#include "restore.h"
+
+#define PAGE 4096ull
+#define TASK_END 0x7ffffffff000ull       /* user addresses end here (four levels of page tables) */
+#define VSYSCALL_START 0xffffffffff600000ull
+
+/* What a restore knows of the tree's memory besides the mm images (struct restore.memory): freed by shmem_done(). */
+
+/* A stretch of pages with content, and where it is in the pages file. */
+struct image_run {
+	uint64_t start, end, offset;
+};
+struct image_pages {
+	uint32_t id;                             /* pages-ID.img */
+	uint64_t size;                           /* bytes of content */
+	ARRAY(struct image_run) runs;            /* ascending, apart from each other */
+};
+
+struct task_memory {
+	const struct task *task;
+	struct image_pages pages;
+	bool filled;                             /* its stub has it: children may inherit */
+};
+
+struct segment {
+	uint64_t shmid, size;
+	struct image_pages pages;
+	void *mapping;                           /* ours, which keeps it alive */
+	int fd;
+	bool filled;
+};
+
+struct memory {
+	ARRAY(struct task_memory *) tasks;
+	ARRAY(struct segment) segments;
+	struct pool pool;
+	uint64_t vvar_size, vdso_size;           /* of this kernel; 0: no vdso */
+	const void *vdso;
+};
+
+struct memory *memory(struct restore *r);                                    /* made at the first call */
+struct task_memory *task_memory(struct restore *r, const struct task *t);    /* NULL: not checked yet */
+struct segment *segment_find(struct restore *r, uint64_t shmid);             /* NULL */
+
+/* Reads and checks a pagemap image. A bare -ENOENT if there is none. */
+int pages_read(struct restore *r, enum image_kind kind, uint64_t id, const char *who, struct image_pages *p);
+int pages_open(struct restore *r, const struct image_pages *p);              /* the pages file; explained */
+
+/* Entries of mm_entry.vmas that are no mappings but guard regions within one. */
+static inline bool vma_is_guard(const VmaEntry *v)
+{
+	return v->status & VMA_GUARD;
+}
+/* The content of the page images belongs to it. */
+static inline bool vma_is_private(const VmaEntry *v)
+{
+	return v->status & (VMA_ANON_PRIVATE | VMA_FILE_PRIVATE) && !(v->status & (VMA_VVAR | VMA_VSYSCALL));
+}
+
+/* --- vdso.c --- */
+int vdso_check(struct restore *r, const struct task *t);
+/* The range of vvar and vdso in the image; false: the task has none. */
+bool vdso_range(const MmEntry *m, uint64_t *start, uint64_t *end);
+
+/* --- inherit.c: copy-on-write --- */
+
+/* For every entry of mm->vmas whether the stub, which still has its parent's memory, keeps it. */
+bool *inherit_plan(const MmEntry *child, const MmEntry *parent);
+
+/* --- fill.c --- */
+struct fill_piece {
+	uint64_t address, size, offset;
+	uint64_t compare;            /* offset in the parent's pages file of what is there already; FILL_NEW: nothing is */
+	bool writable, uffd;         /* the mapping can be written to; is a new private anonymous one */
+};
+#define FILL_NEW UINT64_MAX
+struct fill_where {
+	uint64_t start, end;
+	bool writable, uffd;
+};
+struct fill_chunk {
+	size_t first, n;             /* pieces that follow each other in the pages file */
+	uint64_t size;
+};
+struct fill {
+	ARRAY(struct fill_piece) pieces;
+	ARRAY(struct image_run) drop;            /* what the parent has and the child has not */
+	ARRAY(struct fill_chunk) chunks;
+	uint64_t size, uffd_size;                /* bytes in all; of them in new private anonymous mappings */
+	int from, parent;                        /* pages files */
+	pid_t pid;
+	int mem_fd, uffd;                        /* uffd -1: none */
+	const char *who;
+	uint64_t restored, compared, skipped;    /* pages */
+};
+/* Adds the content of a new mapping; addresses in the task are those of the image plus `shift`. */
+void fill_add(struct fill *f, const struct image_pages *own, const struct fill_where *w, uint64_t shift);
+/* Adds what differs in a mapping kept from the parent. */
+void fill_add_inherited(struct fill *f, const struct image_pages *own, const struct image_pages *parent, const struct fill_where *w);
+int fill_run(struct fill *f, struct pool *pool);
+void fill_done(struct fill *f);
+
+/* --- segment.c --- */
+/* Fills a segment through a mapping of all of it in the stub. */
+int segment_fill(struct restore *r, struct segment *s, struct remote *stub, uint64_t address);
+
+#endif
