@@ -127,7 +127,6 @@ static bool is_shared_anonymous(const struct smaps_vma *v)
 /* The path as it is: smaps is ambiguous where there is a backslash. */
 static int file_name(const struct collector *c, const char *link, const struct smaps_vma *v, char **name)
 {
-	(void)c;
 	if (!strchr(v->name, '\\')) {
 		*name = str_dup(v->name);
 		return 0;
@@ -314,7 +313,7 @@ static void fill_numbers(MmEntry *m, const struct proc_stat *st)
 	m->mm_env_end = st->env_end;
 }
 
-static int ask_task(struct collector *c, MmEntry *m, struct remote *r)
+static int ask_task(MmEntry *m, struct remote *r)
 {
 	struct call calls[] = {
 		{ .nr = SYS_brk, .must = 1 },
@@ -368,7 +367,7 @@ static int collect_all(struct collector *c, struct remote *r, const struct proc_
 
 	mm_entry__init(m);
 	fill_numbers(m, st);
-	int e = ask_task(c, m, r);
+	int e = ask_task(m, r);
 	if (e == 0)
 		e = collect_auxv(c, m);
 	if (e == 0)

@@ -6,9 +6,9 @@
 #include "remote/remote.h"
 #include "restore.h"
 
-#define PAGE 4096ull
-#define TASK_END 0x7ffffffff000ull       /* user addresses end here (four levels of page tables) */
-#define VSYSCALL_START 0xffffffffff600000ull
+#define PAGE UINT64_C(4096)
+#define TASK_END UINT64_C(0x7ffffffff000)       /* user addresses end here (four levels of page tables) */
+#define VSYSCALL_START UINT64_C(0xffffffffff600000)
 
 /* What a restore knows of the tree's memory besides the mm images (struct restore.memory): freed by shmem_done(). */
 

@@ -22,7 +22,7 @@
 #include "mem/mem.h"
 #include "pagemap.pb-c.h"
 
-#define PAGE 4096ull
+#define PAGE UINT64_C(4096)
 #define PIECES_MAX 256   /* in one chunk: the vector of one process_vm_readv */
 
 /* A part of a run, and where it goes in the pages file. */

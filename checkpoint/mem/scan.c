@@ -25,7 +25,7 @@
 #include "base/fd.h"
 #include "base/proc.h"
 
-#define PAGE 4096ull
+#define PAGE UINT64_C(4096)
 
 /* The layout of linux/fs.h, which is newer than the headers of the systems that torpor is built on. */
 struct scan_region {

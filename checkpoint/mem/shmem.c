@@ -22,7 +22,7 @@
 #include "mem/dumping.h"
 #include "mem/mem.h"
 
-#define PAGE 4096ull
+#define PAGE UINT64_C(4096)
 
 struct shmem_table *shmem_table(struct dump *d)
 {

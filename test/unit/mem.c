@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory: the smaps parser, page scans, saving and filling pages, what a restore's checks refuse, copy-on-write plans. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "harness.h"
+#include "image/stream.h"
+#include "inventory.pb-c.h"
+#include "mem/dumping.h"
+#include "mem/mem.h"
+#include "mem/restoring.h"
+#include "mem/smaps.h"
+#include "pagemap.pb-c.h"
+
+/* --- smaps --- */
+
+static const char two_mappings[] =
+	"55d071809000-55d07180a000 r-xp 00002000 fe:00 10969682                   /usr/bin/a b\\012c (deleted)\n"
+	"Size:                  4 kB\n"
+	"Rss:                   0 kB\n"
+	"VmFlags: rd ex mr mw me lo dd hg \n"
+	"7ffd7e723000-7ffd7e744000 rw-s 00000000 00:01 127 \n"
+	"Size:                132 kB\n"
+	"VmFlags: rd wr mr me gd nr um \n"
+	"7ffd7e744000-7ffd7e745000 ---p 00000000 00:00 0                          [stack]\n";
+
+static void smaps(void)
+{
+	struct smaps s = { 0 };
+	char *text = str_dup(two_mappings);
+
+	CHECK_EQ(smaps_parse(text, &s), 0);
+	CHECK_EQ(s.vmas.n, 3);
+	const struct smaps_vma *v = s.vmas.data;
+	CHECK_EQ(v[0].start, 0x55d071809000);
+	CHECK_EQ(v[0].end, 0x55d07180a000);
+	CHECK_EQ(v[0].pgoff, 0x2000);
+	CHECK_EQ(v[0].prot, PROT_READ | PROT_EXEC);
+	CHECK_EQ(v[0].major, 0xfe);
+	CHECK_EQ(v[0].inode, 10969682);
+	CHECK(!v[0].shared && v[1].shared);
+	CHECK_STR(v[0].name, "/usr/bin/a b\\012c (deleted)");
+	CHECK_EQ(v[0].flags, SMAPS_MAYWRITE | SMAPS_LOCKED);
+	CHECK_EQ(v[0].madv, 1 << MADV_DONTDUMP | 1 << MADV_HUGEPAGE);
+	CHECK_STR(v[1].name, "");
+	CHECK_EQ(v[1].flags, SMAPS_GROWSDOWN | SMAPS_NORESERVE | SMAPS_UFFD);
+	CHECK_STR(v[2].name, "[stack]");
+	CHECK_EQ(v[2].prot, 0);
+	array_free(&s.vmas);
+	free(text);
+}
+
+static void smaps_strange(void)
+{
+	static const char *const texts[] = {
+		"nonsense\n", "55d0-55d1\n", "2000-1000 rw-p 0 0:0 0 \n", "1000-2000 rw-p 00000000 00:01\n", "1000-2000 rw-p 0 0:0 0 cut short",
+	};
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		struct smaps s = { 0 };
+		char *text = str_dup(texts[i]);
+		CHECK_EQ(smaps_parse(text, &s), -EINVAL);
+		array_free(&s.vmas);
+		free(text);
+	}
+}
+
+/* --- ranges and scans --- */
+
+static void ranges_merge(void)
+{
+	struct ranges r = { 0 };
+
+	ranges_add(&r, 0x1000, 0x2000);
+	ranges_add(&r, 0x2000, 0x3000);
+	ranges_add(&r, 0x1000, 0x2000);   /* twice: a scan that starts behind what it has returned */
+	ranges_add(&r, 0x5000, 0x5000);
+	ranges_add(&r, 0x5000, 0x6000);
+	CHECK_EQ(r.list.n, 2);
+	CHECK_EQ(r.list.data[0].start, 0x1000);
+	CHECK_EQ(r.list.data[0].end, 0x3000);
+	CHECK_EQ(r.list.data[1].start, 0x5000);
+	array_free(&r.list);
+}
+
+static char *anonymous(size_t pages)
+{
+	char *p = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(p != MAP_FAILED);
+	return p;
+}
+
+static void scan_many_regions(void)
+{
+	enum { PAGES = 4000 };
+	char *p = anonymous(PAGES);
+	struct ranges where = { 0 }, pages = { 0 }, guards = { 0 };
+
+	for (size_t i = 0; i < PAGES; i += 2)
+		p[i * PAGE] = 1;
+	for (size_t i = 1; i < 100; i += 2)
+		CHECK_EQ(((volatile char *)p)[i * PAGE], 0);   /* the zero page */
+	ranges_add(&where, (uintptr_t)p, (uintptr_t)p + PAGES * PAGE);
+	CHECK_OK(scan_pages(getpid(), &where, &pages, &guards));
+	CHECK_EQ(pages.list.n, PAGES / 2);
+	for (size_t i = 0; i < pages.list.n; i++) {
+		CHECK_EQ(pages.list.data[i].start, (uintptr_t)p + 2 * i * PAGE);
+		CHECK_EQ(pages.list.data[i].end, pages.list.data[i].start + PAGE);
+	}
+	CHECK_EQ(guards.list.n, 0);
+	array_free(&where.list);
+	array_free(&pages.list);
+}
+
+static void scan_guards(void)
+{
+	char *p = anonymous(16);
+	struct ranges where = { 0 }, pages = { 0 }, guards = { 0 };
+
+	if (madvise(p + 3 * PAGE, 2 * PAGE, 102) < 0)
+		test_skip("this kernel has no guard regions");
+	p[0] = 1;
+	ranges_add(&where, (uintptr_t)p, (uintptr_t)p + 16 * PAGE);
+	CHECK_OK(scan_pages(getpid(), &where, &pages, &guards));
+	if (guards.list.n == 0)
+		test_skip("this kernel does not tell guard regions from swapped pages");
+	CHECK_EQ(guards.list.data[0].start, (uintptr_t)p + 3 * PAGE);
+	CHECK_EQ(guards.list.data[0].end, (uintptr_t)p + 5 * PAGE);
+	CHECK_EQ(pages.list.n, 1);
+	array_free(&where.list);
+	array_free(&pages.list);
+	array_free(&guards.list);
+}
+
+/* --- a restore's checks --- */
+
+struct bench {
+	struct image_dir *images;
+	struct restore r;
+	struct task *t;
+	MmEntry mm;
+	VmaEntry vmas[8], *list[8];
+	FileEntry file, *files[1];
+};
+
+static void bench_open(struct bench *b)
+{
+	memset(b, 0, sizeof *b);
+	CHECK_OK(image_dir_create(test_dir(), &b->images));
+	b->r = (struct restore){ .tree = tree_new(), .images = b->images };
+	b->r.arena = &b->r.tree->arena;
+	b->t = tree_add(b->r.tree, NULL, 7, 1);
+	mm_entry__init(&b->mm);
+	file_entry__init(&b->file);
+	b->file.id = 3;
+	array_push(&b->r.tree->files) = &b->file;
+	b->t->mm = &b->mm;
+	b->mm.mm_start_code = PAGE;
+	b->mm.mm_end_code = 2 * PAGE;
+	b->mm.exe_file_id = 3;
+	b->mm.vmas = b->list;
+	err_clear();
+}
+
+static VmaEntry *bench_vma(struct bench *b, uint64_t start, uint64_t end)
+{
+	VmaEntry *v = b->list[b->mm.n_vmas] = &b->vmas[b->mm.n_vmas];
+
+	b->mm.n_vmas++;
+	vma_entry__init(v);
+	v->start = start;
+	v->end = end;
+	v->prot = PROT_READ;
+	v->flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	v->status = VMA_REGULAR | VMA_ANON_PRIVATE;
+	v->fd = -1;
+	return v;
+}
+
+/* pagemap-7 with one entry for each {address, pages, flags}, ended by pages 0; pages-1 of the size. */
+static void bench_pages(struct bench *b, const uint64_t (*e)[3], size_t size)
+{
+	struct image *i;
+	PagemapHead head = PAGEMAP_HEAD__INIT;
+
+	head.pages_id = 1;
+	CHECK_OK(image_create(b->images, IMG_PAGEMAP, 7, &i));
+	CHECK_OK(image_write_message(i, &head));
+	for (; e && (*e)[1]; e++) {
+		PagemapEntry entry = PAGEMAP_ENTRY__INIT;
+		entry.vaddr = (*e)[0];
+		entry.has_nr_pages = entry.has_flags = true;
+		entry.nr_pages = (*e)[1];
+		entry.flags = (uint32_t)(*e)[2];
+		CHECK_OK(image_write_message(i, &entry));
+	}
+	CHECK_OK(image_close(&i));
+	int fd = image_create_raw(b->images, "pages-1.img");
+	CHECK(fd >= 0);
+	CHECK(ftruncate(fd, (off_t)size) == 0);
+	close(fd);
+	CHECK_OK(image_write_one(b->images, IMG_INVENTORY, 0, &(InventoryEntry)INVENTORY_ENTRY__INIT));
+	CHECK_OK(image_dir_commit(b->images, false));
+}
+
+static int bench_check(struct bench *b)
+{
+	struct image_dir *images;
+
+	CHECK_OK(image_dir_open(test_dir(), &images));
+	b->r.images = images;
+	int e = mm_check(&b->r, b->t);
+	shmem_done(&b->r);
+	image_dir_free(images);
+	image_dir_free(b->images);
+	tree_free(b->r.tree);
+	return e;
+}
+
+static void check_good(void)
+{
+	struct bench b;
+
+	bench_open(&b);
+	bench_vma(&b, 0x10000, 0x20000);
+	bench_vma(&b, 0x20000, 0x21000)->prot = PROT_READ | PROT_WRITE;
+	VmaEntry *v = bench_vma(&b, VSYSCALL_START, VSYSCALL_START + PAGE);
+	v->status = VMA_VSYSCALL | VMA_ANON_PRIVATE;
+	v = bench_vma(&b, 0x11000, 0x12000);   /* a guard region, listed behind */
+	v->status = VMA_GUARD;
+	bench_pages(&b, (const uint64_t[][3]){ { 0x12000, 1, 4 }, { 0x1f000, 2, 6 }, { 0 } }, 3 * PAGE);
+	CHECK_OK(bench_check(&b));
+}
+
+static void must_refuse(struct bench *b, const char *reason)
+{
+	int e = bench_check(b);
+
+	CHECK(e < 0);
+	CHECK(err_count() > 0);
+	CHECK_HAS(err_line(0), reason);
+	CHECK_HAS(err_line(0), "task 7");
+}
+
+static void check_bad_mappings(void)
+{
+	static const struct {
+		uint64_t start, end;
+		uint32_t prot, flags, status;
+		uint64_t madv;
+		const char *reason;
+	} rows[] = {
+		{ 0x10001, 0x20000, 1, 0x22, 0x201, 0, "whole pages" },
+		{ 0x20000, 0x10000, 1, 0x22, 0x201, 0, "whole pages" },
+		{ 0x7ffffffff000, 0x800000000000, 1, 0x22, 0x201, 0, "beyond the addresses" },
+		{ 0x1000, 0x3000, 1, 0x22, 0x201, 0, "overlaps" },
+		{ 0x10000, 0x20000, 1, 0x22, 0x204, 0, "vsyscall" },
+		{ 0x10000, 0x20000, 9, 0x22, 0x201, 0, "protection" },
+		{ 0x10000, 0x20000, 1, 0x40022, 0x201, 0, "hugetlb" },
+		{ 0x10000, 0x20000, 1, 0x1000022, 0x201, 0, "unknown flags" },
+		{ 0x10000, 0x20000, 1, 0x21, 0x201, 0, "contradict" },
+		{ 0x10000, 0x20000, 1, 0x02, 0x201, 0, "contradict" },
+		{ 0x10000, 0x20000, 1, 0x22, 0x301, 0, "does not say" },
+		{ 0x10000, 0x20000, 1, 0x22, 0x1, 0, "does not say" },
+		{ 0x10000, 0x20000, 1, 0x22, 0x40000201, 0, "status bits" },
+		{ 0x10000, 0x20000, 1, 0x22, 0x2201, 0, "asynchronous" },
+		{ 0x10000, 0x20000, 1, 0x22, 0x201, 1ull << 40, "madv" },
+		{ 0x10000, 0x20000, 1, 0x02, 0x41, 0, "files.img" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct bench b;
+		bench_open(&b);
+		bench_vma(&b, 0x2000, 0x4000);
+		VmaEntry *v = bench_vma(&b, rows[i].start, rows[i].end);
+		v->prot = rows[i].prot;
+		v->flags = rows[i].flags;
+		v->status = rows[i].status;
+		v->madv = rows[i].madv;
+		v->shmid = 99;
+		bench_pages(&b, NULL, 0);
+		must_refuse(&b, rows[i].reason);
+	}
+}
+
+static void check_bad_pages(void)
+{
+	static const struct {
+		uint64_t entries[3][3];
+		size_t size;
+		const char *reason;
+	} rows[] = {
+		{ { { 0x10000, 4, 4 } }, 3 * 4096, "cut short" },
+		{ { { 0x10010, 1, 4 } }, 4096, "impossible" },
+		{ { { 0x10000, UINT64_MAX, 4 } }, 4096, "impossible" },
+		{ { { 0xffffffffff600000, 1, 4 } }, 4096, "impossible" },
+		{ { { 0x12000, 1, 4 }, { 0x11000, 1, 4 } }, 8192, "out of order" },
+		{ { { 0x1f000, 2, 4 } }, 8192, "no private mapping" },
+		{ { { 0x30000, 1, 4 } }, 8192, "no private mapping" },
+		{ { { 0x11000, 1, 1 } }, 0, "parent checkpoint" },
+		{ { { 0x11000, 1, 2 } }, 0, "lazy dump" },
+		{ { { 0x11000, 1, 12 } }, 4096, "unknown flags" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct bench b;
+		bench_open(&b);
+		bench_vma(&b, 0x10000, 0x20000);
+		VmaEntry *v = bench_vma(&b, 0x30000, 0x40000);
+		v->flags = MAP_SHARED | MAP_ANONYMOUS;
+		v->status = VMA_REGULAR | VMA_ANON_SHARED;
+		bench_pages(&b, rows[i].entries, rows[i].size);
+		must_refuse(&b, rows[i].reason);
+	}
+}
+
+static void check_bad_numbers(void)
+{
+	struct bench b;
+
+	bench_open(&b);
+	b.mm.mm_brk = 1;
+	b.mm.mm_start_brk = 2;
+	bench_pages(&b, NULL, 0);
+	must_refuse(&b, "break");
+	bench_open(&b);
+	b.mm.exe_file_id = 4;
+	bench_pages(&b, NULL, 0);
+	must_refuse(&b, "executable");
+	bench_open(&b);
+	b.mm.n_mm_saved_auxv = 1000;
+	bench_pages(&b, NULL, 0);
+	must_refuse(&b, "auxiliary");
+}
+
+static void hole(void)
+{
+	struct bench b;
+
+	bench_open(&b);
+	bench_vma(&b, 0x100000000, 0x200000000);
+	uint64_t at = mm_find_hole(b.r.tree, 8 << 20);
+	CHECK(at >= 0x200000000);
+	CHECK(at % PAGE == 0);
+	b.mm.n_vmas = 0;
+	bench_vma(&b, 0x10000, TASK_END);
+	CHECK_EQ(mm_find_hole(b.r.tree, 8 << 20), 0);
+	image_dir_free(b.images);
+	tree_free(b.r.tree);
+}
+
+/* --- copy-on-write --- */
+
+static void inherit(void)
+{
+	struct bench p, c;
+
+	bench_open(&p);
+	bench_open(&c);
+	bench_vma(&p, 0x10000, 0x20000);
+	bench_vma(&p, 0x20000, 0x30000)->prot = PROT_NONE;
+	bench_vma(&p, 0x30000, 0x40000)->madv = 1 << MADV_DONTFORK;
+	VmaEntry *v = bench_vma(&p, 0x40000, 0x50000);
+	v->flags = MAP_PRIVATE;
+	v->status = VMA_REGULAR | VMA_FILE_PRIVATE;
+	v->shmid = 3;
+	v->pgoff = 0x1000;
+	bench_vma(&c, 0x11000, 0x20000);                                       /* within: kept */
+	bench_vma(&c, 0x20000, 0x30000);                                       /* another protection */
+	bench_vma(&c, 0x30000, 0x40000)->madv = 1 << MADV_DONTFORK;            /* was not copied */
+	c.vmas[3] = *v;
+	c.list[c.mm.n_vmas++] = &c.vmas[3];
+	c.vmas[3].start += 0x1000;
+	c.vmas[3].pgoff += 0x1000;                                             /* the same part of the same file: kept */
+	bench_vma(&c, 0x50000, 0x60000);                                       /* the parent has nothing there */
+	bool *kept = inherit_plan(&c.mm, &p.mm);
+	CHECK(kept[0] && !kept[1] && !kept[2] && kept[3] && !kept[4]);
+	free(kept);
+	c.vmas[3].pgoff = 0;
+	c.vmas[0].end = 0x20800;
+	kept = inherit_plan(&c.mm, &p.mm);
+	CHECK(!kept[0] && !kept[3]);
+	free(kept);
+}
+
+/* --- saving and filling: this process's pages to images, and from there into a child --- */
+
+enum { FILL_PAGES = 6000 };
+
+static void pages_of_child(char *p, char seed)
+{
+	for (size_t i = 0; i < FILL_PAGES; i++)
+		if (i % 7)
+			memset(p + i * PAGE, (char)(seed + i % 50), PAGE);
+}
+
+static pid_t child_with(void (*fn)(char *p), char *p)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		fn(p);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	int status;
+	CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+	return pid;
+}
+
+static void fresh(char *p)
+{
+	munmap(p, FILL_PAGES * PAGE);
+	CHECK(mmap(p, FILL_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p);
+	mprotect(p, 100 * PAGE, PROT_NONE);   /* to be written by force */
+}
+
+static void nothing(char *p)
+{
+	(void)p;
+}
+
+static void save_self(struct image_dir *images, uint32_t id, char *p, struct image_pages *out)
+{
+	struct dump d = { .images = images, .next_pages_id = id };
+	struct ranges where = { 0 }, pages = { 0 }, guards = { 0 };
+	struct page_runs runs = { 0 };
+	autoclose int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	struct page_source from = { .pid = getpid(), .fd = mem, .what = "this test" };
+	struct image_run *last = NULL;
+
+	ranges_add(&where, (uintptr_t)p, (uintptr_t)p + FILL_PAGES * PAGE);
+	CHECK_OK(scan_pages(getpid(), &where, &pages, &guards));
+	out->id = id;
+	for (size_t i = 0; i < pages.list.n; i++) {
+		const struct range *r = &pages.list.data[i];
+		array_push(&runs.list) = (struct page_run){ r->start, r->end, PAGEMAP_PRESENT };
+		last = &array_push(&out->runs);
+		*last = (struct image_run){ r->start, r->end, out->size };
+		out->size += r->end - r->start;
+	}
+	CHECK_OK(pages_save(&d, IMG_PAGEMAP, id, &from, &runs));
+	shmem_end(&d);
+	array_free(&runs.list);
+	array_free(&pages.list);
+	array_free(&where.list);
+}
+
+static void check_child(pid_t pid, const char *p)
+{
+	char path[64];
+	char *got = malloc(FILL_PAGES * PAGE);
+
+	snprintf(path, sizeof path, "/proc/%d/mem", pid);
+	autoclose int mem = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK_EQ(fd_pread_all(mem, got, FILL_PAGES * PAGE, (uintptr_t)p), 0);
+	CHECK(!memcmp(got, p, FILL_PAGES * PAGE));
+	free(got);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void fill_child(struct restore *r, pid_t pid, char *p, const struct image_pages *own, const struct image_pages *parent,
+		       int other, struct fill *f)
+{
+	char path[64];
+	struct pool pool = { 0 };
+	uint64_t start = (uintptr_t)p, none = start + 100 * PAGE, end = start + FILL_PAGES * PAGE;
+
+	snprintf(path, sizeof path, "/proc/%d/mem", pid);
+	autoclose int mem = open(path, O_RDWR | O_CLOEXEC), from = pages_open(r, own);
+	CHECK(mem >= 0 && from >= 0);
+	*f = (struct fill){ .from = from, .parent = other, .pid = pid, .mem_fd = mem, .uffd = -1, .who = "this test" };
+	struct fill_where w[] = { { start, none, parent != NULL, false }, { none, end, true, true } };
+	for (size_t i = 0; i < 2; i++)
+		if (parent)
+			fill_add_inherited(f, own, parent, &w[i]);
+		else
+			fill_add(f, own, &w[i], 0);
+	CHECK_OK(fill_run(f, &pool));
+	pool_done(&pool);
+}
+
+static void save_and_fill(void)
+{
+	struct image_dir *images;
+	struct image_pages first = { 0 }, second = { 0 };
+	char *p = anonymous(FILL_PAGES);
+	struct fill f;
+
+	/* A parent's pages; a child's that differ in every hundredth, lack some and have some more. */
+	CHECK_OK(image_dir_create(test_dir(), &images));
+	struct restore r = { .images = images };
+	pages_of_child(p, 1);
+	mprotect(p, 10 * PAGE, PROT_NONE);
+	save_self(images, 1, p, &first);
+	mprotect(p, 10 * PAGE, PROT_READ | PROT_WRITE);
+	CHECK_EQ(first.size, (FILL_PAGES - FILL_PAGES / 7 - 1) * PAGE);
+	CHECK_OK(image_write_one(images, IMG_INVENTORY, 0, &(InventoryEntry)INVENTORY_ENTRY__INIT));
+	CHECK_OK(image_dir_commit(images, false));
+
+	pid_t pid = child_with(fresh, p);
+	fill_child(&r, pid, p, &first, NULL, -1, &f);
+	CHECK_EQ(f.restored, first.size / PAGE);
+	fill_done(&f);
+	check_child(pid, p);
+
+	pid = child_with(nothing, p);   /* it has the parent's memory */
+	for (size_t i = 0; i < FILL_PAGES; i += 100)
+		p[i * PAGE + 17] ^= 1;
+	madvise(p + 3000 * PAGE, 20 * PAGE, MADV_DONTNEED);
+	autoclose int other = pages_open(&r, &first);
+	image_dir_free(images);
+	CHECK_OK(image_dir_create(test_dir(), &images));
+	r.images = images;
+	save_self(images, 2, p, &second);
+	CHECK_OK(image_write_one(images, IMG_INVENTORY, 0, &(InventoryEntry)INVENTORY_ENTRY__INIT));
+	CHECK_OK(image_dir_commit(images, false));
+	fill_child(&r, pid, p, &second, &first, other, &f);
+	CHECK(f.skipped > FILL_PAGES / 2);
+	CHECK_EQ(f.restored, FILL_PAGES / 100 - 1);                        /* but for page 3000, which is dropped */
+	CHECK_EQ(f.compared - f.skipped, f.restored - FILL_PAGES / 700 - 1);  /* those in multiples of 700 were not there */
+	uint64_t dropped = 0;
+	for (size_t i = 0; i < f.drop.n; i++)
+		dropped += (f.drop.data[i].end - f.drop.data[i].start) / PAGE;
+	CHECK(dropped >= 16 && dropped <= 20);
+	fill_done(&f);
+	image_dir_free(images);
+	array_free(&first.runs);
+	array_free(&second.runs);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+const struct test tests[] = {
+	TEST(smaps), TEST(smaps_strange), TEST(ranges_merge), TEST(scan_many_regions), TEST(scan_guards), TEST(check_good),
+	TEST(check_bad_mappings), TEST(check_bad_pages), TEST(check_bad_numbers), TEST(hole), TEST(inherit), TEST(save_and_fill), {}
+};
