@@ -170,8 +170,8 @@ int task_dump_zombie(struct dump *d, struct task *t)
 	tc->flags = st.flags;
 	tc->comm = arena_str(d->arena, st.comm);
 	if (t->parent && st.exit_signal != SIGCHLD)
-		return fail_text(ENOTSUP, "zombie " TASK_FMT " was made by clone() with exit signal %d instead of SIGCHLD, which cannot be saved", TASK_ARG(t),
-				 st.exit_signal);
+		return fail_text(ENOTSUP, "zombie " TASK_FMT " was made by clone() with exit signal %d instead of SIGCHLD, which cannot be saved",
+				 TASK_ARG(t), st.exit_signal);
 	return 0;
 }
 

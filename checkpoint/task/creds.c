@@ -226,7 +226,7 @@ int creds_check(const struct thread *th)
 	if (why)
 		return fail_text(EBADMSG, "core-%d.img: credentials: %s", th->tid, why);
 	if ((e->lsm_profile && strcmp(e->lsm_profile, "unconfined") != 0) || e->lsm_sockcreate || e->has_apparmor_data)
-		return fail_text(ENOTSUP, "core-%d.img: " THREAD_FMT " has the security label \"%s\": labels cannot be restored yet", th->tid, THREAD_ARG(th),
-				 e->lsm_profile ? e->lsm_profile : "?");
+		return fail_text(ENOTSUP, "core-%d.img: " THREAD_FMT " has the security label \"%s\": labels cannot be restored yet", th->tid,
+				 THREAD_ARG(th), e->lsm_profile ? e->lsm_profile : "?");
 	return 0;
 }

@@ -14,6 +14,7 @@
  * program it is). So refusals are only an error if what /proc shows afterwards is not what the image wants; the message names the call.
  *
  * The dumpable flag has a third value (2: readable by root only), which prctl cannot set: 0 is set for it. */
+#define LOG_PREFIX "creds"
 #include "task/subject.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@
 #include <sys/syscall.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 struct cap_header {
 	uint32_t version;
@@ -145,6 +147,14 @@ static int verify(struct ask *a, size_t bad, const CredsEntry *e)
 	return bits >= 0 && as_wanted(&now, (uint32_t)bits, e) ? 0 : refused(a, bad);
 }
 
+/* Nobody can add to a bounding set. The task would only see it in an exec of a program with file capabilities. */
+static void tell_lost(const struct thread *th, uint64_t lost)
+{
+	if (lost)
+		log_warn(THREAD_FMT ": the capabilities %#llx of its bounding set are not in that of the process which restores it", THREAD_ARG(th),
+			 (unsigned long long)lost);
+}
+
 int creds_restore(struct thread *th)
 {
 	const CredsEntry *e = creds_of(th);
@@ -155,12 +165,12 @@ int creds_restore(struct thread *th)
 	if (r < 0)
 		return fail(-r, "read the status of " THREAD_FMT, THREAD_ARG(th));
 	if (now.no_new_privs && !(e->has_no_new_privs && e->no_new_privs))
-		return fail_text(EPERM, THREAD_FMT " had no no_new_privs, but the process it is restored in has it, and it cannot be cleared", THREAD_ARG(th));
+		return fail_text(EPERM, THREAD_FMT " had no no_new_privs, but the process it is restored in has it, and it cannot be cleared",
+				 THREAD_ARG(th));
 	ask_begin(&a, th, false);
-	if (e->n_groups * sizeof *e->groups + 1024 > ASK_DATA) {
-		r = fail_text(E2BIG, THREAD_FMT " has too many supplementary groups: %zu", THREAD_ARG(th), e->n_groups);
-		return r;
-	}
+	if (e->n_groups * sizeof *e->groups + 1024 > ASK_DATA)
+		return fail_text(E2BIG, THREAD_FMT " has too many supplementary groups: %zu", THREAD_ARG(th), e->n_groups);
+	tell_lost(th, creds_caps(e->n_cap_bnd, e->cap_bnd) & ~now.cap_bnd);
 	ask_ids(&a, e);
 	ask_caps(&a, e, &now);
 	ask_after(&a, e);

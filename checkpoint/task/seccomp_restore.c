@@ -106,7 +106,8 @@ int seccomp_check(struct restore *r, const struct task *t)
 
 	for (size_t i = 0; i < t->n_threads && ret >= 0; i++) {
 		if ((unsigned)mode_of(&t->threads[i], &unused) > SECCOMP_MODE_FILTER)
-			return fail_text(EBADMSG, "core-%d.img: seccomp mode %d is unknown", t->threads[i].tid, (int)mode_of(&t->threads[i], &unused));
+			return fail_text(EBADMSG, "core-%d.img: seccomp mode %d is unknown", t->threads[i].tid,
+					 (int)mode_of(&t->threads[i], &unused));
 		ret = (int)chain_of(r, &t->threads[i], chain);
 	}
 	return ret < 0 ? ret : 0;
@@ -117,7 +118,8 @@ int seccomp_check(struct restore *r, const struct task *t)
 static int explain(struct thread *th, uint32_t index, int64_t error)
 {
 	if (error > 0)
-		return fail_text(EBUSY, "install seccomp filter %u in all threads of " TASK_FMT ": thread %d has another one", index, TASK_ARG(th->task), (int)error);
+		return fail_text(EBUSY, "install seccomp filter %u in all threads of " TASK_FMT ": thread %d has another one", index,
+				 TASK_ARG(th->task), (int)error);
 	int r = fail((int)-error, "install seccomp filter %u in " THREAD_FMT, index, THREAD_ARG(th));
 	if (r == -EACCES)
 		fail_hint("it needs CAP_SYS_ADMIN in the task's user namespace before its credentials are put back");

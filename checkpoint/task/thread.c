@@ -75,9 +75,12 @@ static int rseq_dump(struct dump *d, struct thread *th, ThreadCoreEntry *tce)
 {
 	struct rseq_configuration c = { 0 };
 
-	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, th->host_tid, sizeof c, &c) < 0)
-		return errno == EIO ? fail_text(ENOSYS, "the kernel does not tell the rseq area of " THREAD_FMT ": Linux 5.13 is needed", THREAD_ARG(th)) :
-				      fail(errno, "read the rseq area of " THREAD_FMT, THREAD_ARG(th));
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, th->host_tid, sizeof c, &c) < 0) {
+		int r = fail(errno, "read the rseq area of " THREAD_FMT, THREAD_ARG(th));
+		if (r == -EIO)
+			fail_hint("Linux 5.13 is needed, which tells it");
+		return r;
+	}
 	if (!c.pointer)
 		return 0;
 	RseqEntry *e = arena_new(d->arena, RseqEntry);
@@ -98,7 +101,8 @@ static int refuse_user_dispatch(struct thread *th)
 
 	if (ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, th->host_tid, sizeof c, &c) < 0 || !c.mode)
 		return 0;   /* off, or a kernel (before 6.4) that does not tell */
-	return fail_text(ENOTSUP, THREAD_FMT " uses syscall user dispatch (prctl PR_SET_SYSCALL_USER_DISPATCH), which cannot be saved", THREAD_ARG(th));
+	return fail_text(ENOTSUP, THREAD_FMT " uses syscall user dispatch (prctl PR_SET_SYSCALL_USER_DISPATCH), which cannot be saved",
+			 THREAD_ARG(th));
 }
 
 static void set_clear_tid(CoreEntry *core, uint64_t address)

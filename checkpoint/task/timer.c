@@ -120,7 +120,8 @@ static const char *parse_timer(const struct task *t, const char *text, PosixTime
 	uint64_t value;
 
 	posix_timer_entry__init(e);
-	if (sscanf(text, "ID: %d signal: %d/%" SCNx64 " notify: %31[^.].%d ClockID: %d%n", &id, &signo, &value, how, &target, &clock, &used) != 6 || !used)
+	int n = sscanf(text, "ID: %d signal: %d/%" SCNx64 " notify: %31[^.].%d ClockID: %d%n", &id, &signo, &value, how, &target, &clock, &used);
+	if (n != 6 || !used)
 		return NULL;
 	e->it_id = (uint32_t)id;
 	e->si_signo = (uint32_t)signo;
@@ -134,8 +135,8 @@ static int refuse_thread_clock(const struct task *t, const PosixTimerEntry *e)
 {
 	if ((int32_t)e->clock_id != CLOCK_THREAD_SELF || t->n_threads == 1)
 		return 0;
-	return fail_text(ENOTSUP, "timer %u of " TASK_FMT " counts the CPU time of one of its %zu threads, and the kernel does not tell which", e->it_id,
-			 TASK_ARG(t), t->n_threads);
+	return fail_text(ENOTSUP, "timer %u of " TASK_FMT " counts the CPU time of one of its %zu threads, and the kernel does not tell which",
+			 e->it_id, TASK_ARG(t), t->n_threads);
 }
 
 static int ask_times(struct task *t, PosixTimerEntry **e, size_t n)
@@ -177,7 +178,8 @@ int timer_dump(struct dump *d, struct task *t, TaskTimersEntry *timers)
 	int r = 0;
 
 	if (len == -ENOENT)
-		return fail_text(ENOSYS, "the kernel has no /proc/PID/timers (CONFIG_CHECKPOINT_RESTORE): timers of " TASK_FMT " cannot be saved", TASK_ARG(t));
+		return fail_text(ENOSYS, "the kernel has no /proc/PID/timers (CONFIG_CHECKPOINT_RESTORE): timers of " TASK_FMT " cannot be saved",
+				 TASK_ARG(t));
 	if (len < 0)
 		return fail((int)-len, "read /proc/%d/timers", t->host_pid);
 	for (const char *at = text; *at && r >= 0;) {
@@ -316,8 +318,8 @@ static int create_by_counting(struct thread *th, const TaskTimersEntry *timers)
 	uint32_t last = timers->posix[timers->n_posix - 1]->it_id;
 
 	if (last > ID_GAP_MAX)
-		return fail_text(ENOTSUP, "timer id %u of " THREAD_FMT " is too far to be counted up to: Linux 6.15 is needed, which lets ids be chosen", last,
-				 THREAD_ARG(th));
+		return fail_text(ENOTSUP, "timer id %u of " THREAD_FMT " is too far to be counted up to: Linux 6.15 is needed, which lets ids be chosen",
+				 last, THREAD_ARG(th));
 	for (size_t i = 0; i < timers->n_posix; i++) {
 		uint32_t wanted = timers->posix[i]->it_id;
 		for (int32_t id = -1; (uint32_t)id != wanted;) {
@@ -325,7 +327,8 @@ static int create_by_counting(struct thread *th, const TaskTimersEntry *timers)
 			if (r < 0)
 				return r;
 			if (id > (int32_t)wanted)
-				return fail_text(EEXIST, "timer id %u of " THREAD_FMT " cannot be had: the kernel gave %d", wanted, THREAD_ARG(th), id);
+				return fail_text(EEXIST, "timer id %u of " THREAD_FMT " cannot be had: the kernel gave %d", wanted,
+						 THREAD_ARG(th), id);
 			if (id < (int32_t)wanted)
 				remote_call(th->remote, SYS_timer_delete, (uint64_t)id, 0, 0, 0, 0, 0);
 		}

@@ -97,9 +97,12 @@ static ThreadCoreEntry *tce(size_t i)
 
 static void status_text(void)
 {
-	static const char text[] = "Name:\tUid:\\n\nUmask:\t0027\nState:\tS (sleeping)\nUid:\t0\t1\t2\t4294967294\nGid:\t5\t6\t7\t8\nFDSize:\t64\nGroups:\t4 20 100000 \n"
-				   "SigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000010000\nSigIgn:\t0000000000001000\nSigCgt:\tffffffff00000000\n"
-				   "CapInh:\t0\nCapPrm:\t000001ffffffffff\nCapEff:\t1\nCapBnd:\t3\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n";
+	static const char text[] = "Name:\tUid:\\n\nUmask:\t0027\nState:\tS (sleeping)\nUid:\t0\t1\t2\t4294967294\n"
+				   "Gid:\t5\t6\t7\t8\nFDSize:\t64\nGroups:\t4 20 100000 \n"
+				   "SigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000010000\n"
+				   "SigIgn:\t0000000000001000\nSigCgt:\tffffffff00000000\n"
+				   "CapInh:\t0\nCapPrm:\t000001ffffffffff\nCapEff:\t1\nCapBnd:\t3\nCapAmb:\t0\n"
+				   "NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n";
 	struct task_status s;
 
 	CHECK_EQ(task_status_parse(text, &s), 0);
