@@ -35,6 +35,11 @@ static mode_t type_of(const struct spec_device *d)
 	return d->type == 'b' ? S_IFBLK : d->type == 'p' ? S_IFIFO : S_IFCHR;
 }
 
+static dev_t number_of(const struct spec_device *d)
+{
+	return d->type == 'p' ? 0 : makedev((unsigned)d->major, (unsigned)d->minor);
+}
+
 static int bind_host_node(struct rootfs *r, const struct spec_device *d)
 {
 	struct stat st;
@@ -42,7 +47,7 @@ static int bind_host_node(struct rootfs *r, const struct spec_device *d)
 
 	if (tree < 0 || fstat(tree, &st) < 0)
 		return fail(tree < 0 ? -tree : errno, "device %s: it cannot be made here, and the host's", d->path);
-	if ((st.st_mode & S_IFMT) != type_of(d) || st.st_rdev != makedev((unsigned)d->major, (unsigned)d->minor))
+	if ((st.st_mode & S_IFMT) != type_of(d) || st.st_rdev != number_of(d))
 		return fail_text(EPERM, "device %s: it cannot be made here, and the host has another device at this path", d->path);
 	autoclose int target = rootfs_file(r->root, d->path);
 	int done = target < 0 ? target : sys_move_mount(tree, target, "");
@@ -55,7 +60,7 @@ static int check_existing(int dir, const char *name, const struct spec_device *d
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(errno, "device %s", d->path);
-	if ((st.st_mode & S_IFMT) == type_of(d) && (d->type == 'p' || st.st_rdev == makedev((unsigned)d->major, (unsigned)d->minor)))
+	if ((st.st_mode & S_IFMT) == type_of(d) && (d->type == 'p' || st.st_rdev == number_of(d)))
 		return 0;
 	return fail_text(EEXIST, "device %s: the container's root has something else at this path", d->path);
 }
@@ -67,7 +72,7 @@ static int make_node(struct rootfs *r, const struct spec_device *d)
 
 	if (dir < 0)
 		return fail_text(-dir, "device %s", d->path);
-	if (mknodat(dir, name, type_of(d) | (d->mode & 07777), makedev((unsigned)d->major, (unsigned)d->minor)) < 0) {
+	if (mknodat(dir, name, type_of(d) | (d->mode & 07777), number_of(d)) < 0) {
 		if (errno == EEXIST)
 			return check_existing(dir, name, d);
 		return errno == EPERM && d->type != 'p' ? bind_host_node(r, d) : fail(errno, "make device %s", d->path);

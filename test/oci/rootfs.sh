@@ -1,0 +1,117 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The root filesystem: mounts with their options, devices, masks, read-only, and links in the image that lead out of it.
+. "${0%/*}/../lib.sh"
+. "${0%/*}/lib_inside.sh"
+require_root
+make_bundle busybox "$b"
+delete_at_exit c
+# options PATH: of the mount there, as the container sees it
+options() { inside awk -v p="$1" '$5 == p { print $6 }' /proc/self/mountinfo; }
+add_mount() { with ".mounts += [$1]"; }
+
+equal "$(inside_sh 'ls -A / | grep -c oldroot')" 0 "trace of the old root"
+equal "$(inside awk '{ print $5 }' /proc/self/mountinfo | head -1)" / "the first mount"
+for d in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0; do
+	IFS=: read -r name major minor <<<"$d"
+	equal "$(inside stat -c '%t:%T:%a' "/dev/$name")" "$(printf '%x:%x:666' "$major" "$minor")" "/dev/$name"
+done
+equal "$(inside_sh 'for l in fd stdin ptmx; do readlink /dev/$l; done; echo x >/dev/null; head -c 3 /dev/zero | wc -c')" $'/proc/self/fd\n/proc/self/fd/0\npts/ptmx\n3' "/dev"
+with '.linux.devices = [{type: "c", path: "/dev/sub/mine", major: 1, minor: 5, fileMode: 384, uid: 33, gid: 34}, {type: "p", path: "/dev/fifo"}]
+	| .linux.resources.devices = []'
+equal "$(inside stat -c '%t:%T:%a:%u:%g %F' /dev/sub/mine /dev/fifo)" $'1:5:600:33:34 character special file\n0:0:666:0:0 fifo' devices
+undo
+with '.mounts |= map(select(.destination | startswith("/dev") | not))'
+mknod "$b/rootfs/dev/null" c 1 5
+create_refuses "device /dev/null: the container's root has something else at this path"
+rm "$b/rootfs/dev/null"
+undo
+
+# options
+mkdir "$TEST_DIR/source" "$TEST_DIR/source/sub"
+echo text >"$TEST_DIR/source/file"
+add_mount '{destination: "/t", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "noexec", "noatime", "size=64k", "mode=700"]}'
+equal "$(options /t)" rw,nosuid,nodev,noexec,noatime options
+equal "$(inside_sh 'stat -c %a /t; df -k /t | awk "END { print \$2 }"')" $'700\n64' "the tmpfs"
+undo
+add_mount "{destination: \"/s\", source: \"$TEST_DIR/source\", options: [\"bind\", \"ro\", \"nosuid\"]}"
+[[ $(options /s) == ro,nosuid* ]] || fail "options of a bind mount: $(options /s)"
+[[ $(inside_sh 'cat /s/file; touch /s/x') == $'text\n'*"Read-only"* ]] || fail "a read-only bind mount"
+undo
+add_mount "{destination: \"/made/file\", type: \"bind\", source: \"$TEST_DIR/source/file\", options: [\"rbind\", \"rprivate\"]}"
+equal "$(inside cat /made/file)" text "a file"
+undo
+mount -t tmpfs below "$TEST_DIR/source/sub"
+add_mount "{destination: \"/s\", type: \"bind\", source: \"$TEST_DIR/source\", options: [\"rbind\", \"rro\"]}"
+[[ $(options /s/sub) == ro* ]] || fail "rro: $(options /s/sub)"
+configure "$b" '.mounts[-1].options = ["rbind", "ro"]'
+[[ $(options /s/sub) == rw* ]] || fail "ro: $(options /s/sub)"
+configure "$b" '.mounts[-1].options = ["bind"]'
+equal "$(options /s/sub)" "" "bind is not recursive"
+undo
+umount "$TEST_DIR/source/sub"
+cp -r "$TEST_DIR/source" "$b/relative"
+add_mount '{destination: "/s", type: "bind", source: "relative"}'
+equal "$(inside cat /s/file)" text "a source relative to the bundle"
+undo
+add_mount '{destination: "/t", type: "tmpfs", source: "tmpfs", options: ["ro"]}, {destination: "/t/u", type: "tmpfs", source: "tmpfs"}'
+equal "$(options /t),$(options /t/u)" "ro,relatime,rw,relatime" "a read-only tmpfs with a mount in it"
+undo
+with '.root.readonly = true'
+[[ $(inside touch /x) == *"Read-only"* ]] || fail "a read-only root"
+equal "$(inside_sh 'touch /dev/x && echo fine')" fine "mounts in a read-only root"
+undo
+for p in private slave shared unbindable; do
+	with '.linux.rootfsPropagation = $p' --arg p $p
+	field=$(inside awk '$5 == "/" { print $7 }' /proc/self/mountinfo)
+	case $p in private) want=- ;; slave) want=- ;; shared) want=shared:* ;; unbindable) want=unbindable ;; esac
+	# shellcheck disable=SC2053
+	[[ $field == $want ]] || fail "rootfsPropagation $p: \"$field\""
+	undo
+done
+mounts=$(wc -l </proc/self/mountinfo)
+configure "$b" '.process.args = ["true"]'
+torpor run --no-pivot --bundle "$b" c </dev/null
+equal "$(wc -l </proc/self/mountinfo)" "$mounts" "number of the host's mounts"
+
+# masks and read-only paths
+with '.linux.maskedPaths = ["/proc/keys", "/proc/tty", "/no/such"] | .linux.readonlyPaths = ["/proc/sys", "/no/such"]'
+equal "$(inside_sh 'wc -c </proc/keys; ls -A /proc/tty | wc -l')" $'0\n0' "masked paths"
+[[ $(inside_sh 'echo x >/proc/sys/kernel/hostname') == *"Read-only"* ]] || fail "a read-only path"
+undo
+
+# refused
+add_mount '{destination: "/t", type: "tmpfs", source: "tmpfs", options: ["size=much"]}'
+create_refuses 'mount /t: option "size=much"'
+undo
+add_mount '{destination: "/t", type: "nosuchfs", source: "x"}'
+create_refuses 'this kernel has no filesystem "nosuchfs"'
+undo
+add_mount '{destination: "/s", type: "bind", source: "/no/such/source"}'
+create_refuses "bind source /no/such/source: No such file or directory"
+undo
+add_mount '{destination: "/s", type: "bind", source: "/etc", options: ["size=1"]}'
+create_refuses 'the option "size=1" means nothing to a bind mount'
+undo
+add_mount '{destination: "/proc/driver", type: "tmpfs", source: "x"}'
+create_refuses "mount /proc/driver: it is inside the container's procfs"
+undo
+add_mount '{destination: "/", type: "tmpfs", source: "x"}'
+create_refuses "nothing can be mounted on the container's root"
+undo
+with '.root.path = "missing"'
+refuses missing torpor create --bundle "$b" c
+undo
+
+# links of the image stay inside it
+mkdir "$TEST_DIR/outside"
+ln -s ../../../../../../../../../../../../../../"$TEST_DIR/outside" "$b/rootfs/up"
+ln -s "$TEST_DIR/outside" "$b/rootfs/absolute"
+add_mount '{destination: "/up/a", type: "tmpfs", source: "x"}, {destination: "/absolute/b", type: "tmpfs", source: "x"}'
+equal "$(inside_sh 'test -d /up/a && test -d /absolute/b && echo fine')" fine "links"
+equal "$(ls -A "$TEST_DIR/outside")" "" "outside"
+undo
+with '.linux.devices = [{type: "p", path: "/absolute/fifo"}] | .process.cwd = "/up/cwd"'
+inside true
+equal "$(ls -A "$TEST_DIR/outside")" "" "outside"
+undo
