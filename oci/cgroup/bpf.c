@@ -116,7 +116,12 @@ static int load(const struct spec_resources *r)
 
 static int attached(int cgroup, uint32_t ids[OLD_MAX], uint32_t *n)
 {
-	union bpf_attr attr = { .query = { .target_fd = (uint32_t)cgroup, .attach_type = BPF_CGROUP_DEVICE, .prog_ids = (uintptr_t)ids, .prog_cnt = OLD_MAX } };
+	union bpf_attr attr = { .query = {
+		.target_fd = (uint32_t)cgroup,
+		.attach_type = BPF_CGROUP_DEVICE,
+		.prog_ids = (uintptr_t)ids,
+		.prog_cnt = OLD_MAX,
+	} };
 	int r = bpf(BPF_PROG_QUERY, &attr);
 	*n = r < 0 ? 0 : attr.query.prog_cnt;
 	return r;

@@ -35,7 +35,8 @@ int cgroup_v1_kill(const struct spec_pairs *cgroups);
 int cgroup_v2_kill(const struct spec_pairs *cgroups);
 
 /* Directories. cgroup_mkdir() makes all of path that is missing below a hierarchy's mount point; each() is called for every
- * directory level it made, *made says whether the last one is new. cgroup_rmdir() removes a group with its sub-groups; -EBUSY while tasks are in it. */
+ * directory level it made, *made says whether the last one is new. cgroup_rmdir() removes a group with its sub-groups; -EBUSY
+ * while tasks are in it. */
 int cgroup_mkdir(const char *path, int (*each)(const char *path), bool *made);
 int cgroup_rmdir(const char *path);
 ssize_t cgroup_list(const char *path, pid_t **pids);

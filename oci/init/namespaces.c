@@ -110,7 +110,7 @@ pid_t namespaces_clone(const struct init *i, int cgroup2, int pid_ns, pid_t set_
 		return fail(errno, "open /proc/self/ns/pid");
 	int r = pid_ns >= 0 ? set_children_pid_namespace(pid_ns) : 0;
 	if (r < 0)
-		return fail(-r, "join the pid namespace%s%s", i->target < 0 ? " " : " of the container", i->target < 0 ? i->spec->namespaces[NS_PID].path : "");
+		return fail(-r, "join the pid namespace %s", i->target < 0 ? i->spec->namespaces[NS_PID].path : "of the container");
 	pid_t pid = clone_child(&a);
 	if (pid == 0)
 		return 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Masked and read-only paths.
  *
- * A masked file has the null device bound over it, a masked directory an empty read-only tmpfs (one tmpfs for all of them). The null device is the host's, opened before the root changes and verified by its number: a container could
- * otherwise exchange its own /dev/null for something else and have that bound into its procfs. What is masked is the file that
- * openat2() found inside the root, not a path looked up once more. A path that is missing needs no mask. */
+ * A masked file has the null device bound over it, a masked directory an empty read-only tmpfs (one tmpfs for all of them).
+ * The null device is the host's, opened before the root changes and verified by its number: a container could otherwise exchange its
+ * own /dev/null for something else and have that bound into its procfs. What is masked is the file that openat2() found inside the
+ * root, not a path looked up once more. A path that is missing needs no mask. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
