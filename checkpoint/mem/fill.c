@@ -31,11 +31,12 @@ static void piece_add(struct fill *f, uint64_t start, uint64_t end, uint64_t off
 	while (start < end) {
 		struct fill_chunk *c = f->chunks.n ? &f->chunks.data[f->chunks.n - 1] : NULL;
 		const struct fill_piece *last = f->pieces.n ? &f->pieces.data[f->pieces.n - 1] : NULL;
-		if (!c || c->n == PIECES_MAX || c->size == CHUNK || last->offset + last->size != offset) {
+		uint64_t limit = f->size < POOL_BUFFER ? POOL_SMALL : CHUNK;
+		if (!c || c->n == PIECES_MAX || c->size >= limit || last->offset + last->size != offset) {
 			c = &array_push(&f->chunks);
 			c->first = f->pieces.n;
 		}
-		uint64_t room = CHUNK - c->size, size = end - start < room ? end - start : room;
+		uint64_t room = limit - c->size, size = end - start < room ? end - start : room;
 		array_push(&f->pieces) = (struct fill_piece){ start, size, offset, compare, w->writable, w->uffd };
 		c->n++;
 		c->size += size;

@@ -13,6 +13,7 @@ struct pool {
 };
 
 #define POOL_BUFFER (1u << 20)
+#define POOL_SMALL (64u << 10)   /* of it, what the first megabyte of a task uses */
 
 /* Calls job(arg, i, buffer) for each i below n: in this thread if `bytes`, the amount of data in all, is small, else by several.
  * The first failure ends the run; its explanation comes into this thread's trail. */

@@ -51,15 +51,21 @@ static uint64_t now_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+/* How much one read fetches: at first little, as a small task should not pay for bringing in a large buffer. */
+static uint64_t chunk_limit(const struct save *s)
+{
+	return s->size < POOL_BUFFER ? POOL_SMALL : POOL_BUFFER / 4;
+}
+
 static void save_add(struct save *s, uint64_t address, uint64_t size)
 {
 	while (size) {
 		struct chunk *c = s->chunks.n ? &s->chunks.data[s->chunks.n - 1] : NULL;
-		if (!c || c->n == PIECES_MAX || c->size == POOL_BUFFER / 4) {
+		if (!c || c->n == PIECES_MAX || c->size >= chunk_limit(s)) {
 			c = &array_push(&s->chunks);
 			c->first = s->pieces.n;
 		}
-		uint64_t room = POOL_BUFFER / 4 - c->size, part = size < room ? size : room;
+		uint64_t room = chunk_limit(s) - c->size, part = size < room ? size : room;
 		array_push(&s->pieces) = (struct piece){ address, part, s->size };
 		c->n++;
 		c->size += part;
