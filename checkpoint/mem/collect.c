@@ -264,6 +264,9 @@ static int collect_mappings(struct collector *c)
 	for (size_t i = 0; r == 0 && i < maps.vmas.n; i++)
 		if (!in_area(c, &maps.vmas.data[i]))
 			r = add_mapping(c, &maps.vmas.data[i]);
+	if (r == 0 && !c->vmas.n)
+		r = fail_text(EOPNOTSUPP, "task %d (%s): it has no memory: its first thread has ended before the others, which is not supported",
+			      c->t->pid, c->comm);
 	array_free(&maps.vmas);
 	array_free(&c->seen);
 	return r;
