@@ -30,4 +30,7 @@ tests: $(UNIT_TESTS) $(TEST_PROGRAMS)
 check: all tests
 	test/run --build $(O) $(T)
 
+bench: all $(TEST_PROGRAMS)
+	test/bench/run --build $(O) $(B)
+
 .PHONY: tests fuzz

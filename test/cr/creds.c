@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Credentials (an argument, 0 to 2, chooses one of the three): a process with different real, effective, saved and file system ids, supplementary groups, capabilities
- * reduced in each of the five sets, securebits, no_new_privs; a second one with plain ids of a user and nothing else; a
- * thread whose ids differ from its process (by the raw system call). /proc/PID/task/TID/status tells.
+ * Credentials (an argument, 0 to 2, chooses one of the three): a process with different real, effective, saved and file system
+ * ids, supplementary groups, capabilities reduced in each of the five sets, securebits, no_new_privs; a second one with plain
+ * ids of a user and nothing else; a thread whose ids differ from its process (by the raw system call). /proc/PID/task/TID/status tells.
  */
 #include "cr.h"
 

@@ -46,7 +46,8 @@ static int child(void *arg)
 	char name[16];
 
 	for (int i = 0; i < VALUES; i++)
-		have[i] = (arg || values[i].set != PR_SET_TIMERSLACK) && prctl(values[i].set, values[i].value, 0, 0, 0) == 0 && get(&values[i]) == values[i].value;
+		have[i] = (arg || values[i].set != PR_SET_TIMERSLACK) && prctl(values[i].set, values[i].value, 0, 0, 0) == 0 &&
+			  get(&values[i]) == values[i].value;
 	need(prctl(PR_SET_NAME, "a (name) 1 2") == 0);
 	need(personality(ADDR_NO_RANDOMIZE) >= 0);
 	cr_child_ready();

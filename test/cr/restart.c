@@ -8,7 +8,8 @@
  *	futex   FUTEX_WAIT with a timeout (restart block), without, a mutex and a condition variable
  *	read    read on a pipe and on an eventfd, write on a full pipe, waitpid
  *	sigwait sigwaitinfo (EINTR, as epoll_wait)
- * A write that has written a part may return with that, and is then called again. No other call may return early, nor with EINTR where the plain kernel would restart it; each gets what it waits for.
+ * A write that has written a part may return with that, and is then called again. No other call may return early or
+ * with EINTR; each gets what it waits for.
  */
 #include "cr.h"
 
