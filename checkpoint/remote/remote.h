@@ -24,6 +24,9 @@ struct call {
 #define REMOTE_SCRATCH_SIZE (64u << 10)   /* bytes of scratch each thread has */
 #define REMOTE_CALLS_MAX 512              /* records in one batch */
 
+/* All calls on the threads of one tree come from one thread of the engine (ptrace), and nobody else in its process waits for any
+ * child (waitpid(-1)): stops would be stolen. A batch may change anything of the task except its signal mask; calls that sleep and can be restarted
+ * (nanosleep, poll and futex with a timeout) do not belong into batches of live tasks: they overwrite what the kernel remembers of the task's own. */
 struct remote;
 struct remote_mm;
 
@@ -54,11 +57,17 @@ void remote_kill(struct remote **r);
 int remote_take_stub(pid_t pid, uint64_t base, struct remote **out);
 /* Unmaps everything but the batch pages (and vsyscall, which cannot go). */
 int remote_empty(struct remote *r);
-/* A stopped child or thread, host tid `tid`, that a task which we trace has just made by a batch with CLONE_PTRACE: waits for
- * its first stop and takes it over. thread: it shares parent's address space (gets scratch of its own); else it has a copy,
- * batch pages included. */
+/* A stopped child or thread, host tid `tid`, that a stub has just made by a batch (fork, clone, clone3; CLONE_PTRACE is not
+ * needed): waits for its first stop and takes it over. thread: it shares parent's address space (gets scratch of its own; more of the
+ * area is mapped as needed); else it has a copy, batch pages included. */
 int remote_adopt(pid_t tid, const struct remote *parent, bool thread, struct remote **out);
-#define REMOTE_AREA_SIZE (8u << 20)       /* address space set aside for the batch pages of a stub */
+/* The same by the number that the call returned in the stub (its own pid namespace): the kernel told us its host tid. */
+int remote_adopt_virtual(pid_t number, const struct remote *parent, bool thread, struct remote **out);
+/* That host tid; -ESRCH, bare, if this stub made no such child. */
+pid_t remote_born(const struct remote *parent, pid_t number);
+/* Ends a stub by itself, so that it becomes a zombie of its parent with this wait status (exit code or signal); frees *r. */
+int remote_exit(struct remote **r, int wait_status);
+#define REMOTE_AREA_SIZE (1u << 30)       /* address space set aside for the batch pages of a stub: 8,000 threads; mapped as needed */
 
 /* --- batches --- */
 
@@ -87,8 +96,8 @@ int remote_send_fds(struct remote *r, const int *fds, size_t n, int *numbers);  
 /* Receives n descriptors that somebody else (the builder) has sent, in messages of at most FD_PASS_MAX, to our end's peer. */
 int remote_recv_fds(struct remote *r, size_t n, int *numbers);
 int remote_close_channel(struct remote *r);                    /* both ends; harmless if there is none */
-int remote_get_fd(const struct remote *r, int fd);             /* pidfd_getfd: our duplicate (CLOEXEC), or a bare -errno */
-int remote_pidfd(const struct remote *r);
+int remote_get_fd(struct remote *r, int fd);                   /* pidfd_getfd: our duplicate (CLOEXEC), or a bare -errno */
+int remote_pidfd(struct remote *r);                            /* of the process, owned by r, or a bare -errno */
 
 /* The signal mask that a seized thread had when it was stopped, before the engine changed it. */
 uint64_t remote_sigmask(const struct remote *r);

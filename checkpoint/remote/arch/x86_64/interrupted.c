@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Interrupted system calls, x86-64.
+ *
+ * A thread that is stopped while it sleeps in a system call has the call's number in orig_rax and one of the kernel's restart codes,
+ * or EINTR, in rax; what comes of it is decided when it goes on:
+ *   -512 ERESTARTSYS       again; after a handler without SA_RESTART: EINTR
+ *   -513 ERESTARTNOINTR    again, always
+ *   -514 ERESTARTNOHAND    again; after a handler: EINTR
+ *   -516 RESTART_BLOCK     goes on with what is left of its timeout, which the kernel remembers; after a handler: EINTR
+ *   -4   EINTR             calls that the kernel never restarts (signal(7)): epoll_wait, semop, sigtimedwait, …
+ *
+ * A thread that goes on with its registers put back, orig_rax included, has all of this done by its kernel. Only the last would
+ * show: epoll_wait would return EINTR although no signal came, because it was looked at. -514 in its place is exactly what is
+ * wanted: the call is made again (its timeout from the start), and if a handler runs first it is EINTR, as it would have been.
+ *
+ * An image, or a signal frame, has no kernel behind it that remembers. So the decision is made when it is written:
+ * - again: rip goes back to the `syscall` instruction, rax is the call's number. A signal that comes before the call is made is
+ *   handled first, and the call then made: as if it had come a moment earlier.
+ * - EINTR if a signal waits whose handler will run. For -512 it is not known here whether the handler has SA_RESTART: EINTR is
+ *   what a program that sets handlers must reckon with, a call that never returns is not.
+ * - -516: sleeping longer is allowed, waking early when no handler ran is not. The call is made again with its whole timeout
+ *   (poll; futex, where C libraries give a point in time). nanosleep and relative clock_nanosleep have written what is left where the caller asked
+ *   for it: if that is also where they read from (sleep(3) of glibc and musl), being made again sleeps just what is left. If the
+ *   caller has it in another place, EINTR with that remaining time is right. If the caller did not ask, the whole sleep again.
+ * - A call that was interrupted and went on once before (an earlier dump, a debugger) is now restart_syscall, and the call's own
+ *   number is gone. Almost always it still stands in the program: `mov $number, %eax; syscall`. If not, EINTR. */
+#include <errno.h>
+#include <time.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+#include "remote/arch/arch.h"
+
+enum { INTERRUPTED = -4, RESTART_SYS = -512, RESTART_NO_INTR = -513, RESTART_NO_HAND = -514, RESTART_BLOCK = -516 };
+
+/* Calls that return EINTR and mean it; made again, they do the same. Of the socket calls only those that nothing is lost by. */
+static const uint16_t never_restarted[] = {
+	SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_semop, SYS_semtimedop, SYS_io_getevents, SYS_io_pgetevents,
+	SYS_rt_sigtimedwait, SYS_io_uring_enter, SYS_accept, SYS_accept4, SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_sendto,
+	SYS_sendmsg, SYS_sendmmsg, SYS_read, SYS_readv, SYS_write, SYS_writev,
+};
+
+static bool in_call(const struct user_regs_struct *r)
+{
+	return (int64_t)r->orig_rax >= 0;
+}
+
+static bool is_never_restarted(uint64_t nr)
+{
+	for (size_t i = 0; i < sizeof never_restarted / sizeof *never_restarted; i++)
+		if (never_restarted[i] == nr)
+			return true;
+	return false;
+}
+
+bool arch_restart_found(struct user_regs_struct *r)
+{
+	if (!in_call(r) || (int64_t)r->rax != INTERRUPTED || !is_never_restarted(r->orig_rax))
+		return false;
+	r->rax = (uint64_t)RESTART_NO_HAND;
+	return true;
+}
+
+/* Whether a sleep has left the time that remains where another attempt would not read it. */
+static bool remaining_elsewhere(const struct user_regs_struct *r)
+{
+	if (r->orig_rax == SYS_restart_syscall)
+		return true;
+	if (r->orig_rax == SYS_nanosleep)
+		return r->rsi && r->rsi != r->rdi;
+	if (r->orig_rax == SYS_clock_nanosleep && !(r->rsi & TIMER_ABSTIME))
+		return r->r10 && r->r10 != r->rdx;
+	return false;
+}
+
+/* True: again; false: EINTR. */
+static bool again(const struct user_regs_struct *r, bool has_pending)
+{
+	switch ((int64_t)r->rax) {
+	case RESTART_NO_INTR:
+		return true;
+	case RESTART_BLOCK:
+		return !has_pending && !remaining_elsewhere(r);
+	default:
+		return !has_pending;
+	}
+}
+
+/* What restart_syscall goes on with: only these leave a restart block. */
+static uint64_t restarted_call(pid_t tid, uint64_t ip)
+{
+	static const uint32_t calls[] = { SYS_nanosleep, SYS_clock_nanosleep, SYS_poll, SYS_futex };
+	uint8_t text[8];
+	uint32_t number;
+
+	errno = 0;
+	long word = ptrace(PTRACE_PEEKTEXT, tid, ip - sizeof text, NULL);
+	if (errno)
+		return SYS_restart_syscall;
+	memcpy(text, &word, sizeof text);
+	if (text[1] != 0xb8 || !arch_code_is_syscall(text + 6, 2))
+		return SYS_restart_syscall;
+	memcpy(&number, text + 2, sizeof number);
+	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+		if (calls[i] == number)
+			return number;
+	return SYS_restart_syscall;
+}
+
+void arch_restart_image(struct user_regs_struct *r, bool has_pending, pid_t tid)
+{
+	arch_restart_found(r);
+	if (in_call(r) && (int64_t)r->rax == RESTART_BLOCK && r->orig_rax == SYS_restart_syscall)
+		r->orig_rax = restarted_call(tid, r->rip);
+	int64_t code = in_call(r) ? (int64_t)r->rax : 0;
+	bool interrupted = code == RESTART_SYS || code == RESTART_NO_INTR || code == RESTART_NO_HAND || code == RESTART_BLOCK;
+
+	if (interrupted && again(r, has_pending)) {
+		r->rax = r->orig_rax;
+		r->rip -= arch_syscall_code_size;
+	} else if (interrupted) {
+		r->rax = (uint64_t)INTERRUPTED;
+	}
+	r->orig_rax = UINT64_MAX;
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Getting a live task ready for batches, and out of them, so that a killed engine harms nobody.
+ *
+ * If the engine dies at any moment, the thread is let go by the kernel with whatever registers it has then. From the first change of a
+ * register on, whatever it has leads into rt_sigreturn with the stack pointer at a complete signal frame of the moment it was stopped:
+ *
+ *   stage                  registers stand at                                 what leads to the frame
+ *   found                  the program                                        nothing was changed yet
+ *   first calls (mmap)     `syscall; ret` of the program's own text           returns into its C library's signal restorer,
+ *                                                                             frame in the program's stack
+ *   between batches        the loop's end                                     falls into rt_sigreturn, frame in the area
+ *   in a batch             the loop                                           the same, when the records are done
+ *   last call (munmap)     `syscall; ret` of the program's own text           as the first calls
+ *   put back               the program                                        nothing is needed
+ *
+ * Invariants:
+ * 1. A frame is complete before registers lead to it, and stays until they no longer do.
+ * 2. The signal mask is changed only while registers lead into a frame, and put back before the final registers are set.
+ * 3. While signals are blocked nothing but r->signal and SIGSTOP can reach the thread (run.c).
+ * 4. The end of a batch must mean nothing without a tracer: the signal that the loop sends itself is one that this thread does not
+ *    block, that its process does not catch, and that is ignored, by default (SIGURG, SIGWINCH, SIGCHLD) or by its wish. An instance
+ *    of it that somebody else sends would be ignored as well. A program that catches all of them (Go does) is run from call to call.
+ *    (A tracee is told of ignored signals: sig_ignored() in kernel/signal.c.)
+ *
+ * Where the first frame goes: into the stack mapping, below the red zone, if the stack pointer is there. If not (Go's goroutines run
+ * on small stacks in the heap, with other objects below), into pages at the low end of the stack mapping that were never touched.
+ * What was there is put back as soon as the frame is no longer needed.
+ *
+ * Not handled: a program without a signal restorer in its text (no C library, no handlers) is worked on without this net until the
+ * loop is there, and again when it goes; a debug line says so. A seccomp filter is suspended while we trace; if the engine is killed
+ * in the middle of a batch, the rest of it (at most REMOTE_CALLS_MAX calls) runs under the filter. What a killed engine leaves
+ * mapped is removed when the task is prepared the next time. Shadow stacks and 32-bit code are refused. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/proc.h"
+#define LOG_PREFIX "remote"
+#include "base/log.h"
+#include "remote/internal.h"
+
+#define LEFTOVERS_MAX 64
+#define FRAME_ROOM 32768u        /* below the frame, in untouched stack: for a handler that runs on top of it */
+
+static int quiet_signal(const struct status *s, uint64_t mask)
+{
+	static const int by_default[] = { SIGURG, SIGWINCH, SIGCHLD }, by_wish[] = { SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT, SIGINT };
+	uint64_t meant = s->caught | mask;
+
+	for (size_t i = 0; i < sizeof by_default / sizeof *by_default; i++)
+		if (!(meant & signal_bit(by_default[i])))
+			return by_default[i];
+	for (size_t i = 0; i < sizeof by_wish / sizeof *by_wish; i++)
+		if (!(meant & signal_bit(by_wish[i])) && (s->ignored & signal_bit(by_wish[i])))
+			return by_wish[i];
+	return 0;
+}
+
+static int check_task(struct remote *r, const struct status *s)
+{
+	if (arch_is_compat(&r->found))
+		return fail_text(ENOTSUP, "task %d (%s) runs 32-bit code: not supported yet", r->tid, s->comm);
+	if (s->shadow_stack)
+		return fail_text(ENOTSUP, "task %d (%s) has a shadow stack: not supported yet", r->tid, s->comm);
+	if (s->seccomp && !r->can_suspend_seccomp) {
+		int e = fail_text(EPERM, "task %d (%s) has a seccomp filter, which can not be suspended", r->tid, s->comm);
+		fail_hint("this needs CAP_SYS_ADMIN and a process without a filter of its own");
+		return e;
+	}
+	return 0;
+}
+
+static int read_mask(struct remote *r)
+{
+	if (!r->masked && ptrace(PTRACE_GETSIGMASK, r->tid, sizeof r->mask, &r->mask) < 0)
+		return fail(errno, "read the signal mask of task %d", r->tid);
+	return 0;
+}
+
+/* --- the first frame --- */
+
+/* The lowest `size` bytes of a mapping that were never touched, 0 if there are none. */
+static uint64_t untouched(struct remote *r, const struct map_line *m, size_t size)
+{
+	enum { ENTRIES = 4096 };
+	autoclose int fd = proc_open(r->tid, "pagemap");
+	autofree uint64_t *entry = mem_alloc(ENTRIES * sizeof *entry);
+	size_t n = (m->end - m->start) / PAGE, run = 0;
+
+	n = n < ENTRIES ? n : ENTRIES;
+	if (fd < 0 || fd_pread_all(fd, entry, n * sizeof *entry, m->start / PAGE * sizeof *entry) < 0)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		run = entry[i] >> 62 ? 0 : run + 1;     /* bit 63: present, 62: swapped */
+		if (run * PAGE >= size)
+			return m->start + (i + 1 - run) * PAGE;
+	}
+	return 0;
+}
+
+/* Finds the place. first.low … + first.size is what will be written. */
+static int place_frame(struct remote *r, const char *maps)
+{
+	size_t size = arch_frame_size(r->xstate_size), whole = size + 2 * ARCH_FRAME_ALIGN + 16;
+	uint64_t sp = arch_sp(&r->found), top = 0;
+	struct map_line m;
+
+	for (const char *at = maps; !top && map_next(&at, &m);) {
+		if (!map_is(&m, "[stack]") || strncmp(m.perms, "rw", 2))
+			continue;
+		if (sp > m.start + whole + ARCH_RED_ZONE + PAGE && sp <= m.end)
+			top = sp - ARCH_RED_ZONE;
+		else if ((top = untouched(r, &m, whole + FRAME_ROOM)))
+			top += whole + FRAME_ROOM;
+	}
+	if (!top)
+		return -ENOSPC;
+	r->first.frame = (top - size) & ~(uint64_t)(ARCH_FRAME_ALIGN - 1);
+	r->first.low = r->first.frame - sizeof r->first.restorer - r->first.popped;
+	r->first.size = r->first.frame + size - r->first.low;
+	return 0;
+}
+
+static int write_first_frame(struct remote *r, bool has_pending)
+{
+	struct user_regs_struct regs = r->found;
+	autofree uint8_t *bytes = mem_zalloc(r->first.size);
+	autofree void *before = mem_alloc(r->first.size);
+	int e = remote_read(r, r->first.low, before, r->first.size);
+
+	if (e < 0)
+		return e;
+	arch_restart_image(&regs, has_pending, r->tid);
+	arch_frame_build(bytes + (r->first.frame - r->first.low), r->first.frame, &regs, r->mask, r->xstate, r->xstate_size);
+	memcpy(bytes + r->first.popped, &r->first.restorer, sizeof r->first.restorer);
+	r->first.before = take_ptr(&before);
+	return remote_write(r, r->first.low, bytes, r->first.size);
+}
+
+static int drop_first_frame(struct remote *r)
+{
+	autofree void *before = take_ptr(&r->first.before);
+
+	return before ? remote_write(r, r->first.low, before, r->first.size) : 0;
+}
+
+/* Registers for calls at the program's own text; the frame is there afterwards if there is a net. */
+static int own_text(struct remote *r, const char *maps, bool has_pending, struct user_regs_struct *call)
+{
+	struct text_code c;
+	int e = remote_find_code(r, maps, &c);
+
+	if (e < 0)
+		return e;
+	*call = r->found;
+	r->first.instruction = c.call_return;
+	r->first.restorer = c.restorer;
+	r->first.popped = c.popped;
+	if (c.call_return && c.restorer && place_frame(r, maps) == 0) {
+		e = write_first_frame(r, has_pending);
+		arch_set_call(call, c.call_return, r->first.low, 0, (uint64_t[6]){ 0 });
+		return e;
+	}
+	log_debug("task %d: no %s in its text: worked on without a net", r->tid, c.restorer ? "system call that returns" : "signal restorer");
+	r->first.instruction = 0;
+	return 0;
+}
+
+/* --- in --- */
+
+static int map_area(struct remote *r, const char *maps, const struct status *s, bool has_pending)
+{
+	struct user_regs_struct call;
+	uint64_t instruction = 0;
+	uint8_t saved[ARCH_CODE_MAX];
+	bool poked = false;
+	int e = own_text(r, maps, has_pending, &call);
+
+	if (e == 0 && !r->first.instruction) {
+		e = remote_find_syscall(r, &instruction, &poked, saved);
+		arch_set_call(&call, instruction, arch_sp(&call), 0, (uint64_t[6]){ 0 });
+	}
+	if (e == 0)
+		e = area_map_anywhere(r, &call, s->threads ? s->threads : 1);
+	if (poked && remote_unpoke(r, instruction, saved) < 0)
+		return -EIO;
+	return e;
+}
+
+/* The thread stands at the loop's end, with its frame in the area. */
+static int enter_area(struct remote *r, bool has_pending)
+{
+	struct user_regs_struct regs = r->found;
+	int e = area_take_slot(r, r->mm);
+
+	if (e == 0)
+		e = area_write_frame(r, has_pending);
+	if (e < 0 || !r->owner)
+		return e;
+	arch_set_heal(&regs, r->mm->area, r->slot + SLOT_FRAME);
+	e = remote_set_regs(r, &regs);
+	return e < 0 ? e : drop_first_frame(r);
+}
+
+static int remove_leftovers(struct remote *r, const char *maps)
+{
+	struct call unmap[LEFTOVERS_MAX];
+	size_t n = 0;
+	struct map_line m;
+	uint64_t area, size;
+
+	while (n < LEFTOVERS_MAX && map_next(&maps, &m))
+		if (area_leftover(r, &m, &area, &size))
+			unmap[n++] = (struct call){ .nr = SYS_munmap, .arg = { area, size }, .must = 1 };
+	if (n)
+		log_debug("task %d: removing what %zu killed dumps left", r->tid, n);
+	return remote_batch_checked(r, unmap, n, "unmap what a killed dump left");
+}
+
+static int prepare_owner(struct remote *r, const struct status *s, bool has_pending)
+{
+	autofree char *maps = NULL;
+	ssize_t got = proc_read(r->tid, "maps", &maps);
+
+	if (got < 0)
+		return fail((int)-got, "read the mappings of task %d", r->tid);
+	if (!r->mm)
+		r->mm = mm_new(take_fd(&r->own_mem));
+	r->owner = true;
+	int e = map_area(r, maps, s, has_pending);
+	if (e == 0)
+		e = enter_area(r, has_pending);
+	return e < 0 ? e : remove_leftovers(r, maps);
+}
+
+int remote_prepare(struct remote *r, struct remote_mm *mm)
+{
+	struct status s;
+
+	if (r->slot)
+		return 0;
+	int e = status_read(r->tid, &s);
+	if (e < 0)
+		return fail(-e, "read the status of task %d", r->tid);
+	e = check_task(r, &s);
+	if (e == 0)
+		e = read_mask(r);
+	if (e == 0)
+		e = remote_read_xstate(r);
+	if (e < 0)
+		return e;
+	r->tgid = s.tgid;
+	r->signal = quiet_signal(&s, r->mask);
+	bool has_pending = s.pending & ~r->mask & s.caught;
+	if (!mm)
+		return prepare_owner(r, &s, has_pending);
+	fd_close(&r->own_mem);
+	r->mm = mm;
+	mm->users++;
+	return enter_area(r, has_pending);
+}
+
+/* --- out --- */
+
+int remote_unprepare(struct remote *r)
+{
+	autofree char *maps = NULL;
+	struct user_regs_struct call = r->found;
+	uint64_t instruction = r->first.instruction;
+	uint8_t saved[ARCH_CODE_MAX];
+	bool poked = false;
+	int64_t result;
+	int e = 0;
+
+	if (!r->owner || !r->mm->area)
+		return 0;
+	if (r->mm->users > 1)
+		return fail_text(EBUSY, "the batch pages of task %d are still used by %u other threads", r->tid, r->mm->users - 1);
+	if (instruction) {
+		e = r->first.before ? 0 : write_first_frame(r, false);
+		arch_set_call(&call, instruction, r->first.low, SYS_munmap, (uint64_t[6]){ r->mm->area, r->mm->area_size });
+	} else {
+		e = remote_find_syscall(r, &instruction, &poked, saved);
+		arch_set_call(&call, instruction, arch_sp(&call), SYS_munmap, (uint64_t[6]){ r->mm->area, r->mm->area_size });
+	}
+	if (e == 0)
+		e = remote_run_call(r, &call, &result);
+	if (poked && remote_unpoke(r, instruction, saved) < 0)
+		return -EIO;
+	if (e == 0 && result < 0)
+		e = fail((int)-result, "unmap the batch pages of task %d", r->tid);
+	if (e < 0)
+		return e;
+	r->mm->area = r->mm->area_size = r->slot = 0;
+	r->mm->slots = r->mm->used = 0;
+	return 0;
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Letting a traced thread run until what it was to do is done.
+ *
+ * A batch ends in one of two ways:
+ * - by a signal that the loop sends to itself (r->signal), unblocked while everything else is blocked. One stop per batch.
+ * - if there is no signal that would be harmless without a tracer (prepare.c), the thread is run from system call to system call
+ *   (PTRACE_O_TRACESYSGOOD) and stopped at the exit of the loop's last one. Two stops per call: ten times slower, no signal needed.
+ *
+ *     stands ──resume()──> runs ──> stop ──┬─ end of the batch (at_end)          ──> stands
+ *                            ^             ├─ PTRACE_EVENT_STOP, another call    ──> resume()
+ *                            │             ├─ a child or thread was made         ──> noted, resume()
+ *                            └─────────────┴─ a signal that is not ours          ──> take_signal(), resume()
+ *
+ * Signals that are not ours. All but r->signal are blocked, so there are two. SIGSTOP cannot be blocked: it is remembered and
+ * sent again when the thread is let go. A foreign instance of r->signal goes back into its queue, siginfo and all: injecting a signal
+ * that is blocked by then does just that (kernel/signal.c, ptrace_signal()). From then on the thread runs the second way.
+ *
+ * Every stop has to be waited for by the tracer's own thread, and nobody else in the process may wait for any child (-1). */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <sched.h>
+#include <elf.h>
+#include <time.h>
+
+#include "base/err.h"
+#define LOG_PREFIX "remote"
+#include "base/log.h"
+#include "remote/internal.h"
+
+#define SYSCALL_STOP (SIGTRAP | 0x80)
+#define SPINS 50
+#define GONE_TIMEOUT_MS 2000
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* With a limit: most threads stop within microseconds, so that giving way a few times is faster than sleeping. */
+static pid_t wait_limited(pid_t tid, int *status, int timeout_ms)
+{
+	struct timespec pause = { .tv_nsec = 20000 };
+	int64_t end = now_ms() + timeout_ms;
+
+	for (unsigned i = 0;; i++) {
+		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
+		if (got)
+			return got;
+		if (i < SPINS) {
+			sched_yield();
+			continue;
+		}
+		if (now_ms() > end)
+			return 0;
+		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < 1000000)
+			pause.tv_nsec *= 2;
+	}
+}
+
+int remote_died(struct remote *r, int status)
+{
+	r->dead = true;
+	if (WIFSIGNALED(status))
+		return fail_text(ESRCH, "task %d was killed by signal %d (%s) while it was being worked on", r->tid, WTERMSIG(status),
+				 strsignal(WTERMSIG(status)));
+	return fail_text(ESRCH, "task %d exited with %d while it was being worked on", r->tid, WEXITSTATUS(status));
+}
+
+int remote_wait(struct remote *r, int *status, int timeout_ms)
+{
+	pid_t got;
+
+	do
+		got = timeout_ms < 0 ? waitpid(r->tid, status, __WALL) : wait_limited(r->tid, status, timeout_ms);
+	while (got < 0 && errno == EINTR);
+	if (!got)
+		return -ETIMEDOUT;
+	if (got < 0) {
+		r->dead = true;
+		return fail(ESRCH, "wait for task %d: it has gone, or somebody else has waited for it", r->tid);
+	}
+	return WIFSTOPPED(*status) ? 0 : remote_died(r, *status);
+}
+
+/* ptrace() has failed: ESRCH means that the thread no longer stands, because it was killed. */
+int remote_trace_failed(struct remote *r, const char *what)
+{
+	int status, err = errno;
+
+	if (err == ESRCH && !r->dead) {
+		int e = remote_wait(r, &status, GONE_TIMEOUT_MS);
+		if (r->dead)
+			return e;
+	}
+	return fail(err, "%s of task %d", what, r->tid);
+}
+
+int remote_get_regs(struct remote *r, struct user_regs_struct *regs)
+{
+	struct iovec iov = { regs, sizeof *regs };
+
+	if (ptrace(PTRACE_GETREGSET, r->tid, NT_PRSTATUS, &iov) < 0)
+		return remote_trace_failed(r, "read the registers");
+	if (iov.iov_len != sizeof *regs)
+		return fail_text(ENOTSUP, "task %d runs 32-bit code: not supported yet", r->tid);
+	return 0;
+}
+
+int remote_set_regs(struct remote *r, const struct user_regs_struct *regs)
+{
+	struct user_regs_struct copy = *regs;
+	struct iovec iov = { &copy, sizeof copy };
+
+	if (ptrace(PTRACE_SETREGSET, r->tid, NT_PRSTATUS, &iov) < 0)
+		return remote_trace_failed(r, "set the registers");
+	r->touched = true;
+	return 0;
+}
+
+static int set_mask(struct remote *r, uint64_t mask)
+{
+	if (ptrace(PTRACE_SETSIGMASK, r->tid, sizeof mask, &mask) < 0)
+		return remote_trace_failed(r, "set the signal mask");
+	return 0;
+}
+
+/* Only after the registers lead into a signal frame: a thread that is let go with this mask must get its own back. */
+int remote_block_signals(struct remote *r)
+{
+	int e = r->masked ? 0 : set_mask(r, r->signal ? ~signal_bit(r->signal) : ~0ull);
+
+	if (e == 0)
+		r->masked = true;
+	return e;
+}
+
+static int resume(struct remote *r, int how, int signal)
+{
+	if (ptrace(how, r->tid, NULL, (long)signal) == 0)
+		return 0;
+	return remote_trace_failed(r, "go on with the run");
+}
+
+static int note_birth(struct remote *r)
+{
+	unsigned long host;
+
+	if (ptrace(PTRACE_GETEVENTMSG, r->tid, NULL, &host) < 0)
+		return remote_trace_failed(r, "read the number of a child");
+	array_push(&r->births).host = (pid_t)host;
+	return 0;
+}
+
+/* A signal that is not the end of a batch. Sets what is to be delivered when the thread goes on. */
+static int take_signal(struct remote *r, int signal, int *deliver)
+{
+	siginfo_t info;
+	uint64_t ip = 0;
+
+	if (signal == SIGSTOP) {
+		r->held_stop = SIGSTOP;
+		return 0;
+	}
+	if (ptrace(PTRACE_GETSIGINFO, r->tid, NULL, &info) < 0)
+		return remote_trace_failed(r, "read the signal");
+	arch_peek_ip(r->tid, &ip);
+	if (info.si_code > 0 && (signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGTRAP || signal == SIGSYS))
+		return fail_text(EFAULT, "task %d faulted in a batch: signal %d (%s), code %d, at %#llx, address %p", r->tid, signal, strsignal(signal),
+				 info.si_code, (unsigned long long)ip, info.si_addr);
+	log_debug("task %d: signal %d came while it was worked on; back into its queue", r->tid, signal);
+	r->signal = signal == r->signal ? 0 : r->signal;
+	r->masked = false;
+	*deliver = signal;
+	return remote_block_signals(r);
+}
+
+/* Runs until a signal or a system call stop; notes births and passes over other stops. Returns WSTOPSIG or -errno. */
+static int run_to_stop(struct remote *r, int how, int deliver)
+{
+	for (;;) {
+		int status, e = resume(r, how, deliver);
+		if (e == 0)
+			e = remote_wait(r, &status, -1);
+		if (e < 0)
+			return e;
+		int event = status >> 16;
+		deliver = 0;
+		if (!event)
+			return WSTOPSIG(status);
+		if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE)
+			e = note_birth(r);
+		if (e < 0)
+			return e;
+	}
+}
+
+/* At a system call stop: is it the exit? Its instruction's end and result. */
+static int call_exit(struct remote *r, bool *exit, uint64_t *ip, int64_t *result)
+{
+	struct __ptrace_syscall_info info;
+
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, r->tid, sizeof info, &info) < 0)
+		return remote_trace_failed(r, "read a system call");
+	*exit = info.op == PTRACE_SYSCALL_INFO_EXIT;
+	*ip = info.instruction_pointer;
+	*result = *exit ? info.exit.rval : 0;
+	return 0;
+}
+
+/* Whether a stop of a batch is its end. */
+static int at_end(struct remote *r, int signal, bool by_calls, bool *end)
+{
+	uint64_t ip, stop = r->mm->area + arch_loop().stop;
+	int64_t result;
+	int e = 0;
+
+	*end = false;
+	if (by_calls && signal == SYSCALL_STOP) {
+		e = call_exit(r, end, &ip, &result);
+		*end = *end && ip == stop;
+	} else if (!by_calls && signal == r->signal) {
+		e = arch_peek_ip(r->tid, &ip);
+		if (e < 0)
+			return remote_trace_failed(r, "read the instruction pointer");
+		*end = ip == stop;
+	}
+	return e;
+}
+
+/* The running batch is to end without a signal from now on. */
+static int end_by_calls(struct remote *r)
+{
+	struct user_regs_struct regs;
+	int e = remote_get_regs(r, &regs);
+
+	if (e < 0)
+		return e;
+	arch_set_batch_signal(&regs, 0);
+	return remote_set_regs(r, &regs);
+}
+
+int remote_run_batch(struct remote *r, struct user_regs_struct *regs)
+{
+	int deliver = 0, e = remote_set_regs(r, regs);
+
+	if (e == 0)
+		e = remote_block_signals(r);
+	while (e == 0) {
+		bool by_calls = !r->signal, end;
+		int signal = run_to_stop(r, by_calls ? PTRACE_SYSCALL : PTRACE_CONT, deliver);
+		if (signal < 0)
+			return signal;
+		deliver = 0;
+		e = at_end(r, signal, by_calls, &end);
+		if (e < 0 || end)
+			return e;
+		if (signal != SYSCALL_STOP)
+			e = take_signal(r, signal, &deliver);
+		if (e == 0 && !by_calls && !r->signal)
+			e = end_by_calls(r);
+	}
+	return e;
+}
+
+int remote_run_call(struct remote *r, const struct user_regs_struct *regs, int64_t *result)
+{
+	int deliver = 0, e = remote_set_regs(r, regs);
+	bool exit = false;
+	uint64_t ip;
+
+	if (e == 0)
+		e = remote_block_signals(r);
+	while (e == 0 && !exit) {
+		int signal = run_to_stop(r, PTRACE_SYSCALL, deliver);
+		if (signal < 0)
+			return signal;
+		deliver = 0;
+		e = signal == SYSCALL_STOP ? call_exit(r, &exit, &ip, result) : take_signal(r, signal, &deliver);
+	}
+	return e;
+}
