@@ -2,7 +2,7 @@
 /* From a process of the runtime to one of the container: the attributes of `process`, in the order in which privileges allow.
  *
  *   process_prepare()                          process_exec()
- *   1. session keyring                         6. seccomp, if there is no no_new_privs (needs CAP_SYS_ADMIN)
+ *   1. session keyring, owner of stdio         6. seccomp, if there is no no_new_privs (needs CAP_SYS_ADMIN)
  *   2. limits                                  7. last capabilities, no_new_privs
  *   3. bounding set; groups, gid, uid          8. seccomp, if there is: nothing but execve() follows it
  *   4. working directory, umask                9. execve()
@@ -28,6 +28,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -136,12 +137,30 @@ static int become_user(struct init *i)
 	return check_directory(cwd);
 }
 
+/* A pipe or socket belongs to who made it: a container's user could not open it again as /dev/stdout. Regular files are the caller's
+ * own, and stay so; the null device is everybody's. */
+static int give_stdio(const struct spec_process *p)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		struct stat st;
+		if (fstat(fd, &st) < 0 || st.st_uid == p->uid || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+			continue;
+		if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
+			continue;
+		if (fchown(fd, p->uid, (gid_t)-1) < 0 && errno != EPERM && errno != EINVAL && errno != EROFS)
+			return fail(errno, "give descriptor %d to user %u", fd, p->uid);
+	}
+	return 0;
+}
+
 int process_prepare(struct init *i)
 {
 	const struct spec_process *p = i->process;
 	autofree char *path = NULL;
 	int r = i->new_keyring ? new_keyring(i->id) : 0;
 
+	if (r >= 0)
+		r = give_stdio(p);
 	if (r >= 0)
 		r = rlimits_apply(p);
 	if (r >= 0)

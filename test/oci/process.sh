@@ -17,6 +17,7 @@ equal "$(inside_sh 'cut -d" " -f5-6 /proc/self/stat')" "1 1" "process group and 
 with '.process.user = {uid: 33, gid: 34, additionalGids: [5, 6], umask: 63}'
 equal "$(inside_sh 'id -u; id -g; id -G; umask')" $'33\n34\n34 5 6\n0077' user
 equal "$(inside_sh 'echo $HOME')" /var/www "HOME from the container's passwd"
+equal "$(inside_sh 'echo again >/dev/stdout' | cat)" again "stdout opened again by an ordinary user"
 undo
 equal "$(inside_sh umask)" 0022 umask
 rm "$b/rootfs/etc/passwd"
