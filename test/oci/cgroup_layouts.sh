@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The other cgroup layouts, made from a hybrid one in a mount namespace: v1 alone (cgroup2 hidden), v2 alone (it stands in the place of all).
+. "${0%/*}/../lib.sh"
+. "${0%/*}/lib_inside.sh"
+require_root
+[ "$(stat -f -c %T /sys/fs/cgroup/unified 2>/dev/null)" = cgroup2fs ] || skip "the host's layout is not hybrid"
+if [ -z "${LAYOUT-}" ]; then
+	LAYOUT=v1_only unshare --mount bash "$0"
+	rm -rf "$b"
+	LAYOUT=v2_only unshare --mount bash "$0"
+	exit 0
+fi
+make_bundle busybox "$b" sleep 1000
+delete_at_exit c
+configure "$b" '.mounts += [{destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["ro"]}]'
+
+one_life() {
+	torpor create --bundle "$b" c </dev/null
+	torpor start c
+	torpor exec --detach c sleep 900 </dev/null
+	equal "$(torpor ps --format json c | jq length)" 2 "number of processes"
+	torpor pause c
+	equal "$(container_status c)" paused status
+	torpor resume c
+	equal "$(container_status c)" running status
+	torpor exec c head -c 1 /dev/zero | cmp -n 1 - /dev/zero
+	[[ $(torpor exec c sh -c 'mknod /tmp/kmsg c 1 11; head -c 1 /tmp/kmsg' 2>&1 || :) == *"not permitted"* ]] || fail "a device that is not allowed can be read"
+	rm -f "$b/rootfs/tmp/kmsg"
+	torpor kill --all c TERM
+	torpor pause c
+	torpor delete --force c
+	refuses "does not exist" torpor state c
+}
+v1_only() {
+	mount -t tmpfs hidden /sys/fs/cgroup/unified
+	one_life
+	inside_sh 'ls /sys/fs/cgroup' | grep -q freezer || fail "no freezer inside"
+}
+v2_only() {
+	mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup
+	one_life
+	equal "$(inside_sh 'cat /proc/self/cgroup | grep ^0; test -e /sys/fs/cgroup/cgroup.procs && echo there')" $'0::/\nthere' "cgroup2 inside"
+	configure "$b" '.linux.resources = {memory: {swappiness: 1}}'
+	create_refuses "linux.resources.memory.swappiness"
+	configure "$b" '.linux.resources = {memory: {limit: 1000000, swap: 10}}'
+	create_refuses "linux.resources.memory.swap"
+	configure "$b" '.linux.resources = {unified: {"cgroup.max.depth": "7"}}'
+	equal "$(inside cat /sys/fs/cgroup/cgroup.max.depth)" 7 "a unified value"
+	configure "$b" '.linux.resources = {unified: {"no.such": "7"}}'
+	create_refuses 'linux.resources.unified["no.such"]'
+}
+configure "$b" '.process.capabilities |= map_values(. + ["CAP_MKNOD", "CAP_SYSLOG"])'
+$LAYOUT
