@@ -318,7 +318,7 @@ static int create_by_counting(struct thread *th, const TaskTimersEntry *timers)
 	uint32_t last = timers->posix[timers->n_posix - 1]->it_id;
 
 	if (last > ID_GAP_MAX)
-		return fail_text(ENOTSUP, "timer id %u of " THREAD_FMT " is too far to be counted up to: Linux 6.15 is needed, which lets ids be chosen",
+		return fail_text(ENOTSUP, "timer id %u of " THREAD_FMT " is too far to count up to: Linux 6.15 is needed, where ids can be chosen",
 				 last, THREAD_ARG(th));
 	for (size_t i = 0; i < timers->n_posix; i++) {
 		uint32_t wanted = timers->posix[i]->it_id;
