@@ -281,6 +281,11 @@ void remote_kill(struct remote **rp)
 	remote_free(rp);
 }
 
+uint64_t remote_sigmask(const struct remote *r)
+{
+	return r->mask;
+}
+
 int remote_set_sigmask(struct remote *r, uint64_t mask)
 {
 	if (ptrace(PTRACE_SETSIGMASK, r->tid, sizeof mask, &mask) < 0)
