@@ -66,11 +66,11 @@ static void *work(void *arg)
 static unsigned thread_count(size_t n, uint64_t bytes)
 {
 	cpu_set_t cpus;
+
+	if (n < 2 || bytes < PARALLEL_FROM)
+		return n ? 1 : 0;
 	int have = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
 	unsigned want = have < THREADS_MAX ? (unsigned)have : THREADS_MAX;
-
-	if (bytes < PARALLEL_FROM)
-		return 1;
 	return n < want ? (unsigned)n : want;
 }
 
@@ -107,7 +107,10 @@ int pool_run(struct pool *p, size_t n, uint64_t bytes, int (*job)(void *arg, siz
 		return 0;
 	for (unsigned i = 0; i < threads; i++)
 		w[i] = (struct worker){ .run = &r, .buffer = pool_buffer(p, i) };
-	run_workers(w, threads);
+	if (threads == 1)
+		work(&w[0]);
+	else
+		run_workers(w, threads);
 	int e = atomic_load(&r.error);
 	for (size_t i = 0; i < r.trail.n; i++) {
 		fail_text(-e, "%s", r.trail.data[i]);

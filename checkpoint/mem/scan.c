@@ -71,6 +71,8 @@ static int scan_ioctl(int fd, uint64_t start, uint64_t end, bool with_guards, st
 			break;
 		for (int i = 0; i < n; i++)
 			ranges_add(regions[i].categories & IS_GUARD ? guards : pages, regions[i].start, regions[i].end);
+		if (n < REGIONS && arg.walk_end >= end)
+			break;
 		start = regions[n - 1].end;
 	}
 	return 0;
