@@ -13,7 +13,7 @@
  *      CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, not CAP_SYS_RESOURCE). It is pointed at an empty memory file.
  * /proc/PID/exe, and an image that executes it, then get an empty file that is nobody's: ENOEXEC.
  *
- * The rest of the protection: init is not dumpable until its execve() (so its /proc files, memory and descriptors need
+ * The rest of the protection: init is not dumpable from its clone to its execve() (so its /proc files, memory and descriptors need
  * CAP_SYS_PTRACE in the initial user namespace); no descriptor of the runtime stays open (process.c); it has left the host's mounts.
  * Not covered: a container with CAP_SYS_ADMIN and CAP_SYS_PTRACE in the initial user namespace and the host's pid namespace, which
  * needs no such door; the C library's mapped files, which only /proc/PID/map_files shows, again to those capabilities only.

@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -341,7 +340,6 @@ static int exec_prepare(struct init *i)
 void exec_child(struct init *i)
 {
 	err_clear();
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	process_reset_signals();
 	setsid();
 	if (exec_prepare(i) < 0)

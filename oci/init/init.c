@@ -21,7 +21,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -128,7 +127,6 @@ static int create_prepare(struct init *i)
 void init_child(struct init *i)
 {
 	err_clear();
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	process_reset_signals();
 	setsid();
 	umask(0);

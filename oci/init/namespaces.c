@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -85,10 +86,18 @@ static int set_children_pid_namespace(int fd)
 	return setns(fd, CLONE_NEWPID) < 0 ? -errno : 0;
 }
 
+/* A child that is born among the container's processes (exec, a joined pid namespace) must not be dumpable for a moment, or they could
+ * reach the runtime's memory and descriptors through it: the flag is inherited, so it is cleared before the clone. */
 static pid_t clone_child(struct clone_args *a)
 {
+	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	long pid = syscall(SYS_clone3, a, sizeof *a);
-	return pid < 0 ? -errno : (pid_t)pid;
+	pid_t result = pid < 0 ? -errno : (pid_t)pid;
+	if (pid != 0 && dumpable == 1)
+		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	return result;
 }
 
 pid_t namespaces_clone(const struct init *i, int cgroup2, int pid_ns, pid_t set_pid, int *pidfd)
