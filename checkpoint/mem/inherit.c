@@ -5,8 +5,8 @@
  * stub is cloned from its parent's stub when that has its memory, and keeps every mapping that lies within a mapping of the parent
  * which is the same but for its length; its pages are then compared by content (fill.c). The rest is unmapped.
  *
- * A mapping is not kept if the kernel would not have copied it as it is (MADV_DONTFORK, MADV_WIPEONFORK), or if there are guard
- * regions in it. A child's mapping that is larger than its parent's is made anew: two pieces with different histories would not grow
+ * A mapping is not kept if the kernel would not have copied it as it is (MADV_DONTFORK, MADV_WIPEONFORK), or if the parent has
+ * a guard region in it that the child has not. A child's mapping that is larger than its parent's is made anew: two pieces with different histories would not grow
  * together into one mapping. MAP_LOCKED is not inherited, but set again afterwards for all mappings alike. */
 #include <string.h>
 #include <sys/mman.h>
@@ -30,11 +30,22 @@ static bool same_mapping(const VmaEntry *c, const VmaEntry *p)
 	       (c->status & status) == (p->status & status) && c->madv == p->madv && !(c->madv & NOT_COPIED) && same_object(c, p);
 }
 
-static bool has_guard(const MmEntry *m, const VmaEntry *v)
+static bool is_guarded(const MmEntry *m, const VmaEntry *guard)
 {
 	for (size_t i = m->n_vmas; i-- > 0;)
-		if (vma_is_guard(m->vmas[i]) && m->vmas[i]->start < v->end && m->vmas[i]->end > v->start)
+		if (vma_is_guard(m->vmas[i]) && m->vmas[i]->start <= guard->start && m->vmas[i]->end >= guard->end)
 			return true;
+	return false;
+}
+
+/* The parent has a guard region there that the child has not. */
+static bool unwanted_guard(const MmEntry *child, const MmEntry *parent, const VmaEntry *c)
+{
+	for (size_t i = parent->n_vmas; i-- > 0;) {
+		const VmaEntry *p = parent->vmas[i];
+		if (vma_is_guard(p) && p->start < c->end && p->end > c->start && !is_guarded(child, p))
+			return true;
+	}
 	return false;
 }
 
@@ -56,7 +67,7 @@ static bool same_vdso(const MmEntry *child, const MmEntry *parent)
 bool *inherit_plan(const MmEntry *child, const MmEntry *parent)
 {
 	bool *kept = mem_zalloc(child->n_vmas * sizeof *kept + 1);
-	bool vdso = same_vdso(child, parent), guards = any_guard(child) || any_guard(parent);
+	bool vdso = same_vdso(child, parent), guards = any_guard(parent);
 
 	for (size_t i = 0, k = 0; i < child->n_vmas; i++) {
 		const VmaEntry *c = child->vmas[i];
@@ -69,7 +80,7 @@ bool *inherit_plan(const MmEntry *child, const MmEntry *parent)
 		while (k < parent->n_vmas && (parent->vmas[k]->end <= c->start || vma_is_guard(parent->vmas[k])))
 			k++;
 		kept[i] = k < parent->n_vmas && same_mapping(c, parent->vmas[k]) &&
-			  !(guards && (has_guard(child, c) || has_guard(parent, c)));
+			  !(guards && unwanted_guard(child, parent, c));
 	}
 	return kept;
 }
