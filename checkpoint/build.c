@@ -3,7 +3,7 @@
  *
  * 1. The root stub is a fork of the engine (or the runtime's parked init): seized with EXITKILL before it does anything, its own
  *    address space goes, and it has the batch pages and a channel. From here on it runs nothing but batches.
- * 2. Every other stub is cloned by a batch in its parent (or sibling, or helper: plan.c) with clone3(CLONE_PTRACE, set_tid): it is
+ * 2. Every other stub is cloned by a batch in its parent (or sibling, or helper: plan.c) with clone3(set_tid): it is
  *    traced from birth and dies with the engine too.
  * 3. A parent's memory is filled before its children are cloned, so that pages which were shared by copy-on-write are shared again.
  * 4. Stubs that only ever stand in (helpers) are made with exit signal 0, and are reaped by their parent's batch.
@@ -148,7 +148,7 @@ static int clone_stub(struct remote *maker, pid_t pid, uint64_t flags, int exit_
 	struct {
 		struct clone_args a;
 		pid_t tid;
-	} block = { .a = { .flags = flags | CLONE_PTRACE, .exit_signal = (uint64_t)exit_signal }, .tid = pid };
+	} block = { .a = { .flags = flags, .exit_signal = (uint64_t)exit_signal }, .tid = pid };
 	uint64_t at = remote_scratch(maker);
 
 	block.a.set_tid = at + offsetof(typeof(block), tid);
@@ -164,7 +164,7 @@ static int clone_stub(struct remote *maker, pid_t pid, uint64_t flags, int exit_
 	}
 	if (made < 0)
 		return fail((int)-made, "make task %d", pid);
-	return remote_adopt(pid, maker, false, out);
+	return remote_adopt_virtual((pid_t)made, maker, false, out);
 }
 
 static int make_session(struct remote *r, pid_t pid)
