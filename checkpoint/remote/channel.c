@@ -6,6 +6,7 @@
  *
  * Not protected: if the engine is killed while a live task has a channel, the task keeps its end (CLOEXEC). Dumps do without where they can. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -94,6 +95,20 @@ int remote_close_channel(struct remote *r)
 	int64_t ret = remote_call(r, SYS_close, (uint64_t)r->peer, 0, 0, 0, 0, 0);
 	r->peer = -1;
 	return ret < 0 ? fail((int)-ret, "close the channel of task %d", r->tid) : 0;
+}
+
+int remote_move_channel(struct remote *r, int number)
+{
+	if (r->channel < 0)
+		return fail(EBADF, "move the channel of task %d", r->tid);
+	if (r->peer == number)
+		return 0;
+	int64_t ret = remote_call(r, SYS_dup3, (uint64_t)r->peer, (uint64_t)number, O_CLOEXEC, 0, 0, 0);
+	if (ret < 0)
+		return fail((int)-ret, "move the channel of task %d to descriptor %d", r->tid, number);
+	remote_call(r, SYS_close, (uint64_t)r->peer, 0, 0, 0, 0, 0);
+	r->peer = number;
+	return 0;
 }
 
 static struct message empty_message(uint64_t at)
