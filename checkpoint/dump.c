@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/cpu.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -74,6 +75,7 @@ static int stage_open(void *ctx)
 		r = image_dir_create(d->o->images_dir, &d->images);
 	if (r < 0)
 		return r;
+	cpu_xcr0();   /* slow, once: before the tree stands still */
 	d->images->keep_partial = d->o->keep_partial;
 	snprintf(path, sizeof path, "/proc/%d/root", d->o->pid);
 	d->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);

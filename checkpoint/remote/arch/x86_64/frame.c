@@ -11,7 +11,6 @@
  * 3. orig_rax becomes -1 and a restart block is forgotten: an interrupted call must have been turned (interrupted.c) before.
  * 4. Segment bases are not in the frame: batches do not change them. */
 #include <asm/sigcontext.h>
-#include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
 #include <stddef.h>
@@ -19,6 +18,7 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
+#include "base/cpu.h"
 #include "remote/arch/arch.h"
 
 #define UC_FP_XSTATE 1
@@ -64,14 +64,14 @@ ssize_t arch_xstate_get(pid_t tid, void *to, size_t size)
 /* The end of the components that the kernel keeps for this thread (fact 1). */
 static uint32_t kept_size(uint64_t xcr0, uint64_t in_use, size_t limit)
 {
-	unsigned size, offset, c, d;
+	struct cpu_xsave c;
 	size_t end = LEGACY_SIZE;
 
 	for (unsigned i = 2; i < 63; i++) {
 		if (!(xcr0 >> i & 1) || (i == TILE_DATA && !(in_use >> i & 1)))
 			continue;
-		if (__get_cpuid_count(0xd, i, &size, &offset, &c, &d) && size && !(c & 1) && offset + size > end && offset + size <= limit)
-			end = offset + size;
+		if (cpu_xsave(i, &c) && !c.supervisor && c.offset + c.size > end && c.offset + c.size <= limit)
+			end = c.offset + c.size;
 	}
 	return (uint32_t)end;
 }

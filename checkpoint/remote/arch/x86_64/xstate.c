@@ -9,7 +9,6 @@
  * read back are those that XSTATE_BV names. The image has no place for some components (AMX tiles, user interrupts, extended general registers):
  * if a thread uses one, the dump stops and says which. Shadow stack state (CET) is a supervisor component and not in here; an image with a shadow stack is
  * refused. */
-#include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +17,7 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
+#include "base/cpu.h"
 #include "base/err.h"
 #include "remote/arch/x86_64/xstate.h"
 #include "remote/internal.h"
@@ -83,10 +83,12 @@ static uint64_t get_u64(const uint8_t *at)
 /* Where a component lies; false if this processor or this buffer does not have it whole. */
 static bool locate(const struct component *c, size_t limit, unsigned *offset)
 {
-	unsigned size, ecx, edx;
+	struct cpu_xsave x;
 
-	return __get_cpuid_count(0xd, c->number, &size, offset, &ecx, &edx) && size >= c->width * c->words && *offset >= HEADER_END &&
-	       *offset + size <= limit;
+	if (!cpu_xsave(c->number, &x) || x.size < c->width * c->words || x.offset < HEADER_END || x.offset + x.size > limit)
+		return false;
+	*offset = x.offset;
+	return true;
 }
 
 /* --- save --- */
@@ -169,20 +171,9 @@ static size_t field_count(const UserX86XsaveEntry *e, const struct component *c)
 	return n;
 }
 
-/* What this processor and kernel have (XGETBV). */
-static uint64_t own_xcr0(void)
-{
-	unsigned a, b, c, d;
-
-	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
-		return BIT(FP) | BIT(SSE);
-	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
-	return (uint64_t)d << 32 | a;
-}
-
 static int check_components(const UserX86XsaveEntry *e, pid_t tid)
 {
-	uint64_t lacking = e->xstate_bv & ~own_xcr0(), unknown = e->xstate_bv & ~image_can_hold();
+	uint64_t lacking = e->xstate_bv & ~cpu_xcr0(), unknown = e->xstate_bv & ~image_can_hold();
 
 	if (unknown)
 		return fail_text(ENOTSUP, "registers of thread %d: the image says that it uses %s, and has no place for that", tid, name_of(unknown));
