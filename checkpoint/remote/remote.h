@@ -96,6 +96,7 @@ int remote_send_fds(struct remote *r, const int *fds, size_t n, int *numbers);  
 /* Receives n descriptors that somebody else (the builder) has sent, in messages of at most FD_PASS_MAX, to our end's peer. */
 int remote_recv_fds(struct remote *r, size_t n, int *numbers);
 int remote_close_channel(struct remote *r);                    /* both ends; harmless if there is none */
+int remote_move_channel(struct remote *r, int number);         /* the task's end gets that number (free, or its own) */
 int remote_get_fd(struct remote *r, int fd);                   /* pidfd_getfd: our duplicate (CLOEXEC), or a bare -errno */
 int remote_pidfd(struct remote *r);                            /* of the process, owned by r, or a bare -errno */
 
