@@ -32,6 +32,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "base/stage.h"
 #include "files/kinds.h"
 #include "files/table.h"
 #include "mem/dumping.h"
@@ -304,6 +305,7 @@ static int collect_pages(struct collector *c)
 	struct task_pages *p = array_push(&table->tasks) = mem_zalloc(sizeof *p);
 	struct ranges where = { 0 }, guards = { 0 };
 
+	uint64_t begin = clock_us();
 	p->task = c->t;
 	for (size_t i = 0; i < c->vmas.n; i++) {
 		const VmaEntry *e = c->vmas.data[i];
@@ -321,6 +323,7 @@ static int collect_pages(struct collector *c)
 	}
 	array_free(&where.list);
 	array_free(&guards.list);
+	c->d->stats.memdump_us += clock_us() - begin;
 	return r;
 }
 

@@ -233,6 +233,13 @@ static void add_vdso(struct layout *l)
 	step_add(&l->map, "map the vdso at", start, end, CALL(SYS_msync, start, end - start, MS_ASYNC));
 }
 
+static const char *path_of(const struct layout *l, const struct object *o)
+{
+	const FileEntry *e = tree_file(l->r->tree, (uint32_t)o->id);
+
+	return e && e->reg ? e->reg->name : NULL;
+}
+
 static void add_mappings(struct layout *l)
 {
 	const uint32_t keep = MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_NORESERVE;
@@ -244,7 +251,8 @@ static void add_mappings(struct layout *l)
 		const struct object *o = v->status & VMA_ANON_PRIVATE ? NULL : object_find(l, v);
 		uint64_t flags = (v->flags & keep & (o ? ~(uint32_t)MAP_ANONYMOUS : ~0u)) | MAP_FIXED_NOREPLACE;
 		step_add(&l->map, "map", v->start, v->end,
-			 CALL(SYS_mmap, v->start, v->end - v->start, v->prot, flags, o ? (uint64_t)o->number : ~0ull, v->pgoff));
+			 CALL(SYS_mmap, v->start, v->end - v->start, v->prot, flags, o ? (uint64_t)o->number : ~0ull, v->pgoff))
+			->object = o && !o->segment ? path_of(l, o) : NULL;
 	}
 }
 

@@ -12,12 +12,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stage.h"
 #include "mem/dumping.h"
 #include "mem/mem.h"
 #include "pagemap.pb-c.h"
@@ -42,14 +42,6 @@ struct save {
 	ARRAY(struct chunk) chunks;
 	uint64_t size;
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 /* How much one read fetches: at first little, as a small task should not pay for bringing in a large buffer. */
 static uint64_t chunk_limit(const struct save *s)
@@ -218,13 +210,13 @@ int mm_save_pages(struct dump *d, struct task *t, struct remote *r)
 
 	if (!pages || !t->mm)
 		return fail_text(EINVAL, "task %d: its mappings were not collected", t->pid);
-	uint64_t begin = now_us();
+	uint64_t begin = clock_us();
 	runs_of(t->mm, pages, &runs);
 	snprintf(what, sizeof what, "task %d", t->pid);
 	struct page_source from = { .pid = t->host_pid, .fd = remote_mem_fd(r), .what = what };
 	int e = pages_save(d, IMG_PAGEMAP, (uint64_t)t->pid, &from, &runs);
 	d->stats.pages_written += run_pages(&runs);
-	d->stats.memwrite_us += now_us() - begin;
+	d->stats.memwrite_us += clock_us() - begin;
 	log_debug("task %d: %" PRIu64 " pages in %zu runs", t->pid, run_pages(&runs), runs.list.n);
 	array_free(&runs.list);
 	return e;

@@ -18,7 +18,8 @@ struct step *step_add(struct steps *s, const char *what, uint64_t start, uint64_
 static int step_failed(const struct step *s, const char *who)
 {
 	if (s->end)
-		return fail((int)-s->call.ret, "%s: %s %" PRIx64 "-%" PRIx64, who, s->what, s->start, s->end);
+		return fail((int)-s->call.ret, "%s: %s %" PRIx64 "-%" PRIx64 "%s%s", who, s->what, s->start, s->end, s->object ? " of " : "",
+			    s->object ? s->object : "");
 	return fail((int)-s->call.ret, "%s: %s", who, s->what);
 }
 

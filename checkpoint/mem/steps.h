@@ -10,6 +10,7 @@ struct step {
 	struct call call;
 	const char *what;            /* "map" */
 	uint64_t start, end;         /* what it is about; end 0: not an address range */
+	const char *object;          /* NULL, or the file concerned */
 	bool may_fail;
 };
 struct steps {
