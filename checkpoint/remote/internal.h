@@ -58,6 +58,7 @@ struct remote {
 	struct {                   /* the owner's frame outside of the area (prepare.c) */
 		uint64_t frame, low, instruction, restorer;
 		unsigned popped;
+		bool untouched;    /* it lies in pages that the program has not used */
 		size_t size;
 		void *before;      /* what was there */
 	} first;

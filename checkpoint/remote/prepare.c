@@ -24,7 +24,7 @@
  *
  * Where the first frame goes: into the stack mapping, below the red zone, if the stack pointer is there. If not (Go's goroutines run
  * on small stacks in the heap, with other objects below), into pages at the low end of the stack mapping that were never touched.
- * What was there is put back as soon as the frame is no longer needed.
+ * What was there is put back as soon as the frame is no longer needed; in an untouched page 8 bytes stay, by which it is found again.
  *
  * Not handled: a program without a signal restorer in its text (no C library, no handlers) is worked on without this net until the
  * loop is there, and again when it goes; a debug line says so. A seccomp filter is suspended while we trace; if the engine is killed
@@ -47,7 +47,6 @@
 #include "remote/internal.h"
 
 #define LEFTOVERS_MAX 64
-#define FRAME_ROOM 32768u        /* below the frame, in untouched stack: for a handler that runs on top of it */
 
 static int quiet_signal(const struct status *s, uint64_t mask)
 {
@@ -86,50 +85,64 @@ static int read_mask(struct remote *r)
 
 /* --- the first frame --- */
 
-/* The lowest `size` bytes of a mapping that were never touched, 0 if there are none. */
-static uint64_t untouched(struct remote *r, const struct map_line *m, size_t size)
+/* The frame in memory below `top`. first.low … + first.size is what will be written. */
+static void lay_frame(struct remote *r, uint64_t top)
 {
-	enum { ENTRIES = 4096 };
-	autoclose int fd = proc_open(r->tid, "pagemap");
-	autofree uint64_t *entry = mem_alloc(ENTRIES * sizeof *entry);
-	size_t n = (m->end - m->start) / PAGE, run = 0;
+	size_t size = arch_frame_size(r->xstate_size);
 
-	n = n < ENTRIES ? n : ENTRIES;
-	if (fd < 0 || fd_pread_all(fd, entry, n * sizeof *entry, m->start / PAGE * sizeof *entry) < 0)
-		return 0;
-	for (size_t i = 0; i < n; i++) {
-		run = entry[i] >> 62 ? 0 : run + 1;     /* bit 63: present, 62: swapped */
-		if (run * PAGE >= size)
-			return m->start + (i + 1 - run) * PAGE;
-	}
-	return 0;
-}
-
-/* Finds the place. first.low … + first.size is what will be written. */
-static int place_frame(struct remote *r, const char *maps)
-{
-	size_t size = arch_frame_size(r->xstate_size), whole = size + 2 * ARCH_FRAME_ALIGN + 16;
-	uint64_t sp = arch_sp(&r->found), top = 0;
-	struct map_line m;
-
-	for (const char *at = maps; !top && map_next(&at, &m);) {
-		if (!map_is(&m, "[stack]") || strncmp(m.perms, "rw", 2))
-			continue;
-		if (sp > m.start + whole + ARCH_RED_ZONE + PAGE && sp <= m.end)
-			top = sp - ARCH_RED_ZONE;
-		else if ((top = untouched(r, &m, whole + FRAME_ROOM)))
-			top += whole + FRAME_ROOM;
-	}
-	if (!top)
-		return -ENOSPC;
 	r->first.frame = (top - size) & ~(uint64_t)(ARCH_FRAME_ALIGN - 1);
 	r->first.low = r->first.frame - sizeof r->first.restorer - r->first.popped;
 	r->first.size = r->first.frame + size - r->first.low;
-	return 0;
+}
+
+/* A place that an earlier visit left its mark in. */
+static bool is_marked(struct remote *r)
+{
+	uint64_t mark = 0;
+
+	return fd_pread_all(remote_mem_fd(r), &mark, sizeof mark, r->first.frame + arch_frame_busy()) == 0 && mark == ARCH_FRAME_MARK;
+}
+
+/* Lays the frame into the lowest pages of a mapping that were never touched, or where it lay before; the very first one is left alone. */
+static bool lay_untouched(struct remote *r, const struct map_line *m, size_t whole)
+{
+	enum { ENTRIES = 2048 };
+	autoclose int fd = proc_open(r->tid, "pagemap");
+	autofree uint64_t *entry = mem_alloc(ENTRIES * sizeof *entry);
+	size_t n = (m->end - m->start) / PAGE, need = (whole + PAGE - 1) / PAGE;
+
+	n = n < ENTRIES ? n : ENTRIES;
+	if (fd < 0 || fd_pread_all(fd, entry, n * sizeof *entry, m->start / PAGE * sizeof *entry) < 0)
+		return false;
+	for (size_t i = 1, run = 0; i < n; i++) {
+		run = entry[i] >> 62 ? 0 : run + 1;     /* bit 63: present, 62: swapped */
+		lay_frame(r, m->start + (i + 1) * PAGE);
+		if (i >= need && (run >= need || is_marked(r)))
+			return true;
+	}
+	return false;
+}
+
+static int place_frame(struct remote *r, const char *maps)
+{
+	size_t whole = arch_frame_size(r->xstate_size) + 2 * ARCH_FRAME_ALIGN + 16;
+	uint64_t sp = arch_sp(&r->found);
+	struct map_line m;
+
+	while (map_next(&maps, &m)) {
+		if (!map_is(&m, "[stack]") || strncmp(m.perms, "rw", 2))
+			continue;
+		r->first.untouched = sp <= m.start + whole + ARCH_RED_ZONE + PAGE || sp > m.end;
+		if (!r->first.untouched)
+			lay_frame(r, sp - ARCH_RED_ZONE);
+		return !r->first.untouched || lay_untouched(r, &m, whole) ? 0 : -ENOSPC;
+	}
+	return -ENOSPC;
 }
 
 static int write_first_frame(struct remote *r, bool has_pending)
 {
+	const uint64_t mark = ARCH_FRAME_MARK;
 	struct user_regs_struct regs = r->found;
 	autofree uint8_t *bytes = mem_zalloc(r->first.size);
 	autofree void *before = mem_alloc(r->first.size);
@@ -140,6 +153,8 @@ static int write_first_frame(struct remote *r, bool has_pending)
 	arch_restart_image(&regs, has_pending, r->tid);
 	arch_frame_build(bytes + (r->first.frame - r->first.low), r->first.frame, &regs, r->mask, r->xstate, r->xstate_size);
 	memcpy(bytes + r->first.popped, &r->first.restorer, sizeof r->first.restorer);
+	if (r->first.untouched)         /* the next visit finds the place again */
+		memcpy((uint8_t *)before + (r->first.frame - r->first.low) + arch_frame_busy(), &mark, sizeof mark);
 	r->first.before = take_ptr(&before);
 	return remote_write(r, r->first.low, bytes, r->first.size);
 }
@@ -168,7 +183,8 @@ static int own_text(struct remote *r, const char *maps, bool has_pending, struct
 		arch_set_call(call, c.call_return, r->first.low, 0, (uint64_t[6]){ 0 });
 		return e;
 	}
-	log_debug("task %d: no %s in its text: worked on without a net", r->tid, c.restorer ? "system call that returns" : "signal restorer");
+	log_debug("task %d: no %s: worked on without a net", r->tid,
+		  !c.restorer ? "signal restorer in its text" : !c.call_return ? "system call that returns in its text" : "room for a frame in its stack");
 	r->first.instruction = 0;
 	return 0;
 }
