@@ -6,6 +6,9 @@
  * stands already and reports that signal; it is worked on as any other, and its group stop goes on when it is let go, since the
  * kernel reinstates it on detach. What a killed engine left half done is brought to its end first (finish_heal).
  *
+ * Not handled: calls that the kernel never restarts (epoll_wait, sigtimedwait; arch/ARCH/interrupted.c) are mended as soon as the thread
+ * stands. An engine that is killed in the few microseconds before leaves it with EINTR, as a signal would.
+ *
  * What is put back: all registers as they were found, orig_rax included, so that the kernel restarts an interrupted call
  * exactly; the signal mask first, then the registers (prepare.c has the order's reason). */
 #include <errno.h>
