@@ -6,7 +6,7 @@
  * 2. Every other stub is cloned by a batch in its parent (or sibling, or helper: plan.c) with clone3(set_tid): it is
  *    traced from birth and dies with the engine too.
  * 3. A parent's memory is filled before its children are cloned, so that pages which were shared by copy-on-write are shared again.
- * 4. Stubs that only ever stand in (helpers) are made with exit signal 0, and are reaped by their parent's batch.
+ * 4. Stubs that only ever stand in (helpers) are reaped by their parent's batch.
  * 5. The death of a child leaves a SIGCHLD pending in its parent, although it is blocked there: it is consumed before the parent's own
  *    pending signals are put back.
  * 6. Helpers and zombies are gone before any task runs. */
@@ -193,7 +193,8 @@ static int make_children(struct restore *r, struct task *p);
 static int make_task(struct restore *r, struct task *t, struct remote *maker, uint64_t flags)
 {
 	struct remote *remote;
-	int ret = clone_stub(maker, t->pid, flags, SIGCHLD, &remote);
+	/* a sibling has the exit signal of its maker; naming one would be an error */
+	int ret = clone_stub(maker, t->pid, flags, flags & CLONE_PARENT ? 0 : SIGCHLD, &remote);
 
 	if (ret < 0)
 		return ret;
@@ -214,7 +215,7 @@ static struct helper *find_helper(struct restore *r, pid_t pid)
 static int make_helper(struct restore *r, struct task *parent, struct remote *maker, pid_t pid, struct helper **out)
 {
 	struct remote *remote;
-	int ret = clone_stub(maker, pid, 0, 0, &remote);
+	int ret = clone_stub(maker, pid, 0, SIGCHLD, &remote);
 
 	if (ret < 0)
 		return ret;

@@ -255,8 +255,8 @@ static inline double cr_now(clockid_t clock)
 /* The value of a "Name: value" line of a file of /proc, without blanks at its ends; empty when there is none. */
 static inline const char *cr_proc(const char *file, const char *name)
 {
-	static char values[4][512];
-	static unsigned next;
+	static __thread char values[4][512];
+	static __thread unsigned next;
 	char *value = values[next++ % 4], line[512];
 	size_t n = strlen(name);
 	FILE *f = fopen(file, "re");
