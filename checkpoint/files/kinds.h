@@ -52,4 +52,39 @@ const char *file_comm(const struct file_info *f);
 /* A resource that no kind knows stops the dump with its name. */
 int file_unsupported(const struct file_info *f);
 
+/* --- for the kinds, dump --- */
+
+/* A message in the arena, initialised: ARENA_MESSAGE(d->arena, PipeEntry, PIPE_ENTRY__INIT). */
+#define ARENA_MESSAGE(arena, type, init) ({ type *message = arena_new(arena, type); *message = (type)init; message; })
+
+/* Owner and signal of asynchronous input (F_SETOWN_EX, F_SETSIG), in the tree's pids; never NULL on success. */
+int file_fown(struct dump *d, const struct file_info *f, FownEntry **out);
+/* Whether the caller named this key (--external KEY or KEY:label). */
+bool file_listed(const struct dump *d, const char *key);
+/* An entry that no descriptor refers to by itself (the path of a fifo, a socket outside the tree): a new id. */
+FileEntry *file_add_entry(struct dump *d, FdTypes type);
+/* What a kind remembers between its calls: a pointer, NULL at first; put there what the arena holds. */
+enum file_state {
+	STATE_GHOST, STATE_PIPE, STATE_FIFO, STATE_PIPE_DATA, STATE_FIFO_DATA, STATE_EVENTPOLL, STATE_UNIX, STATE_QUEUE, STATE_LOCK, STATES
+};
+void **file_state(struct dump *d, enum file_state which);
+/* The id that number fd of a descriptor table has; 0: none. Entries ascend. */
+uint32_t file_id_at(const struct fdtable *t, int fd);
+/* Among the descriptions of that inode, the id of the first for which same() says so; 0: none. For dump_end(). */
+uint32_t file_find(struct dump *d, dev_t dev, ino_t ino, bool (*same)(pid_t host_pid, int fd, void *arg), void *arg);
+
+/* --- for the kinds, restore (in the builder) --- */
+
+#define ENTRY_FMT "file %u of the images (%s)"
+#define ENTRY_ARG(e) (e)->id, file_kind_of((e)->type) ? file_kind_of((e)->type)->name : "unknown kind"
+/* The caller's descriptor for this key as a duplicate, -ENOENT if it gave none. */
+int file_inherited(const struct restore *r, const char *key);
+/* A new description of what fd refers to, by its /proc link: -errno, bare. */
+int file_reopen(const struct restore *r, int fd, uint32_t flags);
+/* O_NONBLOCK, O_APPEND, O_DIRECT and O_NOATIME as the image has them (F_SETFL). */
+int file_set_flags(const FileEntry *e, int fd, uint32_t flags);
+/* The entry of that type and id, NULL if there is none. */
+const FileEntry *file_entry(const struct restore *r, FdTypes type, uint32_t id);
+void **file_restore_state(struct restore *r, enum file_state which);
+
 #endif
