@@ -9,8 +9,7 @@
  * Engine side. Requests go over a socketpair; each is answered, errors with their trail. */
 
 /* Forks it; it joins the namespaces of root_host_pid that differ from its own (one setns on a pidfd) and its root directory,
- * moves its own descriptors out of the way (above 900,000 or as high as the limit allows), and waits for requests. It dies with
- * the engine. */
+ * and waits for requests. It dies with the engine. */
 int builder_start(struct restore *r, pid_t root_host_pid);
 /* Opens all files that mappings, executables, cwd and root need: before memory is laid out. */
 int builder_open_paths(struct restore *r);

@@ -68,6 +68,8 @@ enum file_state {
 	STATE_GHOST, STATE_PIPE, STATE_FIFO, STATE_PIPE_DATA, STATE_FIFO_DATA, STATE_EVENTPOLL, STATE_UNIX, STATE_QUEUE, STATE_LOCK, STATES
 };
 void **file_state(struct dump *d, enum file_state which);
+/* Calls fn(arg) when the dump ends, however it ends: for what a kind keeps open. */
+void file_at_end(struct dump *d, void (*fn)(void *arg), void *arg);
 /* The id that number fd of a descriptor table has; 0: none. Entries ascend. */
 uint32_t file_id_at(const struct fdtable *t, int fd);
 /* Among the descriptions of that inode, the id of the first for which same() says so; 0: none. For dump_end(). */

@@ -14,7 +14,7 @@
  * 1. Ids count from 1 in the order of first sight; entry id N is tree->files.data[N - 1].
  * 2. An entry enters the tree before its kind fills it, so that a kind may add further entries.
  *
- * Not handled: a thread with a descriptor table of its own (unshare(CLONE_FILES)) is refused by name. */
+ * Not handled: processes that share a table, and a thread with a table of its own (unshare(CLONE_FILES)), are refused by name. */
 #define LOG_PREFIX "files"
 #include "files/table.h"
 
@@ -58,11 +58,17 @@ struct inode {
 	ARRAY(struct path) paths;
 };
 
+struct at_end {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
 struct file_table {
 	struct inode **buckets;
 	size_t n_buckets, n_inodes;
 	ARRAY(struct fdtable *) tables;   /* sorted by kcmp */
 	void *state[STATES];
+	ARRAY(struct at_end) at_end;
 };
 
 int files_begin(struct dump *d)
@@ -81,6 +87,9 @@ void files_end(struct dump *d)
 
 	if (!t)
 		return;
+	for (size_t i = 0; i < t->at_end.n; i++)
+		t->at_end.data[i].fn(t->at_end.data[i].arg);
+	array_free(&t->at_end);
 	for (size_t i = 0; i < t->n_buckets; i++)
 		for (struct inode *n = t->buckets[i], *next; n; n = next) {
 			next = n->next;
@@ -97,6 +106,11 @@ void files_end(struct dump *d)
 void **file_state(struct dump *d, enum file_state which)
 {
 	return &d->files->state[which];
+}
+
+void file_at_end(struct dump *d, void (*fn)(void *arg), void *arg)
+{
+	array_push(&d->files->at_end) = (struct at_end){ fn, arg };
 }
 
 static size_t bucket_of(const struct file_table *t, dev_t dev, ino_t ino)
@@ -269,7 +283,7 @@ static int collect_known(struct dump *d, struct file_info *f, const struct descr
 
 static int collect_new(struct dump *d, struct file_info *f, struct inode *inode, size_t place, FdinfoEntry *e)
 {
-	FileEntry *entry;
+	FileEntry *entry = NULL;
 
 	f->external = file_is_external(d, f);
 	int r = dump_new(d, f, &entry);
@@ -388,11 +402,9 @@ int files_dump_task(struct dump *d, struct task *t)
 		return r;
 	if (!t->ids)
 		t->ids = ARENA_MESSAGE(d->arena, TaskKobjIdsEntry, TASK_KOBJ_IDS_ENTRY__INIT);
-	if (r) {
-		t->fds = ft->tables.data[place];
-		t->ids->files_id = t->fds->id;
-		return check_threads(t);
-	}
+	if (r)
+		return fail_text(ENOTSUP, "tasks %d and %d share one descriptor table (CLONE_FILES), which is not supported",
+				 ft->tables.data[place]->owner->pid, t->pid);
 	t->fds = tree_add_fdtable(d->tree, (uint32_t)ft->tables.n + 1, t);
 	t->ids->files_id = t->fds->id;
 	array_push(&ft->tables) = NULL;

@@ -5,10 +5,10 @@
 #include "dump.h"
 
 /* The dump's table of open file descriptions: two descriptors (of whichever tasks) that share one get the same id. Candidates
- * are found by (device, inode, flags, position); only they are compared with kcmp(2). */
+ * are found by (device, inode); only they are compared with kcmp(2). */
 int files_begin(struct dump *d);
 void files_end(struct dump *d);
-/* All descriptors of a task (if its table is another task's, nothing but the link is made): fills task->fds. The task is stopped;
+/* All descriptors of a task: fills task->fds. The task is stopped;
  * its leader's remote serves pidfd_getfd. */
 int files_dump_task(struct dump *d, struct task *t);
 /* A file that is known by path: cwd, root, executable, mapped file. *id is the reg_file id. `local` is an O_PATH or ordinary
