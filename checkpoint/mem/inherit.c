@@ -5,9 +5,9 @@
  * stub is cloned from its parent's stub when that has its memory, and keeps every mapping that lies within a mapping of the parent
  * which is the same but for its length; its pages are then compared by content (fill.c). The rest is unmapped.
  *
- * A mapping is not kept if the kernel would not have copied it as it is (MADV_DONTFORK, MADV_WIPEONFORK), or if the parent has
- * a guard region in it that the child has not. A child's mapping that is larger than its parent's is made anew: two pieces with different histories would not grow
- * together into one mapping. MAP_LOCKED is not inherited, but set again afterwards for all mappings alike. */
+ * A mapping is not kept if the kernel would not have copied it as it is (MADV_DONTFORK, MADV_WIPEONFORK), or if the parent has a
+ * guard region in it that the child has not. A child's mapping that is larger than its parent's is made anew: two pieces with different
+ * histories would not grow together into one mapping. MAP_LOCKED is not inherited, but set again afterwards for all mappings alike. */
 #include <string.h>
 #include <sys/mman.h>
 
