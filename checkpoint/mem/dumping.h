@@ -29,10 +29,9 @@ struct shmem_table *shmem_table(struct dump *d);   /* made at the first call */
 /* A task maps [pgoff, pgoff + size) of a shared anonymous segment. */
 int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t vma_start, uint64_t vma_end, uint64_t pgoff);
 
-/* Where page content is read from: a process's memory, or a file (a shared segment). */
+/* Where page content is read from, by address: /proc/PID/mem, or the file that a shared segment is. */
 struct page_source {
-	pid_t pid;                   /* 0: none */
-	int fd;                      /* /proc/PID/mem, or the file */
+	int fd;
 	const char *what;            /* for messages: "task 12 (redis-server)" */
 };
 struct page_run {

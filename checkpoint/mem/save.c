@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Saving pages: pagemap-ID lists runs of pages, pages-N has their content, one after another.
  *
- * Content is read from outside with process_vm_readv(2), which honours page protections; what it cannot read (PROT_NONE, memory that
- * may only be executed) comes through /proc/PID/mem, which does not. It goes into a buffer and with pwrite(2) to its place in the
- * pages file, by several threads when there is much of it (pool.c has the numbers). Pages of zeroes are not looked for: pages that
- * were only read have no content (scan.c), and the rest was written by the program. */
+ * Content is read from /proc/PID/mem, which does not ask for page protections, into a buffer, and goes with pwrite(2) to its place in
+ * the pages file, by several threads when there is much of it (pool.c has the numbers). process_vm_readv(2) would take many runs with
+ * one call, but it pins pages, and the kernel takes a page out of copy-on-write sharing before it is pinned: a dump would leave the
+ * tasks of a program that runs on with a copy each of what they shared.
+ *
+ * Pages of zeroes are not looked for: pages that were only read have no content (scan.c), and the rest was written by the program. */
 #define LOG_PREFIX "mem"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -23,13 +24,13 @@
 #include "pagemap.pb-c.h"
 
 #define PAGE UINT64_C(4096)
-#define PIECES_MAX 256   /* in one chunk: the vector of one process_vm_readv */
+#define PIECES_MAX 256   /* in one chunk */
 
 /* A part of a run, and where it goes in the pages file. */
 struct piece {
 	uint64_t address, size, offset;
 };
-/* Pieces that one read fetches: they follow each other in the file. */
+/* Pieces that follow each other in the file: one write. */
 struct chunk {
 	size_t first, n;
 	uint64_t size;
@@ -43,7 +44,7 @@ struct save {
 	uint64_t size;
 };
 
-/* How much one read fetches: at first little, as a small task should not pay for bringing in a large buffer. */
+/* How much is written at once: at first little, as a small task should not pay for bringing in a large buffer. */
 static uint64_t chunk_limit(const struct save *s)
 {
 	return s->size < POOL_BUFFER ? POOL_SMALL : POOL_BUFFER / 4;
@@ -67,28 +68,17 @@ static void save_add(struct save *s, uint64_t address, uint64_t size)
 	}
 }
 
-static int read_one(const struct page_source *from, const struct piece *p, void *to)
-{
-	int r = fd_pread_all(from->fd, to, p->size, p->address);
-
-	return r < 0 ? fail(-r, "%s: read %" PRIu64 " bytes of memory at %" PRIx64, from->what, p->size, p->address) : 0;
-}
-
 static int read_chunk(const struct save *s, const struct chunk *c, char *buffer)
 {
-	struct iovec remote[PIECES_MAX], local = { buffer, c->size };
 	const struct piece *p = &s->pieces.data[c->first];
 
-	if (s->from->pid) {
-		for (size_t i = 0; i < c->n; i++)
-			remote[i] = (struct iovec){ (void *)(uintptr_t)p[i].address, p[i].size };
-		if (process_vm_readv(s->from->pid, &local, 1, remote, c->n, 0) == (ssize_t)c->size)
-			return 0;
+	for (size_t i = 0; i < c->n; i++, p++) {
+		int r = fd_pread_all(s->from->fd, buffer, p->size, p->address);
+		if (r < 0)
+			return fail(-r, "%s: read %" PRIu64 " bytes of memory at %" PRIx64, s->from->what, p->size, p->address);
+		buffer += p->size;
 	}
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < c->n; i++)
-		r = read_one(s->from, &p[i], buffer + (p[i].offset - p[0].offset));
-	return r;
+	return 0;
 }
 
 static int save_chunk(void *arg, size_t i, void *buffer)
@@ -213,7 +203,7 @@ int mm_save_pages(struct dump *d, struct task *t, struct remote *r)
 	uint64_t begin = clock_us();
 	runs_of(t->mm, pages, &runs);
 	snprintf(what, sizeof what, "task %d", t->pid);
-	struct page_source from = { .pid = t->host_pid, .fd = remote_mem_fd(r), .what = what };
+	struct page_source from = { .fd = remote_mem_fd(r), .what = what };
 	int e = pages_save(d, IMG_PAGEMAP, (uint64_t)t->pid, &from, &runs);
 	d->stats.pages_written += run_pages(&runs);
 	d->stats.memwrite_us += clock_us() - begin;

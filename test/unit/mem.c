@@ -437,7 +437,7 @@ static void save_self(struct image_dir *images, uint32_t id, char *p, struct ima
 	struct ranges where = { 0 }, pages = { 0 }, guards = { 0 };
 	struct page_runs runs = { 0 };
 	autoclose int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
-	struct page_source from = { .pid = getpid(), .fd = mem, .what = "this test" };
+	struct page_source from = { .fd = mem, .what = "this test" };
 	struct image_run *last = NULL;
 
 	ranges_add(&where, (uintptr_t)p, (uintptr_t)p + FILL_PAGES * PAGE);
