@@ -13,10 +13,12 @@
 #include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/proc.h"
+#include "base/str.h"
 
 #ifndef TFD_IOC_SET_TICKS
 #define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)
@@ -35,6 +37,25 @@ static bool read_time(const char *text, const char *key, uint64_t *seconds, uint
 	return at && sscanf(at, "(%" SCNu64 ", %" SCNu64 ")", seconds, nanoseconds) == 2;
 }
 
+/* An interval timer that has expired stands still until somebody reads it or asks for its time: fdinfo shows no remaining time and
+ * one expiration. Asking makes it go on by its interval, as the program would see it. */
+static int wake_up(const struct file_info *f, TimerfdEntry *t)
+{
+	struct itimerspec now;
+	char name[64];
+	autofree char *text = NULL;
+
+	if (timerfd_gettime(f->local, &now) < 0)
+		return fail(errno, FILE_FMT ": ask for its time", FILE_ARG(f));
+	t->vsec = (uint64_t)now.it_value.tv_sec;
+	t->vnsec = (uint64_t)now.it_value.tv_nsec;
+	snprintf(name, sizeof name, "fdinfo/%d", f->local);
+	ssize_t n = proc_read(getpid(), name, &text);
+	if (n < 0 || !proc_field_u64(text, "ticks", 10, &t->ticks))
+		return fail(n < 0 ? (int)-n : EPROTO, FILE_FMT ": read its expirations", FILE_ARG(f));
+	return 0;
+}
+
 static int timerfd_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 {
 	TimerfdEntry *t = e->tfd = ARENA_MESSAGE(d->arena, TimerfdEntry, TIMERFD_ENTRY__INIT);
@@ -48,7 +69,8 @@ static int timerfd_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 		return fail_text(EPROTO, FILE_FMT ": the timer is not in fdinfo", FILE_ARG(f));
 	t->clockid = (uint32_t)clockid;
 	t->settime_flags = (uint32_t)flags;
-	return file_fown(d, f, &t->fown);
+	int r = !t->vsec && !t->vnsec && (t->isec || t->insec) ? wake_up(f, t) : 0;
+	return r < 0 ? r : file_fown(d, f, &t->fown);
 }
 
 /* --- restore --- */
