@@ -56,12 +56,13 @@ static int add_task(struct restore *r, const PstreeEntry *e)
 		return fail_text(EBADMSG, "pstree.img has a second root, pid %u", e->pid);
 	if (e->ppid && !parent)
 		return fail_text(EBADMSG, "pstree.img: the parent %u of task %u is not listed before it", e->ppid, e->pid);
-	if (!e->n_threads || e->n_threads > TASKS_LIMIT || e->threads[0] != e->pid)
+	if (e->n_threads > TASKS_LIMIT || (e->n_threads > 1 && e->threads[0] != e->pid))
 		return fail_text(EBADMSG, "pstree.img: the threads of task %u do not begin with its leader", e->pid);
-	struct task *t = tree_add(r->tree, parent, (pid_t)e->pid, e->n_threads);
+	struct task *t = tree_add(r->tree, parent, (pid_t)e->pid, e->n_threads ? e->n_threads : 1);
+	t->threads[0].tid = t->pid;   /* CRIU lists one with any number for a zombie */
 	t->pgid = (pid_t)e->pgid;
 	t->sid = (pid_t)e->sid;
-	for (size_t i = 0; i < e->n_threads; i++) {
+	for (size_t i = 1; i < e->n_threads; i++) {
 		if (!e->threads[i] || e->threads[i] > PID_LIMIT)
 			return fail_text(EBADMSG, "pstree.img: thread %u of task %u is out of range", e->threads[i], e->pid);
 		t->threads[i].tid = (pid_t)e->threads[i];

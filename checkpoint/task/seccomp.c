@@ -6,8 +6,10 @@
  *   PTRACE_SECCOMP_GET_METADATA (4.16) its flags (of which the kernel tells SECCOMP_FILTER_FLAG_LOG). Both need CAP_SYS_ADMIN and an
  *   engine that has no filter itself.
  * - Threads and children share the filters that their ancestors installed; the kernel does not tell which are the same object. Equal chains
- *   are stored once: seccomp.img holds the nodes of a forest, each with its program, flags and the index of the one installed before
- *   it (`prev`); a thread names the last of its chain.
+ *   are stored once.
+ * - seccomp.img holds the nodes of a forest: a program, its flags, the index of another node in `prev`. The format's order is the reverse
+ *   of what that name says (seen in what CRIU writes and restores): a thread names the filter that was installed first, and `prev` leads
+ *   to the one installed next.
  * - A filter may return SECCOMP_RET_USER_NOTIF. The descriptor of its listener is refused as a descriptor when it is in the tree; a listener
  *   outside cannot be seen: the log tells. */
 #define LOG_PREFIX "seccomp"
@@ -82,7 +84,7 @@ static void warn_of_listener(const struct thread *th, const struct sock_filter *
 	}
 }
 
-/* The index of a filter whose chain before it is `prev`; a new one is added. */
+/* The index of a filter whose chain from the next one on is `prev`; a new one is added. */
 static uint32_t intern(struct dump *d, const struct thread *th, const struct sock_filter *f, size_t n, uint32_t prev, uint32_t flags)
 {
 	struct seccomp_table *t = table(d);
@@ -125,29 +127,38 @@ static int explain(const struct thread *th, int error)
 	return r;
 }
 
+/* Before Linux 5.9 /proc does not tell: the first number that there is no filter for. */
+static uint64_t count_filters(const struct thread *th, const struct task_status *st)
+{
+	uint64_t n = st->seccomp_filters;
+
+	if (!n)
+		while (ptrace(PTRACE_SECCOMP_GET_FILTER, th->host_tid, n, NULL) >= 0)
+			n++;
+	return n ? n : 1;   /* one at least: reading it says what is wrong */
+}
+
 int seccomp_dump(struct dump *d, struct thread *th, const struct task_status *st)
 {
 	ThreadCoreEntry *tce = th->core->thread_core;
 	struct sock_filter f[BPF_MAXINSNS];
-	uint32_t last = NO_FILTER;
+	uint32_t next = NO_FILTER;
 
 	tce->has_seccomp_mode = st->seccomp_mode != 0;
 	tce->seccomp_mode = (SeccompMode)st->seccomp_mode;
 	if (st->seccomp_mode != SECCOMP_MODE_FILTER)
 		return 0;
-	for (uint64_t i = 0;; i++) {
+	for (uint64_t i = count_filters(th, st); i-- > 0;) {
 		struct metadata meta = { .number = i };
 		long n = ptrace(PTRACE_SECCOMP_GET_FILTER, th->host_tid, i, f);
-		if (n < 0 && errno == ENOENT && i > 0)
-			break;
 		if (n < 0)
 			return explain(th, errno);
 		if (ptrace(PTRACE_SECCOMP_GET_METADATA, th->host_tid, sizeof meta, &meta) < 0)
 			meta.flags = 0;   /* before Linux 4.16 there was none */
-		last = intern(d, th, f, (size_t)n, last, (uint32_t)meta.flags);
+		next = intern(d, th, f, (size_t)n, next, (uint32_t)meta.flags);
 	}
 	tce->has_seccomp_filter = true;
-	tce->seccomp_filter = last;
+	tce->seccomp_filter = next;
 	return 0;
 }
 

@@ -24,7 +24,7 @@
 #include "seccomp.pb-c.h"
 
 #define CHAIN_MAX 4096        /* the kernel allows 32,768 instructions, four more for each filter */
-#define FLAGS_KNOWN (SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW)
+#define FLAGS_KNOWN (SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW)
 
 struct program {   /* struct sock_fprog */
 	uint16_t len;
@@ -59,12 +59,21 @@ static int read_filters(struct restore *r)
 	return 0;
 }
 
-/* Images of older versions of CRIU have it in the task's part. */
-static SeccompMode mode_of(const struct thread *th, uint32_t *filter)
+static bool for_all_threads(const SeccompEntry *filters, uint32_t index)
 {
-	const ThreadCoreEntry *e = th->core->thread_core;
-	const TaskCoreEntry *tc = th->task->threads[0].core->tc;
+	return index < filters->n_seccomp_filters && filters->seccomp_filters[index]->has_flags &&
+	       filters->seccomp_filters[index]->flags & SECCOMP_FILTER_FLAG_TSYNC;
+}
 
+/* CRIU's images have TSYNC in the flags of a leader's filters when all threads have them, and nothing in the other threads. Those of older
+ * versions have it in the task's part. */
+static SeccompMode mode_of(const struct restore *r, const struct thread *th, uint32_t *filter)
+{
+	const TaskCoreEntry *tc = th->task->threads[0].core->tc;
+	const ThreadCoreEntry *e = th->core->thread_core, *leader = th->task->threads[0].core->thread_core;
+
+	if (!e->has_seccomp_mode && leader->has_seccomp_filter && for_all_threads(r->seccomp, leader->seccomp_filter))
+		e = leader;
 	if (e->has_seccomp_mode) {
 		*filter = e->has_seccomp_filter ? e->seccomp_filter : UINT32_MAX;
 		return e->seccomp_mode;
@@ -73,13 +82,13 @@ static SeccompMode mode_of(const struct thread *th, uint32_t *filter)
 	return tc->has_old_seccomp_mode ? tc->old_seccomp_mode : SECCOMP_MODE__disabled;
 }
 
-/* The chain of a thread, the first installed first; chain[] has room for CHAIN_MAX. Returns its length. */
+/* The chain of a thread in the order of installation; chain[] has room for CHAIN_MAX. Returns its length. */
 static ssize_t chain_of(const struct restore *r, const struct thread *th, uint32_t *chain)
 {
 	uint32_t at;
 	size_t n = 0;
 
-	if (mode_of(th, &at) != SECCOMP_MODE__filter)
+	if (mode_of(r, th, &at) != SECCOMP_MODE__filter)
 		return 0;
 	for (bool more = true; more; n++) {
 		if (at >= r->seccomp->n_seccomp_filters)
@@ -91,11 +100,6 @@ static ssize_t chain_of(const struct restore *r, const struct thread *th, uint32
 		more = f->has_prev;
 		at = f->prev;
 	}
-	for (size_t i = 0; i < n / 2; i++) {
-		uint32_t keep = chain[i];
-		chain[i] = chain[n - 1 - i];
-		chain[n - 1 - i] = keep;
-	}
 	return (ssize_t)n;
 }
 
@@ -105,9 +109,9 @@ int seccomp_check(struct restore *r, const struct task *t)
 	int ret = read_filters(r);
 
 	for (size_t i = 0; i < t->n_threads && ret >= 0; i++) {
-		if ((unsigned)mode_of(&t->threads[i], &unused) > SECCOMP_MODE_FILTER)
-			return fail_text(EBADMSG, "core-%d.img: seccomp mode %d is unknown", t->threads[i].tid,
-					 (int)mode_of(&t->threads[i], &unused));
+		unsigned mode = (unsigned)mode_of(r, &t->threads[i], &unused);
+		if (mode > SECCOMP_MODE_FILTER)
+			return fail_text(EBADMSG, "core-%d.img: seccomp mode %u is unknown", t->threads[i].tid, mode);
 		ret = (int)chain_of(r, &t->threads[i], chain);
 	}
 	return ret < 0 ? ret : 0;
@@ -135,9 +139,18 @@ static int install(struct restore *r, struct thread *th, uint32_t index, uint64_
 
 	ask_begin(&a, th, false);
 	p.filter = ask_data(&a, f->filter.data, f->filter.len);
-	ask(&a, "install a seccomp filter", SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | (f->has_flags ? f->flags : 0), ask_data(&a, &p, sizeof p));
+	ask(&a, "install a seccomp filter", SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | (f->has_flags ? f->flags & ~SECCOMP_FILTER_FLAG_TSYNC : 0), ask_data(&a, &p, sizeof p));
 	int ret = ask_run(&a);
 	return ret < 0 ? ret : a.calls[0].ret != 0 ? explain(th, index, a.calls[0].ret) : 0;
+}
+
+/* Chains share their ends in an image, not their beginnings: equal filters have different nodes. */
+static bool same_filter(const SeccompEntry *e, uint32_t a, uint32_t b)
+{
+	const SeccompFilter *x = e->seccomp_filters[a], *y = e->seccomp_filters[b];
+
+	return a == b || (x->filter.len == y->filter.len && !memcmp(x->filter.data, y->filter.data, x->filter.len) &&
+			  ((x->flags ^ y->flags) & ~(uint32_t)SECCOMP_FILTER_FLAG_TSYNC) == 0);
 }
 
 /* How many filters at the beginning are those of every thread. */
@@ -151,7 +164,7 @@ static ssize_t common(const struct restore *r, const struct task *t, const uint3
 			return m;
 		n = (size_t)m < n ? (size_t)m : n;
 		for (size_t k = 0; k < n; k++)
-			if (chain[k] != first[k])
+			if (!same_filter(r->seccomp, chain[k], first[k]))
 				n = k;
 	}
 	return (ssize_t)n;
@@ -161,7 +174,7 @@ static int restore_thread(struct restore *r, struct thread *th, size_t done)
 {
 	uint32_t chain[CHAIN_MAX], unused;
 
-	if (mode_of(th, &unused) == SECCOMP_MODE__strict) {
+	if (mode_of(r, th, &unused) == SECCOMP_MODE__strict) {
 		int64_t ret = remote_call(th->remote, SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0, 0);
 		return ret < 0 ? fail((int)-ret, "set strict seccomp mode of " THREAD_FMT, THREAD_ARG(th)) : 0;
 	}

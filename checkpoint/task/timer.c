@@ -9,6 +9,8 @@
  * - Ids: since Linux 6.15 prctl(PR_TIMER_CREATE_RESTORE_IDS) makes timer_create() take the id it finds in the caller's variable.
  *   Before, ids count up from 0 in a process: timers are created and deleted until the wanted one comes.
  * - A timer is armed last: it runs from then on. Its signal waits (all are blocked in a batch).
+ * - ITIMER_REAL stands still, with nothing left and its interval, from its expiry until its SIGALRM is delivered, which starts it again. No
+ *   call sets that: the signal is in the restored queue, and the timer gets a whole interval.
  *
  * Not kept: the overrun count of the last delivery (no call sets it); that a CLOCK_REALTIME timer was absolute.
  * Refused: a timer on the CPU time of one of several threads, when /proc does not tell which. A timer whose thread has gone
@@ -340,7 +342,13 @@ static void arm_itimer(struct ask *a, uint64_t which, const ItimerEntry *e)
 {
 	struct itimer_value v = { (int64_t)e->isec, (int64_t)e->iusec, (int64_t)e->vsec, (int64_t)e->vusec };
 
-	if (v.vsec || v.vusec)
+	bool interval = v.isec || v.iusec, armed = v.vsec || v.vusec;
+
+	if (which == ITIMER_REAL && interval && !armed) {
+		v.vsec = v.isec;
+		v.vusec = v.iusec;
+	}
+	if (interval || armed)
 		ask(a, "arm an interval timer", SYS_setitimer, which, ask_data(a, &v, sizeof v), 0);
 }
 
