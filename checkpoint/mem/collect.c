@@ -25,7 +25,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -39,19 +41,12 @@
 #include "mem/mem.h"
 #include "mem/smaps.h"
 
-/* A file that this task maps, already in the table: the sixty mappings of an interpreter are of twenty files. */
-struct seen {
-	const struct smaps_vma *vma;
-	uint32_t flags, id;
-};
-
 struct collector {
 	struct dump *d;
 	struct task *t;
 	pid_t pid;                   /* host */
 	const char *comm;
 	uint64_t area, area_end;     /* the batch pages */
-	ARRAY(struct seen) seen;
 	ARRAY(VmaEntry *) vmas;
 };
 
@@ -135,18 +130,34 @@ static int file_name(const struct collector *c, const char *link, const struct s
 	return proc_readlink(c->pid, link, name);
 }
 
+static const struct seen_file *seen_find(const struct collector *c, const struct seen_file *f)
+{
+	const struct shmem_table *t = shmem_table(c->d);
+
+	for (size_t i = 0; i < t->seen.n; i++) {
+		const struct seen_file *s = &t->seen.data[i];
+		if (s->inode == f->inode && s->device == f->device && s->flags == f->flags && !strcmp(s->name, f->name))
+			return s;
+	}
+	return NULL;
+}
+
+static void seen_add(const struct collector *c, struct seen_file f)
+{
+	f.name = arena_str(c->d->arena, f.name);
+	array_push(&shmem_table(c->d)->seen) = f;
+}
+
 static int file_lookup(struct collector *c, const struct smaps_vma *v, uint32_t flags, uint32_t *id)
 {
+	struct seen_file f = { .device = makedev(v->major, v->minor), .inode = v->inode, .name = v->name, .flags = flags };
+	const struct seen_file *known = seen_find(c, &f);
 	autofree char *name = NULL;
 	char link[64], path[96];
 
-	for (size_t i = c->seen.n; i-- > 0;) {
-		const struct seen *s = &c->seen.data[i];
-		if (s->flags == flags && s->vma->inode == v->inode && s->vma->major == v->major && s->vma->minor == v->minor &&
-		    !strcmp(s->vma->name, v->name)) {
-			*id = s->id;
-			return 0;
-		}
+	if (known) {
+		*id = known->id;
+		return 0;
 	}
 	snprintf(link, sizeof link, "map_files/%" PRIx64 "-%" PRIx64, v->start, v->end);
 	snprintf(path, sizeof path, "/proc/%d/%s", c->pid, link);
@@ -157,7 +168,8 @@ static int file_lookup(struct collector *c, const struct smaps_vma *v, uint32_t 
 	r = files_dump_path(c->d, c->t, FILE_MAP, fd, name, flags, id);
 	if (r < 0)
 		return r;
-	array_push(&c->seen) = (struct seen){ v, flags, *id };
+	f.id = *id;
+	seen_add(c, f);
 	return 0;
 }
 
@@ -293,7 +305,6 @@ static int collect_mappings(struct collector *c)
 		r = fail_text(EOPNOTSUPP, "task %d (%s): it has no memory: its first thread has ended before the others, which is not supported",
 			      c->t->pid, c->comm);
 	array_free(&maps.vmas);
-	array_free(&c->seen);
 	return r;
 }
 
@@ -378,17 +389,33 @@ static int collect_auxv(struct collector *c, MmEntry *m)
 	return 0;
 }
 
+/* The executable is known by its device as stat(2) tells it, mapped files by the one in smaps: they need not be the same number. */
 static int collect_exe(struct collector *c, MmEntry *m)
 {
 	autofree char *link = NULL;
 	char path[64];
+	struct stat st;
 	int r = proc_readlink(c->pid, "exe", &link);
 
 	snprintf(path, sizeof path, "/proc/%d/exe", c->pid);
-	autoclose int fd = r < 0 ? r : open(path, O_PATH | O_CLOEXEC);
+	if (r == 0 && stat(path, &st) < 0)
+		r = -errno;
+	if (r < 0)
+		return fail(-r, "task %d (%s): look at its executable", c->t->pid, c->comm);
+	struct seen_file f = { .device = st.st_dev, .inode = st.st_ino, .name = link, .flags = O_RDONLY };
+	const struct seen_file *known = seen_find(c, &f);
+	if (known) {
+		m->exe_file_id = known->id;
+		return 0;
+	}
+	autoclose int fd = open(path, O_PATH | O_CLOEXEC);
 	if (fd < 0)
-		return fail(r < 0 ? -r : errno, "task %d (%s): open its executable", c->t->pid, c->comm);
-	return files_dump_path(c->d, c->t, FILE_EXE, fd, link, O_RDONLY, &m->exe_file_id);
+		return fail(errno, "task %d (%s): open its executable", c->t->pid, c->comm);
+	r = files_dump_path(c->d, c->t, FILE_EXE, fd, link, O_RDONLY, &m->exe_file_id);
+	f.id = m->exe_file_id;
+	if (r == 0)
+		seen_add(c, f);
+	return r;
 }
 
 static int collect_all(struct collector *c, struct remote *r, const struct proc_stat *st)

@@ -19,9 +19,18 @@ struct task_pages {
 	struct ranges pages;         /* found by mm_collect; the task stands still since then */
 };
 
+/* A file that a task maps or runs and that is in the table of files: the sixty mappings of an interpreter are of twenty files, and the
+ * tasks of a tree mostly have the same ones. */
+struct seen_file {
+	uint64_t device, inode;
+	const char *name;
+	uint32_t flags, id;
+};
+
 struct shmem_table {
 	ARRAY(struct shmem_segment) segments;
 	ARRAY(struct task_pages *) tasks;
+	ARRAY(struct seen_file) seen;
 	struct pool pool;
 };
 

@@ -119,6 +119,7 @@ void shmem_end(struct dump *d)
 	}
 	array_free(&t->segments);
 	array_free(&t->tasks);
+	array_free(&t->seen);
 	pool_done(&t->pool);
 	free(t);
 	d->shmem = NULL;
