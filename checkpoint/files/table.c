@@ -405,7 +405,7 @@ int files_dump_task(struct dump *d, struct task *t)
 	if (r)
 		return fail_text(ENOTSUP, "tasks %d and %d share one descriptor table (CLONE_FILES), which is not supported",
 				 ft->tables.data[place]->owner->pid, t->pid);
-	t->fds = tree_add_fdtable(d->tree, (uint32_t)ft->tables.n + 1, t);
+	t->fds = tree_add_fdtable(d->tree, (uint32_t)ft->tables.n + 2, t);   /* 1 is the engine's own, in the inventory */
 	t->ids->files_id = t->fds->id;
 	array_push(&ft->tables) = NULL;
 	memmove(&ft->tables.data[place + 1], &ft->tables.data[place], (ft->tables.n - 1 - place) * sizeof *ft->tables.data);

@@ -95,6 +95,8 @@ static int arm(const FileEntry *e, int fd)
 	struct itimerspec value = { .it_interval = { (time_t)t->isec, (long)t->insec }, .it_value = { (time_t)t->vsec, (long)t->vnsec } };
 	struct timespec now;
 
+	if (!t->vsec && !t->vnsec)
+		value.it_value = value.it_interval;
 	if (t->settime_flags & TFD_TIMER_ABSTIME) {
 		if (clock_gettime((clockid_t)t->clockid, &now) < 0)
 			return fail(errno, ENTRY_FMT ": read clock %u", ENTRY_ARG(e), t->clockid);
@@ -110,10 +112,16 @@ static int arm(const FileEntry *e, int fd)
 	return 0;
 }
 
+/* CRIU stores an expired interval timer as it stands, without remaining time: the best that can be done is the next interval. */
+static bool armed(const TimerfdEntry *t)
+{
+	return t->vsec || t->vnsec || (t->ticks && (t->isec || t->insec));
+}
+
 static int timerfd_finish(struct restore *r, const FileEntry *e, int fd)
 {
 	const TimerfdEntry *t = e->tfd;
-	int ret = t->vsec || t->vnsec ? arm(e, fd) : 0;
+	int ret = armed(t) ? arm(e, fd) : 0;
 
 	(void)r;
 	if (ret >= 0 && t->ticks && ioctl(fd, TFD_IOC_SET_TICKS, &t->ticks) < 0)
