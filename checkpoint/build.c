@@ -142,13 +142,13 @@ int build_root(struct restore *r)
 
 /* --- the others --- */
 
-/* One clone3 by a batch of `maker`; the child stands, traced. */
-static int clone_stub(struct remote *maker, pid_t pid, uint64_t flags, int exit_signal, struct remote **out)
+/* One clone3 by a batch of `maker`; the child stands, traced. A sibling has the exit signal of its maker: naming one would be an error. */
+static int clone_stub(struct remote *maker, pid_t pid, uint64_t flags, struct remote **out)
 {
 	struct {
 		struct clone_args a;
 		pid_t tid;
-	} block = { .a = { .flags = flags, .exit_signal = (uint64_t)exit_signal }, .tid = pid };
+	} block = { .a = { .flags = flags, .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD }, .tid = pid };
 	uint64_t at = remote_scratch(maker);
 
 	block.a.set_tid = at + offsetof(typeof(block), tid);
@@ -193,8 +193,7 @@ static int make_children(struct restore *r, struct task *p);
 static int make_task(struct restore *r, struct task *t, struct remote *maker, uint64_t flags)
 {
 	struct remote *remote;
-	/* a sibling has the exit signal of its maker; naming one would be an error */
-	int ret = clone_stub(maker, t->pid, flags, flags & CLONE_PARENT ? 0 : SIGCHLD, &remote);
+	int ret = clone_stub(maker, t->pid, flags, &remote);
 
 	if (ret < 0)
 		return ret;
@@ -215,7 +214,7 @@ static struct helper *find_helper(struct restore *r, pid_t pid)
 static int make_helper(struct restore *r, struct task *parent, struct remote *maker, pid_t pid, struct helper **out)
 {
 	struct remote *remote;
-	int ret = clone_stub(maker, pid, 0, SIGCHLD, &remote);
+	int ret = clone_stub(maker, pid, 0, &remote);
 
 	if (ret < 0)
 		return ret;
@@ -306,12 +305,31 @@ static int group_leader_gone(struct restore *r, struct task *t)
 	return group < 0 ? fail((int)-group, "make process group %d", t->pgid) : 0;
 }
 
+/* Takes the SIGCHLDs of dead stubs out of a parent's queue. */
+static int forget_signals(struct task *p)
+{
+	struct {
+		uint64_t set;
+		struct timespec zero;
+	} block = { .set = 1ull << (SIGCHLD - 1) };
+	uint64_t at = remote_scratch(driver(p));
+	int ret = remote_scratch_write(driver(p), 0, &block, sizeof block);
+
+	while (ret >= 0) {
+		int64_t got = remote_call(driver(p), SYS_rt_sigtimedwait, at, 0, at + offsetof(typeof(block), zero), sizeof block.set, 0, 0);
+		if (got != SIGCHLD)
+			break;
+	}
+	return ret;
+}
+
 /* The helper dies; the task that is its parent reaps it by a batch. */
 static int end_helper(struct helper *h)
 {
 	remote_kill(&h->remote);
 	int64_t ret = remote_call(driver(h->parent), SYS_wait4, (uint64_t)h->pid, 0, __WALL, 0, 0, 0);
-	return ret == h->pid ? 0 : fail(ret < 0 ? (int)-ret : ECHILD, "reap helper %d of task %d", h->pid, h->parent->pid);
+	return ret == h->pid ? forget_signals(h->parent) :
+			       fail(ret < 0 ? (int)-ret : ECHILD, "reap helper %d of task %d", h->pid, h->parent->pid);
 }
 
 int build_groups(struct restore *r)
@@ -340,24 +358,6 @@ int build_groups(struct restore *r)
 }
 
 /* --- zombies --- */
-
-/* Takes the SIGCHLDs of dead stubs out of a parent's queue. */
-static int forget_signals(struct task *p)
-{
-	struct {
-		uint64_t set;
-		struct timespec zero;
-	} block = { .set = 1ull << (SIGCHLD - 1) };
-	uint64_t at = remote_scratch(driver(p));
-	int ret = remote_scratch_write(driver(p), 0, &block, sizeof block);
-
-	while (ret >= 0) {
-		int64_t got = remote_call(driver(p), SYS_rt_sigtimedwait, at, 0, at + offsetof(typeof(block), zero), sizeof block.set, 0, 0);
-		if (got != SIGCHLD)
-			break;
-	}
-	return ret;
-}
 
 int build_zombies(struct restore *r)
 {

@@ -115,7 +115,7 @@ static int fdinfo_read(struct restore *r, struct task *t)
 	t->fds = tree_add_fdtable(r->tree, t->ids->files_id, t);
 	int ret = image_open(r->images, IMG_FDINFO, t->ids->files_id, &i);
 	if (ret == -ENOENT)
-		return 0;   /* a table without descriptors has no image */
+		return missing(r, "fdinfo", (pid_t)t->ids->files_id);
 	if (ret < 0)
 		return ret;
 	while ((ret = image_read(i, r->arena, &e)) > 0)

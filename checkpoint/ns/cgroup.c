@@ -56,3 +56,16 @@ int cgroup_save(struct dump *d, uint32_t id)
 	e.sets = &sets;
 	return image_write_one(d->images, IMG_CGROUP, id, &e);
 }
+
+int cgroup_read(struct restore *r)
+{
+	auto_image struct image *i = NULL;
+	CgroupEntry *e;
+	int ret = image_open(r->images, IMG_CGROUP, 0, &i);
+
+	if (ret < 0)
+		return ret == -ENOENT ? 0 : ret;
+	while ((ret = image_read(i, r->arena, &e)) > 0)
+		;
+	return ret;
+}

@@ -30,6 +30,7 @@ int time_read(struct restore *r, uint32_t id);
 int mount_save(struct dump *d, uint32_t id);
 int mount_restore(struct restore *r, struct task *root, uint32_t id);
 int cgroup_save(struct dump *d, uint32_t id);
+int cgroup_read(struct restore *r);   /* only that the image is one */
 
 /* This thread goes into the namespace that a task has, and back. */
 int ns_enter(pid_t host_pid, enum ns_kind kind, int *saved);

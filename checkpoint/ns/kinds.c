@@ -94,7 +94,8 @@ int ns_read(struct restore *r)
 		return fail_text(ENOTSUP, "the checkpoint has a user namespace: not supported yet");
 	if (r->own_ns[NSK_MNT] && !r->o->stub)
 		return fail_text(ENOTSUP, "the checkpoint has a mount namespace, which only the runtime rebuilds: use torpor restore");
-	return time_read(r, r->own_ns[NSK_TIME] ? root->ids->time_ns_id : 0);
+	ret = cgroup_read(r);
+	return ret < 0 ? ret : time_read(r, r->own_ns[NSK_TIME] ? root->ids->time_ns_id : 0);
 }
 
 int ns_restore(struct restore *r, struct task *root)

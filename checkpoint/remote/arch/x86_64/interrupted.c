@@ -19,13 +19,11 @@
  * - EINTR if a signal waits whose handler will run. For -512 it is not known here whether the handler has SA_RESTART: EINTR is
  *   what a program that sets handlers must reckon with, a call that never returns is not.
  * - -516: sleeping longer is allowed, waking early when no handler ran is not. The call is made again with its whole timeout
- *   (poll; futex, where C libraries give a point in time). nanosleep and relative clock_nanosleep have written what is left where the caller asked
- *   for it: if that is also where they read from (sleep(3) of glibc and musl), being made again sleeps just what is left. If the
- *   caller has it in another place, EINTR with that remaining time is right. If the caller did not ask, the whole sleep again.
+ *   (poll; nanosleep; futex, where C libraries give a point in time). nanosleep and relative clock_nanosleep have written what is left where
+ *   the caller asked for it: if that is also where they read from (sleep(3) of glibc and musl), being made again sleeps just what is left.
  * - A call that was interrupted and went on once before (an earlier dump, a debugger) is now restart_syscall, and the call's own
  *   number is gone. Almost always it still stands in the program: `mov $number, %eax; syscall`. If not, EINTR. */
 #include <errno.h>
-#include <time.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -62,18 +60,6 @@ bool arch_restart_found(struct user_regs_struct *r)
 	return true;
 }
 
-/* Whether a sleep has left the time that remains where another attempt would not read it. */
-static bool remaining_elsewhere(const struct user_regs_struct *r)
-{
-	if (r->orig_rax == SYS_restart_syscall)
-		return true;
-	if (r->orig_rax == SYS_nanosleep)
-		return r->rsi && r->rsi != r->rdi;
-	if (r->orig_rax == SYS_clock_nanosleep && !(r->rsi & TIMER_ABSTIME))
-		return r->r10 && r->r10 != r->rdx;
-	return false;
-}
-
 /* True: again; false: EINTR. */
 static bool again(const struct user_regs_struct *r, bool has_pending)
 {
@@ -81,7 +67,7 @@ static bool again(const struct user_regs_struct *r, bool has_pending)
 	case RESTART_NO_INTR:
 		return true;
 	case RESTART_BLOCK:
-		return !has_pending && !remaining_elsewhere(r);
+		return !has_pending && r->orig_rax != SYS_restart_syscall;
 	default:
 		return !has_pending;
 	}
