@@ -36,7 +36,6 @@ struct fifo {
 static int dump_data(struct dump *d, const struct file_info *f)
 {
 	struct fifo **all = (struct fifo **)file_state(d, STATE_FIFO);
-	bool packets = (f->flags & O_DIRECT) != 0;
 
 	for (const struct fifo *k = *all; k; k = k->next)
 		if (k->pipe_id == (uint32_t)f->st.st_ino && k->dev == f->st.st_dev)
@@ -45,11 +44,11 @@ static int dump_data(struct dump *d, const struct file_info *f)
 	*k = (struct fifo){ *all, (uint32_t)f->st.st_ino, f->st.st_dev, -1 };
 	*all = k;
 	if ((f->flags & O_ACCMODE) != O_WRONLY)
-		return pipe_data_dump(d, f, IMG_FIFO_DATA, f->local, k->pipe_id, packets);
+		return pipe_data_dump(d, f, IMG_FIFO_DATA, f->local, k->pipe_id);
 	autoclose int fd = open(FD_PATH(f->local), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return fail(errno, FILE_FMT ": open the fifo for reading", FILE_ARG(f));
-	return pipe_data_dump(d, f, IMG_FIFO_DATA, fd, k->pipe_id, packets);
+	return pipe_data_dump(d, f, IMG_FIFO_DATA, fd, k->pipe_id);
 }
 
 static int fifo_dump(struct dump *d, const struct file_info *f, FileEntry *e)

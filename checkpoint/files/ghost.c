@@ -333,6 +333,16 @@ static int make_named(const RegFileEntry *e, const GhostFileEntry *g, uint32_t i
 	return r < 0 ? r : fd;
 }
 
+/* Made with O_TMPFILE: by its flags, or by the name that the kernel gives such a file (the flag is lost after a first restore). */
+static bool was_unnamed(const RegFileEntry *e)
+{
+	const char *slash = strrchr(e->name, '/');
+
+	if ((e->flags & O_TMPFILE) == O_TMPFILE)
+		return true;
+	return slash && slash[1] == '#' && slash[2] && slash[2 + strspn(slash + 2, "0123456789")] == 0;
+}
+
 static int make_unnamed(const RegFileEntry *e)
 {
 	char dir[PATH_MAX];
@@ -377,7 +387,7 @@ static int make(struct restore *r, const RegFileEntry *e, uint32_t id)
 		return fail_text(ENODATA, "image %s is empty", image_name(i));
 	if (ret < 0)
 		return ret;
-	autoclose int fd = (e->flags & O_TMPFILE) == O_TMPFILE && S_ISREG(g->mode) ? make_unnamed(e) : -1;
+	autoclose int fd = S_ISREG(g->mode) && was_unnamed(e) ? make_unnamed(e) : -1;
 	if (fd < 0)
 		fd = make_named(e, g, id);
 	if (fd < 0)

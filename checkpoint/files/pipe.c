@@ -91,7 +91,7 @@ static int pipe_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 	if (r < 0 || p->stored || p->external || !readable(f))
 		return r;
 	p->stored = true;
-	return pipe_data_dump(d, f, IMG_PIPES_DATA, f->local, (uint32_t)p->ino, (f->flags & O_DIRECT) != 0);
+	return pipe_data_dump(d, f, IMG_PIPES_DATA, f->local, (uint32_t)p->ino);
 }
 
 static int pipe_dump_end(struct dump *d)

@@ -5,10 +5,11 @@
  * - tee(2) duplicates the contents of a pipe into another one without consuming them; it always begins at the front, so that the
  *   second pipe must take everything at once. It counts pages (slots), not bytes: the copy gets the capacity of the original.
  * - A capacity above /proc/sys/fs/pipe-max-size needs CAP_SYS_RESOURCE.
- * - Data written with O_DIRECT is in packets; each read returns one. The mark is on the data, tee keeps it.
+ * - Data written with O_DIRECT is in packets; each read returns one. The mark is on the data, tee keeps it; only the writing
+ *   description has the flag. Other data comes with a single read, however it was written.
  *
- * The images have one entry {pipe_id, bytes, capacity} and the bytes; packets are one entry each, so that a reader that
- * concatenates them still has the bytes in order.
+ * The images have one entry {pipe_id, bytes, capacity} and the bytes for each read: packets are one entry each, so that a reader
+ * that concatenates them still has the bytes in order.
  *
  * Restore reads the image once, when the first pipe asks, and keeps it in memory: a pipe holds at most a few MiB. */
 #include "files/pipe_data.h"
@@ -56,7 +57,7 @@ static int duplicate(const struct file_info *f, int fd, int capacity, int bytes)
 	return take_fd(&in);
 }
 
-int pipe_data_dump(struct dump *d, const struct file_info *f, enum image_kind kind, int fd, uint32_t pipe_id, bool packets)
+int pipe_data_dump(struct dump *d, const struct file_info *f, enum image_kind kind, int fd, uint32_t pipe_id)
 {
 	struct image *i;
 	int bytes = 0, capacity = fcntl(fd, F_GETPIPE_SZ);
@@ -74,12 +75,12 @@ int pipe_data_dump(struct dump *d, const struct file_info *f, enum image_kind ki
 		ssize_t n = read(copy, data + have, (size_t)bytes - have);
 		if (n <= 0)
 			return fail(n ? errno : ENODATA, FILE_FMT ": read its contents", FILE_ARG(f));
-		r = packets ? write_entry(i, pipe_id, capacity, data + have, (size_t)n) : 0;
+		r = write_entry(i, pipe_id, capacity, data + have, (size_t)n);
 		if (r < 0)
 			return r;
 		have += (size_t)n;
 	}
-	return packets ? 0 : write_entry(i, pipe_id, capacity, data, (size_t)bytes);
+	return 0;
 }
 
 /* --- restore --- */
@@ -131,6 +132,15 @@ static int put(uint32_t pipe_id, int fd, const struct content *c)
 	return 0;
 }
 
+static size_t entries(const struct contents *c, uint32_t pipe_id)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->list.n; i++)
+		n += c->list.data[i].pipe_id == pipe_id;
+	return n;
+}
+
 int pipe_data_restore(struct restore *r, enum image_kind kind, uint32_t pipe_id, int fd, bool packets)
 {
 	struct contents **state = (struct contents **)file_restore_state(r, kind == IMG_PIPES_DATA ? STATE_PIPE_DATA : STATE_FIFO_DATA);
@@ -142,6 +152,7 @@ int pipe_data_restore(struct restore *r, enum image_kind kind, uint32_t pipe_id,
 		ret = load(r, kind, *state);
 	if (ret < 0)
 		return ret;
+	packets |= entries(*state, pipe_id) > 1;
 	if (flags < 0 || fcntl(fd, F_SETFL, (flags & ~O_DIRECT) | O_NONBLOCK | (packets ? O_DIRECT : 0)) < 0)
 		return fail(errno, "prepare pipe %u for its contents", pipe_id);
 	for (size_t i = 0; i < (*state)->list.n && ret >= 0; i++)

@@ -56,7 +56,8 @@ struct unix_restore {
 	const FileEntry **by_ino;
 	size_t n;
 	struct loose_end *loose;
-	bool filled;                   /* contents were sent */
+	bool filled;                   /* contents were sent, connections made */
+	bool *connected;               /* by the index of by_ino */
 };
 
 static int compare_ino(const void *a, const void *b)
@@ -77,6 +78,7 @@ static struct unix_restore *state_of(struct restore *r)
 	for (size_t i = 0; i < r->tree->files.n; i++)
 		if (r->tree->files.data[i]->type == FD_TYPES__UNIXSK && r->tree->files.data[i]->usk)
 			s->by_ino[s->n++] = r->tree->files.data[i];
+	s->connected = arena_array(r->arena, bool, s->n + 1);
 	qsort(s->by_ino, s->n, sizeof *s->by_ino, compare_ino);
 	return s;
 }
@@ -385,6 +387,15 @@ int unix_open(struct restore *r, const FileEntry *e)
 
 /* --- when all are open --- */
 
+static bool is_inherited(struct restore *r, const FileEntry *e)
+{
+	char key[32];
+
+	snprintf(key, sizeof key, "socket:[%u]", e->usk->ino);
+	autoclose int fd = file_inherited(r, key);
+	return fd >= 0;
+}
+
 static struct loose_end *loose_of(struct restore *r, uint32_t ino)
 {
 	struct loose_end *l = state_of(r)->loose;
@@ -476,7 +487,7 @@ static int connect_external(const FileEntry *e, int fd, const FileEntry *p)
 	return 0;
 }
 
-static int connect_late(struct restore *r, const FileEntry *e, int fd)
+static int connect_one(struct restore *r, const FileEntry *e, int fd)
 {
 	const FileEntry *p = find_ino(r, e->usk->peer);
 
@@ -492,25 +503,50 @@ static int connect_late(struct restore *r, const FileEntry *e, int fd)
 	return connect_to(r, e, fd, p, target);
 }
 
+/* A datagram socket that is connected takes connections from its peer only: those that others have to it are made before. There are no
+ * circles but of two, for the same reason. */
+static int connect_late(struct restore *r, size_t i)
+{
+	struct unix_restore *s = state_of(r);
+	const FileEntry *e = s->by_ino[i];
+	int fd = builder_fd(r, e->id), ret = 0;
+
+	if (s->connected[i] || fd < 0 || is_inherited(r, e))
+		return 0;
+	s->connected[i] = true;
+	for (size_t k = 0; e->usk->peer && e->usk->type == SOCK_DGRAM && k < s->n && ret >= 0; k++)
+		if (s->by_ino[k]->usk->peer == e->usk->ino && s->by_ino[k]->usk->type == SOCK_DGRAM)
+			ret = connect_late(r, k);
+	return ret < 0 ? ret : connect_one(r, e, fd);
+}
+
+static int connect_all(struct restore *r)
+{
+	struct unix_restore *s = state_of(r);
+	int ret = 0;
+
+	for (size_t i = 0; i < s->n && ret >= 0; i++)
+		ret = connect_late(r, i);
+	return ret;
+}
+
 int unix_finish(struct restore *r, const FileEntry *e, int fd)
 {
 	struct unix_restore *s = state_of(r);
 	const UnixSkEntry *u = e->usk;
-	char key[32];
 	int ret = 0;
 
-	snprintf(key, sizeof key, "socket:[%u]", u->ino);
-	autoclose int given = file_inherited(r, key);
-	if (given >= 0)
-		return 0;
-	if (!s->filled)
+	if (!s->filled) {
+		s->filled = true;
 		ret = fill_all(r);
-	s->filled = true;
-	if (ret >= 0)
-		ret = connect_late(r, e, fd);
-	if (ret >= 0 && u->has_shutdown && u->shutdown && shutdown(fd, (int)u->shutdown - 1) < 0 && errno != ENOTCONN)
-		ret = fail(errno, ENTRY_FMT ": shut it down", ENTRY_ARG(e));
-	if (ret >= 0 && u->opts)
+		if (ret >= 0)
+			ret = connect_all(r);
+	}
+	if (ret < 0 || is_inherited(r, e))
+		return ret;
+	if (u->has_shutdown && u->shutdown && shutdown(fd, (int)u->shutdown - 1) < 0 && errno != ENOTCONN)
+		return fail(errno, ENTRY_FMT ": shut it down", ENTRY_ARG(e));
+	if (u->opts)
 		ret = sock_opts_restore(e, fd, u->opts);
 	if (ret >= 0 && u->opts)
 		ret = sock_buffers_restore(e, fd, u->opts);
