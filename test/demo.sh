@@ -70,7 +70,11 @@ act_counter() {
 
 KEYS=100000
 redis() { torpor exec redis redis-cli "$@"; }
+# A client that has just gone is a connection until the server has noticed.
+no_clients() { [ -z "$(nsenter --net --target "$(container_pid redis)" ss --no-header --tcp state connected exclude time-wait)" ]; }
 info() { redis info server | tr -d '\r' | sed -n "s/^$1://p"; }
+
+up_for() { [ "$(info uptime_in_seconds)" -ge "$1" ]; }
 
 act_redis() {
 	local pid before after
@@ -82,8 +86,10 @@ act_redis() {
 	seq $KEYS | awk '{ printf "%s key:%d%s", NR % 100 == 1 ? "MGET" : "", $1, NR % 100 ? "" : "\n" }' >redis/rootfs/data/reads
 	seq $KEYS | awk '{ printf "value-%d-%d\n", $1, $1 * 7919 }' >expected
 	torpor exec redis sh -c 'redis-cli --pipe </data/writes' | grep -q 'errors: 0' || fail "writing the keys"
+	wait_until 10 up_for 2
 	pid=$(info process_id) before=$(info uptime_in_seconds)
 	show "running: pid $(container_pid redis) on the host, $pid in the container; $(redis dbsize) keys, up for $before s"
+	wait_until 5 no_clients
 	checkpoint redis
 	restore redis
 	redis ping >/dev/null

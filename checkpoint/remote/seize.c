@@ -248,24 +248,33 @@ void remote_release(struct remote **rp, int stop_signal)
 	remote_free(rp);
 }
 
-/* Waits for a tracee that was killed; it may yet report a stop that it was in. */
-static void reap(pid_t tid)
+/* One look at a tracee that was killed; it may yet report a stop that it was in. Returns whether there is more to come. */
+static bool reap(pid_t tid, int flags)
 {
 	int status;
+	pid_t got;
 
-	while (waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status))
+	while ((got = waitpid(tid, &status, __WALL | flags)) == tid && WIFSTOPPED(status))
 		ptrace(PTRACE_CONT, tid, NULL, 0L);
+	return got == 0;
 }
 
-/* A leader's end is told only after that of its other threads, which we may trace as well. */
-static void reap_threads(pid_t tgid)
+/* Waits for a thread's end and, meanwhile, for those of its whole process, which we may trace as well: a leader's end is told only
+ * after that of the others, and in the first process of a pid namespace the last one to end waits for all others to be reaped. */
+static void reap_with_threads(pid_t tgid, pid_t tid)
 {
-	autofree int *tids = NULL;
-	ssize_t n = proc_numbers(tgid, "task", &tids);
-
-	for (ssize_t i = 0; i < n; i++)
-		if (tids[i] != tgid)
-			reap(tids[i]);
+	for (useconds_t pause = 20; reap(tid, WNOHANG); pause = pause < 2000 ? pause * 2 : pause) {
+		autofree int *tids = NULL;
+		ssize_t n = proc_numbers(tgid, "task", &tids);
+		if (n <= 1) {
+			reap(tid, 0);
+			return;
+		}
+		for (ssize_t i = 0; i < n; i++)
+			if (tids[i] != tid)
+				reap(tids[i], WNOHANG);
+		usleep(pause);
+	}
 }
 
 void remote_kill(struct remote **rp)
@@ -277,9 +286,7 @@ void remote_kill(struct remote **rp)
 	pid_t tgid = r->dead ? 0 : remote_tgid(r);
 	if (tgid) {
 		syscall(SYS_tgkill, tgid, r->tid, SIGKILL);
-		if (tgid == r->tid)
-			reap_threads(tgid);
-		reap(r->tid);
+		reap_with_threads(tgid, r->tid);
 	}
 	remote_free(rp);
 }
