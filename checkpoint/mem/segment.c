@@ -43,7 +43,7 @@ static int segment_read(struct restore *r, struct segment *s)
 	snprintf(who, sizeof who, "shared memory segment %" PRIu64, s->shmid);
 	int e = pages_read(r, IMG_PAGEMAP_SHMEM, s->shmid, who, &s->pages);
 	if (e == -ENOENT)
-		return 0;   /* nothing was ever written to it */
+		return fail_text(ENOENT, "%s: image pagemap-shmem-%" PRIu64 ".img is missing", who, s->shmid);
 	const struct image_run *last = s->pages.runs.n ? &s->pages.runs.data[s->pages.runs.n - 1] : NULL;
 	if (e == 0 && last && last->end > s->size)
 		return fail_text(EINVAL, "%s: pagemap image: content at %" PRIx64 ", beyond its end", who, last->end);
