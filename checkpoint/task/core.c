@@ -138,8 +138,10 @@ int task_dump(struct dump *d, struct task *t)
 
 	for (size_t i = 0; i < t->n_threads && r >= 0; i++)
 		r = thread_dump(d, &t->threads[i], &umask);
-	if (r >= 0)
-		r = share_check(d, t);
+	if (r < 0)
+		return r;
+	seccomp_dump_end(d, t);
+	r = share_check(d, t);
 	return r < 0 ? r : fs_dump(d, t, umask);
 }
 

@@ -9,7 +9,7 @@
  *   are stored once.
  * - seccomp.img holds the nodes of a forest: a program, its flags, the index of another node in `prev`. The format's order is the reverse
  *   of what that name says (seen in what CRIU writes and restores): a thread names the filter that was installed first, and `prev` leads
- *   to the one installed next.
+ *   to the one installed next. A chain that all threads of a process have is in the leader's core alone, and its filters have the TSYNC flag.
  * - A filter may return SECCOMP_RET_USER_NOTIF. The descriptor of its listener is refused as a descriptor when it is in the tree; a listener
  *   outside cannot be seen: the log tells. */
 #define LOG_PREFIX "seccomp"
@@ -160,6 +160,40 @@ int seccomp_dump(struct dump *d, struct thread *th, const struct task_status *st
 	tce->has_seccomp_filter = true;
 	tce->seccomp_filter = next;
 	return 0;
+}
+
+static bool same_chain(const struct task *t)
+{
+	const ThreadCoreEntry *leader = t->threads[0].core->thread_core;
+
+	for (size_t i = 1; i < t->n_threads; i++) {
+		const ThreadCoreEntry *e = t->threads[i].core->thread_core;
+		if (!e->has_seccomp_filter || e->seccomp_filter != leader->seccomp_filter)
+			return false;
+	}
+	return leader->has_seccomp_filter && t->n_threads > 1;
+}
+
+/* The chain that begins with a node, once more, with the TSYNC flag. (The one without stays in the image; another task may have it.) */
+static uint32_t intern_for_all(struct dump *d, const struct thread *th, uint32_t index)
+{
+	const SeccompFilter *e = table(d)->entries[index];
+	uint32_t next = e->has_prev ? intern_for_all(d, th, e->prev) : NO_FILTER;
+
+	return intern(d, th, (const struct sock_filter *)e->filter.data, e->filter.len / sizeof(struct sock_filter), next,
+		      e->flags | SECCOMP_FILTER_FLAG_TSYNC);
+}
+
+void seccomp_dump_end(struct dump *d, struct task *t)
+{
+	if (!same_chain(t))
+		return;
+	ThreadCoreEntry *leader = t->threads[0].core->thread_core;
+	leader->seccomp_filter = intern_for_all(d, &t->threads[0], leader->seccomp_filter);
+	for (size_t i = 1; i < t->n_threads; i++) {
+		ThreadCoreEntry *e = t->threads[i].core->thread_core;
+		e->has_seccomp_mode = e->has_seccomp_filter = false;
+	}
 }
 
 int seccomp_write(struct dump *d)

@@ -74,6 +74,7 @@ int creds_restore(struct thread *th);            /* and what a change of credent
 
 /* seccomp.c (dump), seccomp_restore.c */
 int seccomp_dump(struct dump *d, struct thread *th, const struct task_status *st);
+void seccomp_dump_end(struct dump *d, struct task *t);   /* after all threads */
 int seccomp_check_filters(const SeccompEntry *e);
 int seccomp_check(struct restore *r, const struct task *t);
 int seccomp_restore(struct restore *r, struct task *t);
