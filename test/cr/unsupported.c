@@ -235,7 +235,7 @@ static const struct kind {
 	{ "memfd", "memfd", open_memfd, use_memfd },
 	{ "inotify", "inotify", open_inotify, use_inotify },
 	{ "fanotify", "fanotify", open_fanotify, use_fanotify },
-	{ "pty", "tty", open_pty, use_pty },
+	{ "pty", "terminal", open_pty, use_pty },
 	{ "netlink", "netlink", open_netlink, use_socket },
 	{ "packet", "packet", open_packet, use_socket },
 	{ "raw", "raw", open_raw, use_socket },
