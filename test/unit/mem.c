@@ -392,6 +392,10 @@ static void inherit(void)
 	kept = inherit_plan(&c.mm, &p.mm);
 	CHECK(!kept[0] && !kept[3]);
 	free(kept);
+	image_dir_free(p.images);
+	image_dir_free(c.images);
+	tree_free(p.r.tree);
+	tree_free(c.r.tree);
 }
 
 /* --- saving and filling: this process's pages to images, and from there into a child --- */
