@@ -110,7 +110,7 @@ static int check_pages_file(struct restore *r, const struct image_pages *p, cons
 		return 0;
 	autoclose int fd = pages_open(r, p);
 	if (fd < 0)
-		return fd;
+		return fd == -ENOENT ? -EINVAL : fd;   /* explained; ENOENT is the pagemap's */
 	if (fstat(fd, &st) < 0)
 		return fail(errno, "%s: look at its pages image", who);
 	if ((uint64_t)st.st_size < p->size)
