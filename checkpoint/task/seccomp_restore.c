@@ -8,7 +8,8 @@
  * of every thread is a beginning of the caller's: the same objects. So what the chains of all threads of a process have in common is
  * installed by the leader with TSYNC, and only the rest by each thread.
  *
- * An image is a forest with links to earlier filters; a link that does not point backwards is refused, so that every chain ends. */
+ * A thread names the filter to install first, `prev` leads to the next (seccomp.c). A link that does not point backwards in the image is
+ * refused, so that every chain ends. */
 #define LOG_PREFIX "seccomp"
 #include "task/subject.h"
 
@@ -137,9 +138,10 @@ static int install(struct restore *r, struct thread *th, uint32_t index, uint64_
 	struct program p = { (uint16_t)(f->filter.len / sizeof(struct sock_filter)), 0 };
 	struct ask a;
 
+	flags |= f->has_flags ? f->flags & ~(uint32_t)SECCOMP_FILTER_FLAG_TSYNC : 0;
 	ask_begin(&a, th, false);
 	p.filter = ask_data(&a, f->filter.data, f->filter.len);
-	ask(&a, "install a seccomp filter", SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | (f->has_flags ? f->flags & ~SECCOMP_FILTER_FLAG_TSYNC : 0), ask_data(&a, &p, sizeof p));
+	ask(&a, "install a seccomp filter", SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, ask_data(&a, &p, sizeof p));
 	int ret = ask_run(&a);
 	return ret < 0 ? ret : a.calls[0].ret != 0 ? explain(th, index, a.calls[0].ret) : 0;
 }
