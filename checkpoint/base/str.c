@@ -52,7 +52,7 @@ void free_pointer(void *pointer_to_pointer)
 	*p = NULL;
 }
 
-static char *format(const char *fmt, va_list ap)
+static char *__attribute__((format(printf, 1, 0))) format(const char *fmt, va_list ap)
 {
 	char *text;
 	if (vasprintf(&text, fmt, ap) < 0)
