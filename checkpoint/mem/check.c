@@ -312,6 +312,8 @@ int mm_check(struct restore *r, struct task *t)
 	snprintf(who, sizeof who, "task %d", t->pid);
 	int e = check_numbers(r, t);
 	if (e == 0)
+		e = foreign_segments(r, t);
+	if (e == 0)
 		e = check_mappings(r, t);
 	if (e == 0)
 		e = pages_read(r, IMG_PAGEMAP, (uint64_t)t->pid, who, &m->pages);

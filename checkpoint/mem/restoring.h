@@ -36,8 +36,15 @@ struct segment {
 	bool filled;
 };
 
+/* A file of the images that is none, but a segment (foreign.c). */
+struct foreign_segment {
+	uint32_t file;
+	uint64_t shmid;
+};
+
 struct memory {
 	ARRAY(struct task_memory *) tasks;
+	ARRAY(struct foreign_segment) foreign;
 	ARRAY(struct segment) segments;
 	struct pool pool;
 	uint64_t vvar_size, vdso_size;           /* of this kernel; 0: no vdso */
@@ -67,6 +74,10 @@ static inline bool vma_is_private(const VmaEntry *v)
 int vdso_check(struct restore *r, const struct task *t);
 /* The range of vvar and vdso in the image; false: the task has none. */
 bool vdso_range(const MmEntry *m, uint64_t *start, uint64_t *end);
+
+/* --- foreign.c --- */
+/* Mappings that CRIU stored as those of a memfd become the shared anonymous ones that they were. */
+int foreign_segments(struct restore *r, struct task *t);
 
 /* --- inherit.c: copy-on-write --- */
 

@@ -100,6 +100,7 @@ void shmem_done(struct restore *r)
 	}
 	array_free(&m->segments);
 	array_free(&m->tasks);
+	array_free(&m->foreign);
 	pool_done(&m->pool);
 	free(m);
 	r->memory = NULL;

@@ -21,6 +21,7 @@
 #include "mem/mem.h"
 #include "mem/restoring.h"
 #include "mem/smaps.h"
+#include "memfd.pb-c.h"
 #include "pagemap.pb-c.h"
 
 /* --- smaps --- */
@@ -241,6 +242,38 @@ static void check_good(void)
 	v->status = VMA_GUARD;
 	bench_pages(&b, (const uint64_t[][3]){ { 0x12000, 1, 4 }, { 0x1f000, 2, 6 }, { 0 } }, 3 * PAGE);
 	CHECK_OK(bench_check(&b));
+}
+
+/* Shared anonymous memory as CRIU stores it. */
+static void check_foreign(void)
+{
+	struct bench b;
+	struct image *i;
+	FileEntry file = FILE_ENTRY__INIT;
+	MemfdFileEntry memfd = MEMFD_FILE_ENTRY__INIT;
+	MemfdInodeEntry inodes[] = { MEMFD_INODE_ENTRY__INIT, MEMFD_INODE_ENTRY__INIT };
+
+	bench_open(&b);
+	VmaEntry *v = bench_vma(&b, 0x10000, 0x20000);
+	v->flags = MAP_SHARED;
+	v->status = VMA_REGULAR | VMA_FILE_SHARED | VMA_MEMFD;
+	v->shmid = file.id = memfd.id = 5;
+	file.type = FD_TYPES__MEMFD;
+	file.memfd = &memfd;
+	memfd.inode_id = inodes[1].inode_id = 2;
+	inodes[1].shmid = 1234;
+	inodes[0].name = strdupa("other");
+	inodes[1].name = strdupa("/dev/zero");
+	array_push(&b.r.tree->files) = &file;
+	CHECK_OK(image_create(b.images, IMG_MEMFD, 0, &i));
+	CHECK_OK(image_write(i, &inodes[0]));
+	CHECK_OK(image_write(i, &inodes[1]));
+	CHECK_OK(image_close(&i));
+	bench_pages(&b, NULL, 0);
+	CHECK_OK(bench_check(&b));
+	CHECK_EQ(v->shmid, 1234);
+	CHECK_EQ(v->status, VMA_REGULAR | VMA_ANON_SHARED);
+	CHECK_EQ(v->flags, MAP_SHARED | MAP_ANONYMOUS);
 }
 
 static void must_refuse(struct bench *b, const char *reason)
@@ -548,6 +581,6 @@ static void save_and_fill(void)
 }
 
 const struct test tests[] = {
-	TEST(smaps), TEST(smaps_strange), TEST(ranges_merge), TEST(scan_many_regions), TEST(scan_guards), TEST(check_good),
+	TEST(smaps), TEST(smaps_strange), TEST(ranges_merge), TEST(scan_many_regions), TEST(scan_guards), TEST(check_good), TEST(check_foreign),
 	TEST(check_bad_mappings), TEST(check_bad_pages), TEST(check_bad_numbers), TEST(hole), TEST(inherit), TEST(save_and_fill), {}
 };
