@@ -61,13 +61,15 @@ static int must_call(struct remote *r, const struct user_regs_struct *base, uint
 
 static int write_loop(struct remote *r)
 {
-	uint64_t size = r->mm->area_size;
-	int e = remote_write(r, r->mm->area, arch_loop().code, arch_loop().size);
+	uint8_t page[AREA_SIZE_AT + sizeof(uint64_t)] = { 0 };
 
-	return e < 0 ? e : remote_write(r, r->mm->area + AREA_SIZE_AT, &size, sizeof size);
+	memcpy(page, arch_loop().code, arch_loop().size);
+	memcpy(page + AREA_SIZE_AT, &r->mm->area_size, sizeof r->mm->area_size);
+	return remote_write(r, r->mm->area, page, sizeof page);
 }
 
-/* Maps all of it r-x, then makes the slots rw-: the last page stays r-x, a wall to the task's own memory. */
+/* Maps all of it r-x, writes the loop, by which it can be found if the engine is killed, then makes the slots rw-: the last page stays r-x, a wall
+ * to the task's own memory. */
 int area_map_anywhere(struct remote *r, const struct user_regs_struct *call, size_t slots)
 {
 	uint64_t size = 2 * PAGE + slots * SLOT_SIZE, ignored;
@@ -78,8 +80,10 @@ int area_map_anywhere(struct remote *r, const struct user_regs_struct *call, siz
 		return e;
 	r->mm->area_size = size;
 	r->mm->slots = slots;
-	e = must_call(r, call, SYS_mprotect, (uint64_t[6]){ slot_address(r->mm, 0), slots * SLOT_SIZE, PROT_READ | PROT_WRITE }, &ignored);
-	return e < 0 ? e : write_loop(r);
+	e = write_loop(r);
+	if (e < 0)
+		return e;
+	return must_call(r, call, SYS_mprotect, (uint64_t[6]){ slot_address(r->mm, 0), slots * SLOT_SIZE, PROT_READ | PROT_WRITE }, &ignored);
 }
 
 static int map_slots(struct remote *r, const struct user_regs_struct *call, size_t more)

@@ -21,9 +21,8 @@ int regs_check(const CoreEntry *core, pid_t tid);
 int regs_load(struct remote *r, const CoreEntry *core);
 
 /* Last steps of a restored process, when all its threads but the leader have their final registers: unmaps the batch pages with
- * a call of the leader that is stopped at its exit, so that nothing is fetched from a page that is gone. The call is made at a
- * `syscall` instruction of the restored memory (found by remote_find_syscall), or at one that is poked into executable memory
- * and taken back. Afterwards regs_load() the leader. */
+ * a call of the leader that is stopped at its exit, so that nothing is fetched from a page that is gone. Afterwards regs_load() the
+ * leader: no batch is possible any more. */
 int remote_drop_area(struct remote *leader);
 /* Signal mask of a thread, set directly (ptrace). */
 int remote_set_sigmask(struct remote *r, uint64_t mask);

@@ -145,10 +145,13 @@ static int wait_for_stop(struct remote *r, int *signal)
 
 int remote_wait_stop(struct remote *r, int *signal)
 {
+	size_t mark = err_mark();
 	int e = wait_for_stop(r, signal);
 
 	if (e == 0)
 		e = remote_get_regs(r, &r->found);
+	if (r->dead)
+		err_rewind(mark);       /* expected: threads come and go until all stand */
 	if (e < 0)
 		return e;
 	r->group_stopped = *signal != SIGTRAP;

@@ -195,21 +195,15 @@ int remote_adopt_virtual(pid_t number, const struct remote *parent, bool thread,
 
 /* --- the end --- */
 
+/* The call is made in the loop's own page: it is stopped at its exit, and what it goes on with are the final registers. */
 int remote_drop_area(struct remote *r)
 {
 	struct user_regs_struct call = r->found;
-	uint64_t instruction;
-	uint8_t saved[ARCH_CODE_MAX];
-	bool poked;
 	int64_t result = 0;
-	int e = remote_find_syscall(r, &instruction, &poked, saved);
 
-	if (e < 0)
-		return e;
-	arch_set_call(&call, instruction, arch_sp(&call), SYS_munmap, (uint64_t[6]){ remote_area(r), remote_area_size(r) });
-	e = remote_run_call(r, &call, &result);
-	if (poked && remote_unpoke(r, instruction, saved) < 0)
-		return -EIO;
+	arch_set_call(&call, remote_area(r) + arch_loop().syscall, arch_sp(&call), SYS_munmap,
+		      (uint64_t[6]){ remote_area(r), remote_area_size(r) });
+	int e = remote_run_call(r, &call, &result);
 	if (e == 0 && result < 0)
 		e = fail((int)-result, "unmap the batch pages of task %d", r->tid);
 	r->slot = 0;

@@ -256,7 +256,7 @@ static void run_asleep(void)
 	for (uintptr_t i = 0; i < SLEEPS; i++)
 		pthread_create(&t, NULL, sleep_thread, (void *)i);
 	for (;;) {
-		usleep(3000);
+		wrong(SLEEPS, nanosleep(&(struct timespec){ .tv_nsec = 3000000 }, NULL) != 0);
 		if (write(event, &one, sizeof one) != sizeof one)
 			abort();
 	}
@@ -356,7 +356,7 @@ static void run_other_user(void)
 	compute(0);
 }
 
-static const struct program compute_program = { 1, run_compute }, threads_program = { 8, run_threads }, asleep_program = { SLEEPS, run_asleep },
+static const struct program compute_program = { 1, run_compute }, threads_program = { 8, run_threads }, asleep_program = { SLEEPS + 1, run_asleep },
 			    handler_program = { 1, run_handler }, small_stack_program = { 1, run_small_stack },
 			    refusing_program = { 1, run_refusing_filter }, killing_program = { 1, run_killing_filter },
 			    other_user_program = { 1, run_other_user };
