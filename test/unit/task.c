@@ -70,6 +70,7 @@ static CoreEntry *core(bool leader)
 /* A task 10 with the threads 10 and 11. */
 static void begin(void)
 {
+	tree_free(tree);
 	tree = tree_new();
 	t = tree_add(tree, NULL, 10, 2);
 	t->state = TASK_ALIVE;
