@@ -10,7 +10,7 @@
  *
  * Stream and seqpacket sockets are connected both ways, datagram sockets one way. The image has the inode of the peer; a client that is
  * not accepted yet has that of the listening socket. Relations are checked when all sockets of the tree are known: a peer outside is
- * an error, but for a datagram socket (syslog's /dev/log) with --ext-unix-sk: then the image has an entry for the peer, with its
+ * an error, but for a connection that the caller gives up (--external unix[INODE]), and a datagram socket (syslog's /dev/log) with --ext-unix-sk: then the image has an entry for the peer, with its
  * name, no descriptor, and the flag UNIX_EXTERNAL.
  *
  * Not handled: descriptors in flight (queue.c); what a client has sent before it was accepted; datagram sockets whose connected peer
@@ -23,6 +23,7 @@
 #include <linux/sockios.h>
 #include <linux/unix_diag.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -329,9 +330,28 @@ static int add_external(struct dump *d, const struct unix_sock *k)
 	return 0;
 }
 
+/* --external unix[INODE], of the socket or its peer: the restored socket has lost its peer. */
+static bool may_be_dropped(const struct dump *d, const UnixSkEntry *u)
+{
+	char own[32], peer[32];
+
+	snprintf(own, sizeof own, "unix[%u]", u->ino);
+	snprintf(peer, sizeof peer, "unix[%u]", u->peer);
+	return file_listed(d, own) || file_listed(d, peer);
+}
+
 static int peer_outside(struct dump *d, const struct unix_sock *k)
 {
-	const UnixSkEntry *u = k->entry->usk;
+	UnixSkEntry *u = k->entry->usk;
+
+	if (may_be_dropped(d, u)) {
+		u->peer = 0;
+		if (u->type != SOCK_DGRAM) {
+			u->has_shutdown = true;
+			u->shutdown = SK_SHUTDOWN__BOTH;
+		}
+		return 0;
+	}
 
 	for (size_t i = 0; i < d->tree->files.n; i++)
 		if (d->tree->files.data[i]->usk && d->tree->files.data[i]->usk->ino == u->peer)
@@ -343,8 +363,8 @@ static int peer_outside(struct dump *d, const struct unix_sock *k)
 	if (u->type == SOCK_DGRAM && k->peer_name)
 		fail_hint("use --ext-unix-sk to connect to it again by its name");
 	else
-		fail_hint("only a named datagram peer can be outside (--ext-unix-sk), or the socket itself be the caller's (--external "
-			  "'socket:[%u]')", u->ino);
+		fail_hint("only a named datagram peer can be outside (--ext-unix-sk); a connection can be given up (--external 'unix[%u]'), or "
+			  "the socket be the caller's (--external 'socket:[%u]')", u->ino, u->ino);
 	return -ENOTCONN;
 }
 
