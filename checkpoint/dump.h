@@ -33,6 +33,10 @@ struct dump {
 	} stats;
 };
 
+/* ns/mount.c: a mount of the root task's mount namespace; NULL: it is not in it. */
+struct mount_info;
+const struct mount_info *mount_by_id(const struct dump *d, int mnt_id);
+
 /* The image of a kind that many resources append to, opened at the first use. */
 int dump_image(struct dump *d, enum image_kind kind, struct image **out);
 

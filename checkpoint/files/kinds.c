@@ -18,7 +18,6 @@
 #include "files/reg.h"
 #include "files/signalfd.h"
 #include "files/timerfd.h"
-#include "sockets/kinds.h"
 
 const struct file_kind *const file_kinds[] = {
 	&reg_kind, &pipe_kind, &fifo_kind, &eventfd_kind, &eventpoll_kind, &timerfd_kind, &signalfd_kind, &unix_kind, &inet_kind, NULL,

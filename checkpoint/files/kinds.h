@@ -43,6 +43,9 @@ struct file_kind {
 
 extern const struct file_kind *const file_kinds[];     /* NULL-terminated, asked in this order */
 const struct file_kind *file_kind_of(FdTypes type);    /* NULL: none */
+extern const struct file_kind unix_kind, inet_kind;    /* sockets/ */
+/* "a netlink socket", for a socket that no kind takes. */
+const char *socket_describe(const struct file_info *f);
 
 /* "task 17 (redis-server), descriptor 3 (socket:[123])" for messages. */
 #define FILE_FMT "task %d (%s), descriptor %d (%s)"
@@ -59,6 +62,8 @@ int file_unsupported(const struct file_info *f);
 
 /* Owner and signal of asynchronous input (F_SETOWN_EX, F_SETSIG), in the tree's pids; never NULL on success. */
 int file_fown(struct dump *d, const struct file_info *f, FownEntry **out);
+/* lstat() of an absolute path below the tree's root directory: 0 or a bare -errno. */
+int file_stat_path(const struct dump *d, const char *path, struct stat *st);
 /* Whether the caller named this key (--external KEY or KEY:label). */
 bool file_listed(const struct dump *d, const char *key);
 /* An entry that no descriptor refers to by itself (the path of a fifo, a socket outside the tree): a new id. */
@@ -83,6 +88,8 @@ uint32_t file_find(struct dump *d, dev_t dev, ino_t ino, bool (*same)(pid_t host
 int file_inherited(const struct restore *r, const char *key);
 /* A new description of what fd refers to, by its /proc link: -errno, bare. */
 int file_reopen(const struct restore *r, int fd, uint32_t flags);
+/* Makes the builder's /proc/self/fd its working directory: an open file is reached there by its number. */
+int file_chdir_self(const struct restore *r);
 /* O_NONBLOCK, O_APPEND, O_DIRECT and O_NOATIME as the image has them (F_SETFL). */
 int file_set_flags(const FileEntry *e, int fd, uint32_t flags);
 /* The entry of that type and id, NULL if there is none. */

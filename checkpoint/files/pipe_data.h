@@ -8,7 +8,8 @@
 
 /* Stores what a pipe holds without taking it out. fd is readable. */
 int pipe_data_dump(struct dump *d, const struct file_info *f, enum image_kind kind, int fd, uint32_t pipe_id);
-/* In the builder: capacity and contents of pipe_id into a pipe whose writing end is fd (blocking or not). packets: writing makes packets (O_DIRECT). */
+/* In the builder: capacity and contents of pipe_id into a pipe whose writing end is fd (blocking or not). packets: writing makes
+ * packets (O_DIRECT). */
 int pipe_data_restore(struct restore *r, enum image_kind kind, uint32_t pipe_id, int fd, bool packets);
 
 #endif

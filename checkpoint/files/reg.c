@@ -32,7 +32,6 @@
 #include "base/str.h"
 #include "files/builder.h"
 #include "files/ghost.h"
-#include "ns/ns.h"
 
 #define DELETED " (deleted)"
 
@@ -58,7 +57,7 @@ static bool reg_match(const struct file_info *f)
 
 /* --- the path --- */
 
-int reg_lookup(const struct dump *d, const char *path, struct stat *st)
+int file_stat_path(const struct dump *d, const char *path, struct stat *st)
 {
 	int dir = AT_FDCWD;
 
@@ -80,7 +79,7 @@ static bool path_leads_there(const struct dump *d, const struct file_info *f)
 {
 	struct stat st;
 
-	return reg_lookup(d, f->link, &st) >= 0 && same_file(f, &st);
+	return file_stat_path(d, f->link, &st) >= 0 && same_file(f, &st);
 }
 
 static char *external_key(struct dump *d, const struct file_info *f)
@@ -144,7 +143,7 @@ static int find_path(struct dump *d, const struct file_info *f, RegFileEntry *re
 		return ghost_dump(d, f, reg->id);
 	}
 	reg->name = arena_str(d->arena, f->link);
-	int r = reg_lookup(d, f->link, &st);
+	int r = file_stat_path(d, f->link, &st);
 	if (r >= 0 && same_file(f, &st))
 		return 0;
 	if (d->own_mnt_ns && f->mnt_id >= 0 && !mount_by_id(d, f->mnt_id))

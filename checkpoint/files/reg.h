@@ -13,7 +13,4 @@ bool file_is_external(const struct dump *d, const struct file_info *f);
 int reg_dump_path(struct dump *d, const struct file_info *f, FileEntry *e);
 /* Opens a reg_file entry as its description was (in the builder), or with other flags: deleted files included. */
 int reg_open_entry(struct restore *r, const RegFileEntry *e, uint32_t flags);
-/* Path checks of the tree: the directory to start from and the path below it for an absolute path. */
-int reg_lookup(const struct dump *d, const char *path, struct stat *st);
-
 #endif

@@ -114,6 +114,11 @@ int file_reopen(const struct restore *r, int fd, uint32_t flags)
 	return new < 0 ? -errno : new;
 }
 
+int file_chdir_self(const struct restore *r)
+{
+	return fchdir(r->builder->self_fd) < 0 ? -errno : 0;
+}
+
 int file_set_flags(const FileEntry *e, int fd, uint32_t flags)
 {
 	const uint32_t settable = O_NONBLOCK | O_APPEND | O_DIRECT | O_NOATIME;

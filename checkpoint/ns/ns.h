@@ -23,7 +23,6 @@ struct mount_info {
 	unsigned shared_id, master_id;
 };
 int mount_collect(struct dump *d);
-const struct mount_info *mount_by_id(const struct dump *d, int mnt_id);   /* NULL: not in that namespace */
 
 int ns_read(struct restore *r);                               /* checks the images; which namespaces the tree had */
 /* Contents of the namespaces that the stub has (uts, ipc, loopback; tmpfs contents by the builder). */

@@ -28,7 +28,6 @@
 
 #include "base/err.h"
 #include "base/fd.h"
-#include "sockets/kinds.h"
 #include "sockets/socket.h"
 
 #ifndef IPV6_FREEBIND

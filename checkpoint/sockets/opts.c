@@ -21,7 +21,6 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/proc.h"
-#include "sockets/kinds.h"
 #include "sockets/socket.h"
 
 #ifndef SO_BUF_LOCK

@@ -10,8 +10,8 @@
  *
  * Stream and seqpacket sockets are connected both ways, datagram sockets one way. The image has the inode of the peer; a client that is
  * not accepted yet has that of the listening socket. Relations are checked when all sockets of the tree are known: a peer outside is
- * an error, but for a connection that the caller gives up (--external unix[INODE]), and a datagram socket (syslog's /dev/log) with --ext-unix-sk: then the image has an entry for the peer, with its
- * name, no descriptor, and the flag UNIX_EXTERNAL.
+ * an error, but for a connection that the caller gives up (--external unix[INODE]), and a datagram socket (syslog's /dev/log) with
+ * --ext-unix-sk: then the image has an entry for the peer, with its name, no descriptor, and the flag UNIX_EXTERNAL.
  *
  * Not handled: descriptors in flight (queue.c); what a client has sent before it was accepted; datagram sockets whose connected peer
  * has no name and is not connected back; credentials of the peer (SO_PEERCRED), which after a restore are those of the restorer. */
@@ -36,8 +36,6 @@
 #include "base/netlink.h"
 #include "base/proc.h"
 #include "base/str.h"
-#include "files/reg.h"
-#include "sockets/kinds.h"
 #include "sockets/socket.h"
 
 #ifndef SIOCUNIXFILE
@@ -185,7 +183,7 @@ static int fill_path(struct dump *d, const struct file_info *f, UnixSkEntry *u)
 	path[n] = 0;
 	if (str_ends(path, DELETED))
 		path[n - (ssize_t)strlen(DELETED)] = 0;
-	if (!st.st_nlink || reg_lookup(d, path, &now) < 0 || now.st_dev != st.st_dev || now.st_ino != st.st_ino)
+	if (!st.st_nlink || file_stat_path(d, path, &now) < 0 || now.st_dev != st.st_dev || now.st_ino != st.st_ino)
 		u->has_deleted = u->deleted = true;
 	u->file_perms = ARENA_MESSAGE(d->arena, FilePermsEntry, FILE_PERMS_ENTRY__INIT);
 	u->file_perms->mode = st.st_mode;

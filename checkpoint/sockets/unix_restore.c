@@ -38,7 +38,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/str.h"
-#include "files/builder_state.h"
+#include "files/builder.h"
 #include "sockets/socket.h"
 
 #ifndef SIOCUNIXFILE
@@ -203,11 +203,10 @@ static int bind_name(const FileEntry *e, int fd, bool gone)
 /* An address by which `fd` is reached from the builder. Changes the working directory. */
 static int reach(struct restore *r, const FileEntry *e, int fd, struct sockaddr_un *a, socklen_t *size, int *file)
 {
-	*file = -1;
 	if (!by_path(e->usk))
 		return address_of(e, a, size);
 	*file = ioctl(fd, SIOCUNIXFILE);
-	if (*file < 0 || fchdir(r->builder->self_fd) < 0)
+	if (*file < 0 || file_chdir_self(r) < 0)
 		return fail(errno, ENTRY_FMT ": open the file it is bound to", ENTRY_ARG(e));
 	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	int n = snprintf(a->sun_path, sizeof a->sun_path, "%d", *file);
@@ -219,8 +218,8 @@ static int connect_to(struct restore *r, const FileEntry *e, int fd, const FileE
 {
 	struct sockaddr_un a;
 	socklen_t size;
-	int file, ret = reach(r, target, target_fd, &a, &size, &file);
-	autoclose int owned = file;
+	autoclose int file = -1;
+	int ret = reach(r, target, target_fd, &a, &size, &file);
 
 	if (ret < 0)
 		return ret;
@@ -272,11 +271,11 @@ static int temporary_listener(const FileEntry *e)
 static int accept_by_name(struct restore *r, const FileEntry *e, int client)
 {
 	const FileEntry *listener = e;
-	int own = -1, fd = find_listener(r, e->usk, &listener);
+	autoclose int own = -1;
+	int fd = find_listener(r, e->usk, &listener);
 
 	if (fd == -ENOENT)
 		fd = own = temporary_listener(e);
-	autoclose int owned = own;
 	if (fd < 0)
 		return fd;
 	int ret = connect_to(r, e, client, listener, fd);
@@ -432,13 +431,11 @@ static int send_by_name(struct restore *r, const FileEntry *e, int fd, const str
 {
 	struct sockaddr_un a;
 	socklen_t size;
-	int file;
-	autoclose int from = new_socket(e);
+	autoclose int file = -1, from = new_socket(e);
 	int ret = from < 0 ? from : reach(r, e, fd, &a, &size, &file);
 
 	if (ret < 0)
 		return ret;
-	autoclose int owned = file;
 	return send_packet(e, from, k, &a, size);
 }
 
