@@ -267,22 +267,26 @@ static int temporary_listener(const FileEntry *e)
 	return listen(fd, 1) < 0 ? fail(errno, ENTRY_FMT ": listen by its name", ENTRY_ARG(e)) : take_fd(&fd);
 }
 
-/* Connects `client` (which is c's, or of nobody) to the name of e and accepts e. */
-static int accept_by_name(struct restore *r, const FileEntry *e, int client)
+static int accept_from(struct restore *r, const FileEntry *e, int client, const FileEntry *listener, int fd)
 {
-	const FileEntry *listener = e;
-	autoclose int own = -1;
-	int fd = find_listener(r, e->usk, &listener);
-
-	if (fd == -ENOENT)
-		fd = own = temporary_listener(e);
-	if (fd < 0)
-		return fd;
 	int ret = connect_to(r, e, client, listener, fd);
+
 	if (ret < 0)
 		return ret;
 	int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	return accepted < 0 ? fail(errno, ENTRY_FMT ": accept its connection", ENTRY_ARG(e)) : accepted;
+}
+
+/* Connects `client` to the name of e and accepts e. */
+static int accept_by_name(struct restore *r, const FileEntry *e, int client)
+{
+	const FileEntry *listener;
+	int fd = find_listener(r, e->usk, &listener);
+
+	if (fd != -ENOENT)
+		return fd < 0 ? fd : accept_from(r, e, client, listener, fd);
+	autoclose int own = temporary_listener(e);
+	return own < 0 ? own : accept_from(r, e, client, e, own);
 }
 
 static int make_pair(const FileEntry *e, int ends[2])
