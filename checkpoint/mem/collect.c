@@ -329,7 +329,6 @@ static int collect_pages(struct collector *c)
 	for (size_t i = 0; r == 0 && i < guards.list.n; i++) {
 		struct smaps_vma v = { 0 };
 		VmaEntry *e = entry_add(c, &v, guards.list.data[i].start, guards.list.data[i].end);
-		e->flags = MAP_PRIVATE | MAP_ANONYMOUS;
 		e->status = VMA_GUARD;
 	}
 	array_free(&where.list);
