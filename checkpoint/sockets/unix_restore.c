@@ -237,21 +237,19 @@ static int new_socket(const FileEntry *e)
 
 /* --- connections --- */
 
-/* A listening socket of the tree with that name: its descriptor; -ENOENT if there is none. */
-static int find_listener(struct restore *r, const UnixSkEntry *u, const FileEntry **out)
+/* A listening socket of the tree with that name; NULL if there is none. */
+static const FileEntry *find_listener(struct restore *r, const UnixSkEntry *u)
 {
 	const struct unix_restore *s = state_of(r);
 
 	for (size_t i = 0; i < s->n; i++) {
 		const UnixSkEntry *l = s->by_ino[i]->usk;
-		if (l->state != TCP_LISTEN || l->type != u->type || l->name.len != u->name.len ||
-		    memcmp(l->name.data, u->name.data, u->name.len) != 0 ||
-		    strcmp(l->name_dir ? l->name_dir : "", u->name_dir ? u->name_dir : "") != 0)
-			continue;
-		*out = s->by_ino[i];
-		return builder_need(r, (*out)->id);
+		if (l->state == TCP_LISTEN && l->type == u->type && l->name.len == u->name.len &&
+		    memcmp(l->name.data, u->name.data, u->name.len) == 0 &&
+		    strcmp(l->name_dir ? l->name_dir : "", u->name_dir ? u->name_dir : "") == 0)
+			return s->by_ino[i];
 	}
-	return -ENOENT;
+	return NULL;
 }
 
 /* One for the moment, with the name of the accepted socket e. */
@@ -280,11 +278,12 @@ static int accept_from(struct restore *r, const FileEntry *e, int client, const 
 /* Connects `client` to the name of e and accepts e. */
 static int accept_by_name(struct restore *r, const FileEntry *e, int client)
 {
-	const FileEntry *listener;
-	int fd = find_listener(r, e->usk, &listener);
+	const FileEntry *listener = find_listener(r, e->usk);
 
-	if (fd != -ENOENT)
+	if (listener) {
+		int fd = builder_need(r, listener->id);
 		return fd < 0 ? fd : accept_from(r, e, client, listener, fd);
+	}
 	autoclose int own = temporary_listener(e);
 	return own < 0 ? own : accept_from(r, e, client, e, own);
 }
@@ -302,11 +301,8 @@ static int connection(struct restore *r, const FileEntry *e, const FileEntry *p,
 	const FileEntry *server = named(e->usk) ? e : p && named(p->usk) ? p : NULL;
 
 	/* Both may have names; the accepted one shares that of a listening socket. */
-	if (server == e && p && named(p->usk)) {
-		const FileEntry *listener;
-		if (find_listener(r, e->usk, &listener) < 0)
-			server = p;
-	}
+	if (server == e && p && named(p->usk) && !find_listener(r, e->usk))
+		server = p;
 	if (!server)
 		return make_pair(e, ends);
 	const FileEntry *client = server == e ? p : e;
