@@ -47,6 +47,7 @@ struct collector {
 	pid_t pid;                   /* host */
 	const char *comm;
 	uint64_t area, area_end;     /* the batch pages */
+	struct task_pages *pages;
 	ARRAY(VmaEntry *) vmas;
 };
 
@@ -203,6 +204,8 @@ static int add_anonymous(struct collector *c, const struct smaps_vma *v, uint64_
 	VmaEntry *e = entry_add(c, v, start, end);
 	e->flags |= MAP_PRIVATE | MAP_ANONYMOUS;
 	e->status = status;
+	if (!v->mapped_elsewhere)
+		ranges_add(&c->pages->sole, start, end);
 	return 0;
 }
 
@@ -312,12 +315,9 @@ static int collect_mappings(struct collector *c)
 
 static int collect_pages(struct collector *c)
 {
-	struct shmem_table *table = shmem_table(c->d);
-	struct task_pages *p = array_push(&table->tasks) = mem_zalloc(sizeof *p);
 	struct ranges where = { 0 }, guards = { 0 };
 
 	uint64_t begin = clock_us();
-	p->task = c->t;
 	for (size_t i = 0; i < c->vmas.n; i++) {
 		const VmaEntry *e = c->vmas.data[i];
 		if ((e->flags & MAP_PRIVATE) && !(e->status & (VMA_VVAR | VMA_VSYSCALL | VMA_VDSO))) {
@@ -325,7 +325,7 @@ static int collect_pages(struct collector *c)
 			c->d->stats.pages_scanned += (e->end - e->start) / 4096;
 		}
 	}
-	int r = scan_pages(c->pid, &where, &p->pages, &guards);
+	int r = scan_pages(c->pid, &where, &c->pages->pages, &guards);
 	for (size_t i = 0; r == 0 && i < guards.list.n; i++) {
 		struct smaps_vma v = { 0 };
 		VmaEntry *e = entry_add(c, &v, guards.list.data[i].start, guards.list.data[i].end);
@@ -421,6 +421,8 @@ static int collect_all(struct collector *c, struct remote *r, const struct proc_
 {
 	MmEntry *m = arena_new(c->d->arena, MmEntry);
 
+	c->pages = array_push(&shmem_table(c->d)->tasks) = mem_zalloc(sizeof *c->pages);
+	c->pages->task = c->t;
 	mm_entry__init(m);
 	fill_numbers(m, st);
 	int e = ask_task(m, r);

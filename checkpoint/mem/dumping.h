@@ -17,6 +17,7 @@ struct shmem_segment {
 struct task_pages {
 	const struct task *task;
 	struct ranges pages;         /* found by mm_collect; the task stands still since then */
+	struct ranges sole;          /* mappings none of whose pages another address space has */
 };
 
 /* A file that a task maps or runs and that is in the table of files: the sixty mappings of an interpreter are of twenty files, and the
@@ -41,6 +42,8 @@ int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t v
 /* Where page content is read from, by address: /proc/PID/mem, or the file that a shared segment is. */
 struct page_source {
 	int fd;
+	pid_t pid;                   /* of a process, with `sole`: what process_vm_readv may read */
+	const struct ranges *sole;   /* NULL: none */
 	const char *what;            /* for messages: "task 12 (redis-server)" */
 };
 struct page_run {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Saving pages: pagemap-ID lists runs of pages, pages-N has their content, one after another.
  *
- * Content is read from /proc/PID/mem, which does not ask for page protections, into a buffer, and goes with pwrite(2) to its place in
- * the pages file, by several threads when there is much of it (pool.c has the numbers). process_vm_readv(2) would take many runs with
- * one call, but it pins pages, and the kernel takes a page out of copy-on-write sharing before it is pinned: a dump would leave the
- * tasks of a program that runs on with a copy each of what they shared.
+ * Content is read into a buffer and goes with pwrite(2) to its place in the pages file, by several threads when there is much of it
+ * (pool.c has the numbers). It is read in one of two ways:
+ *   process_vm_readv    anonymous mappings none of whose pages another address space has: many runs with one call, and no copy but one
+ *   /proc/PID/mem       all others. process_vm_readv pins pages, and the kernel takes a page out of copy-on-write sharing before it is
+ *                       pinned: a dump would leave the tasks of a program that runs on with a copy each of what they shared. It also
+ *                       reads what page protections keep from the first way.
  *
  * Pages of zeroes are not looked for: pages that were only read have no content (scan.c), and the rest was written by the program. */
 #define LOG_PREFIX "mem"
@@ -12,6 +14,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -30,10 +33,11 @@
 struct piece {
 	uint64_t address, size, offset;
 };
-/* Pieces that follow each other in the file: one write. */
+/* Pieces that follow each other in the file, read in one way: one write. */
 struct chunk {
 	size_t first, n;
 	uint64_t size;
+	bool sole;
 };
 
 struct save {
@@ -50,13 +54,30 @@ static uint64_t chunk_limit(const struct save *s)
 	return s->size < POOL_BUFFER ? POOL_SMALL : POOL_BUFFER / 4;
 }
 
+static bool is_sole(const struct ranges *r, uint64_t start, uint64_t end)
+{
+	size_t low = 0, high = r ? r->list.n : 0;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (r->list.data[middle].end <= start)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return r && low < r->list.n && r->list.data[low].start <= start && r->list.data[low].end >= end;
+}
+
 static void save_add(struct save *s, uint64_t address, uint64_t size)
 {
+	bool sole = is_sole(s->from->sole, address, address + size);
+
 	while (size) {
 		struct chunk *c = s->chunks.n ? &s->chunks.data[s->chunks.n - 1] : NULL;
-		if (!c || c->n == PIECES_MAX || c->size >= chunk_limit(s)) {
+		if (!c || c->sole != sole || c->n == PIECES_MAX || c->size >= chunk_limit(s)) {
 			c = &array_push(&s->chunks);
 			c->first = s->pieces.n;
+			c->sole = sole;
 		}
 		uint64_t room = chunk_limit(s) - c->size, part = size < room ? size : room;
 		array_push(&s->pieces) = (struct piece){ address, part, s->size };
@@ -68,10 +89,23 @@ static void save_add(struct save *s, uint64_t address, uint64_t size)
 	}
 }
 
+/* Whether all of it could be read in this way. */
+static bool read_sole(const struct save *s, const struct chunk *c, char *buffer)
+{
+	struct iovec remote[PIECES_MAX], local = { buffer, c->size };
+	const struct piece *p = &s->pieces.data[c->first];
+
+	for (size_t i = 0; i < c->n; i++)
+		remote[i] = (struct iovec){ (void *)(uintptr_t)p[i].address, p[i].size };
+	return process_vm_readv(s->from->pid, &local, 1, remote, c->n, 0) == (ssize_t)c->size;
+}
+
 static int read_chunk(const struct save *s, const struct chunk *c, char *buffer)
 {
 	const struct piece *p = &s->pieces.data[c->first];
 
+	if (c->sole && read_sole(s, c, buffer))
+		return 0;
 	for (size_t i = 0; i < c->n; i++, p++) {
 		int r = fd_pread_all(s->from->fd, buffer, p->size, p->address);
 		if (r < 0)
@@ -173,13 +207,13 @@ static void runs_of(const MmEntry *m, const struct ranges *pages, struct page_ru
 	}
 }
 
-static const struct ranges *pages_of(struct dump *d, const struct task *t)
+static const struct task_pages *pages_of(struct dump *d, const struct task *t)
 {
 	struct shmem_table *table = shmem_table(d);
 
 	for (size_t i = table->tasks.n; i-- > 0;)
 		if (table->tasks.data[i]->task == t)
-			return &table->tasks.data[i]->pages;
+			return table->tasks.data[i];
 	return NULL;
 }
 
@@ -194,16 +228,16 @@ static uint64_t run_pages(const struct page_runs *runs)
 
 int mm_save_pages(struct dump *d, struct task *t, struct remote *r)
 {
-	const struct ranges *pages = pages_of(d, t);
+	const struct task_pages *pages = pages_of(d, t);
 	struct page_runs runs = { 0 };
 	char what[32];
 
 	if (!pages || !t->mm)
 		return fail_text(EINVAL, "task %d: its mappings were not collected", t->pid);
 	uint64_t begin = clock_us();
-	runs_of(t->mm, pages, &runs);
+	runs_of(t->mm, &pages->pages, &runs);
 	snprintf(what, sizeof what, "task %d", t->pid);
-	struct page_source from = { .fd = remote_mem_fd(r), .what = what };
+	struct page_source from = { .fd = remote_mem_fd(r), .pid = t->host_pid, .sole = &pages->sole, .what = what };
 	int e = pages_save(d, IMG_PAGEMAP, (uint64_t)t->pid, &from, &runs);
 	d->stats.pages_written += run_pages(&runs);
 	d->stats.memwrite_us += clock_us() - begin;

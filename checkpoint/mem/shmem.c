@@ -115,6 +115,7 @@ void shmem_end(struct dump *d)
 		fd_close(&t->segments.data[i].fd);
 	for (size_t i = 0; i < t->tasks.n; i++) {
 		array_free(&t->tasks.data[i]->pages.list);
+		array_free(&t->tasks.data[i]->sole.list);
 		free(t->tasks.data[i]);
 	}
 	array_free(&t->segments);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The text of /proc/PID/smaps. Each mapping is a line as in maps ("start-end rwxp offset major:minor inode   path") followed by lines
- * "Key: value", of which only VmFlags matters: two-letter names of the kernel's vm_flags. Names that are not in the table below
- * (readable, accountable, dirty tracking) say nothing that has to be saved.
+ * "Key: value". Of these VmFlags matters: two-letter names of the kernel's vm_flags, of which those that are not in the table below
+ * (readable, accountable, dirty tracking) say nothing that has to be saved; and Shared_Clean and Shared_Dirty, the pages that are
+ * mapped more than once.
  *
  * In the path the kernel writes a newline as \012 and leaves a backslash alone, so that a path with a backslash is ambiguous here;
  * who needs the exact path reads the link in map_files. */
@@ -49,6 +50,14 @@ static void flags_parse(const char *text, struct smaps_vma *v)
 			}
 }
 
+static void detail_parse(const char *line, struct smaps_vma *v)
+{
+	if (str_starts(line, "VmFlags: "))
+		flags_parse(line + strlen("VmFlags: "), v);
+	else if (str_starts(line, "Shared_Clean:") || str_starts(line, "Shared_Dirty:"))
+		v->mapped_elsewhere |= strtoull(line + strlen("Shared_Clean:"), NULL, 10) != 0;
+}
+
 /* A number in the given base followed by `after`; moves *p behind it. */
 static bool number(char **p, int base, char after, uint64_t *value)
 {
@@ -92,8 +101,8 @@ int smaps_parse(char *text, struct smaps *out)
 			return -EINVAL;
 		*next++ = 0;
 		if (*line >= 'A' && *line <= 'Z') {
-			if (v && str_starts(line, "VmFlags: "))
-				flags_parse(line + strlen("VmFlags: "), v);
+			if (v)
+				detail_parse(line, v);
 			continue;
 		}
 		v = &array_push(&out->vmas);

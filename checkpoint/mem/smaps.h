@@ -16,6 +16,7 @@ struct smaps_vma {
 	bool shared;
 	uint32_t flags;               /* SMAPS_ */
 	uint64_t madv;                /* bit number = MADV_ value */
+	bool mapped_elsewhere;        /* some of its pages are in other address spaces too */
 	const char *name;             /* path or "[heap]" or "", in the text that was parsed */
 };
 

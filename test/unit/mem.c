@@ -30,6 +30,7 @@ static const char two_mappings[] =
 	"55d071809000-55d07180a000 r-xp 00002000 fe:00 10969682                   /usr/bin/a b\\012c (deleted)\n"
 	"Size:                  4 kB\n"
 	"Rss:                   0 kB\n"
+	"Shared_Dirty:          8 kB\n"
 	"VmFlags: rd ex mr mw me lo dd hg \n"
 	"7ffd7e723000-7ffd7e744000 rw-s 00000000 00:01 127 \n"
 	"Size:                132 kB\n"
@@ -54,6 +55,7 @@ static void smaps(void)
 	CHECK_STR(v[0].name, "/usr/bin/a b\\012c (deleted)");
 	CHECK_EQ(v[0].flags, SMAPS_MAYWRITE | SMAPS_LOCKED);
 	CHECK_EQ(v[0].madv, 1 << MADV_DONTDUMP | 1 << MADV_HUGEPAGE);
+	CHECK(v[0].mapped_elsewhere && !v[1].mapped_elsewhere);
 	CHECK_STR(v[1].name, "");
 	CHECK_EQ(v[1].flags, SMAPS_GROWSDOWN | SMAPS_NORESERVE | SMAPS_UFFD);
 	CHECK_STR(v[2].name, "[stack]");
@@ -474,7 +476,7 @@ static void save_self(struct image_dir *images, uint32_t id, char *p, struct ima
 	struct ranges where = { 0 }, pages = { 0 }, guards = { 0 };
 	struct page_runs runs = { 0 };
 	autoclose int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
-	struct page_source from = { .fd = mem, .what = "this test" };
+	struct page_source from = { .fd = mem, .pid = getpid(), .sole = &where, .what = "this test" };
 	struct image_run *last = NULL;
 
 	ranges_add(&where, (uintptr_t)p, (uintptr_t)p + FILL_PAGES * PAGE);
