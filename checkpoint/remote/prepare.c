@@ -287,7 +287,6 @@ int remote_prepare(struct remote *r, struct remote_mm *mm)
 
 int remote_unprepare(struct remote *r)
 {
-	autofree char *maps = NULL;
 	struct user_regs_struct call = r->found;
 	uint64_t instruction = r->first.instruction;
 	uint8_t saved[ARCH_CODE_MAX];
