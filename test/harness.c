@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,29 +24,31 @@
 
 #define EXIT_SKIPPED 77
 
-static char directory[64];
+/* The directory of the test that runs as process pid; test/run's own for the whole file is around it. */
+static const char *directory_of(pid_t pid)
+{
+	static char path[256];
+	const char *parent = getenv("TEST_DIR");
+
+	snprintf(path, sizeof path, "%s/torpor-unit-%d", parent ? parent : "/tmp", (int)pid);
+	return path;
+}
+
+static pid_t test_pid;   /* of the test itself, in its children as well */
+
+const char *test_dir(void)
+{
+	const char *path = directory_of(test_pid);
+
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		test_failed(__FILE__, __LINE__, "mkdir %s: %s", path, strerror(errno));
+	return path;
+}
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st, (void)type, (void)ftw;
 	return remove(path);
-}
-
-const char *test_dir(void)
-{
-	if (!*directory) {
-		strcpy(directory, "/tmp/torpor-unit-XXXXXX");
-		if (!mkdtemp(directory))
-			test_failed(__FILE__, __LINE__, "mkdtemp: %s", strerror(errno));
-	}
-	return directory;
-}
-
-static void finish(int status)
-{
-	if (*directory)
-		nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	exit(status);
 }
 
 void test_failed(const char *file, int line, const char *fmt, ...)
@@ -59,8 +62,7 @@ void test_failed(const char *file, int line, const char *fmt, ...)
 	va_end(ap);
 	for (size_t i = 0; i < err_count(); i++)
 		fprintf(stderr, "  trail: %s\n", err_line(i));
-	finish(1);
-	__builtin_unreachable();
+	exit(1);
 }
 
 void test_skip(const char *fmt, ...)
@@ -71,8 +73,7 @@ void test_skip(const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);
 	va_end(ap);
-	finish(EXIT_SKIPPED);
-	__builtin_unreachable();
+	exit(EXIT_SKIPPED);
 }
 
 void test_check_text(const char *file, int line, const char *what, const char *got, const char *wanted)
@@ -96,8 +97,9 @@ long test_check_ok(const char *file, int line, const char *what, long r)
 
 static void run_here(const struct test *t)
 {
+	test_pid = getpid();
 	t->run();
-	finish(0);
+	exit(0);
 }
 
 static void show(FILE *output)
@@ -172,6 +174,7 @@ static bool run_one(const char *program, const struct test *t)
 		return false;
 	}
 	int status = wait_for(pid, t->timeout ? t->timeout : TEST_TIMEOUT, &late);
+	nftw(directory_of(pid), remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	bool skipped = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIPPED;
 	bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 	printf("%s %s:%s", skipped ? "skipped" : good ? "ok" : "FAILED", program, t->name);

@@ -43,7 +43,7 @@ void test_check_text(const char *file, int line, const char *what, const char *g
 void test_check_has(const char *file, int line, const char *what, const char *text, const char *part);
 long test_check_ok(const char *file, int line, const char *what, long r);
 
-/* What the test may write to, removed afterwards (the process's own temporary directory). */
+/* A directory that the test may write to, removed afterwards. */
 const char *test_dir(void);
 
 #endif
