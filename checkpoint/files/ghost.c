@@ -317,8 +317,11 @@ static int make_named(const RegFileEntry *e, const GhostFileEntry *g, uint32_t i
 
 	if (snprintf(path, sizeof path, "%s.cr.%x.ghost", e->name, id) >= PATH_MAX)
 		return fail(ENAMETOOLONG, "make the deleted file %s", e->name);
-	int r = parents_make(path, &p);
-	int fd = r < 0 ? r : make_node(path, g);
+	int r = 0, fd = make_node(path, g);
+	if (fd < 0 && errno == ENOENT) {
+		r = parents_make(path, &p);
+		fd = r < 0 ? -1 : make_node(path, g);
+	}
 	if (r >= 0 && fd < 0 && errno == EEXIST) {   /* left by somebody who was killed */
 		remove(path);
 		fd = make_node(path, g);

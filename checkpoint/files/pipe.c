@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -111,6 +112,50 @@ static int pipe_dump_end(struct dump *d)
 
 /* --- restore --- */
 
+/* All entries of pipes, by pipe. */
+struct pipe_entries {
+	const FileEntry **data;
+	size_t n;
+};
+
+static int compare_pipes(const void *a, const void *b)
+{
+	const FileEntry *x = *(const FileEntry *const *)a, *y = *(const FileEntry *const *)b;
+
+	if (x->pipe->pipe_id != y->pipe->pipe_id)
+		return x->pipe->pipe_id < y->pipe->pipe_id ? -1 : 1;
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+static const struct pipe_entries *entries_of(struct restore *r)
+{
+	struct pipe_entries **at = (struct pipe_entries **)file_restore_state(r, STATE_PIPE), *all = *at;
+
+	if (all)
+		return all;
+	*at = all = arena_new(r->arena, struct pipe_entries);
+	all->data = arena_array(r->arena, const FileEntry *, r->tree->files.n + 1);
+	for (size_t i = 0; i < r->tree->files.n; i++)
+		if (r->tree->files.data[i]->type == FD_TYPES__PIPE && r->tree->files.data[i]->pipe)
+			all->data[all->n++] = r->tree->files.data[i];
+	qsort(all->data, all->n, sizeof *all->data, compare_pipes);
+	return all;
+}
+
+static size_t first_entry(const struct pipe_entries *all, uint32_t pipe_id)
+{
+	size_t low = 0, high = all->n;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+		if (all->data[mid]->pipe->pipe_id < pipe_id)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 struct ends {
 	int in, out;                   /* what pipe2() made */
 	bool in_used, out_used;
@@ -139,12 +184,11 @@ static int side_open(const struct restore *r, struct ends *ends, const FileEntry
 /* Every entry of the pipe but e itself (what an error leaves open goes with the builder) goes to the builder's table; e's descriptor is returned. */
 static int all_sides(struct restore *r, struct ends *ends, const FileEntry *e)
 {
+	const struct pipe_entries *all = entries_of(r);
 	int own = -ENOENT;
 
-	for (size_t i = 0; i < r->tree->files.n; i++) {
-		const FileEntry *o = r->tree->files.data[i];
-		if (o->type != FD_TYPES__PIPE || !o->pipe || o->pipe->pipe_id != e->pipe->pipe_id)
-			continue;
+	for (size_t i = first_entry(all, e->pipe->pipe_id); i < all->n && all->data[i]->pipe->pipe_id == e->pipe->pipe_id; i++) {
+		const FileEntry *o = all->data[i];
 		int fd = side_open(r, ends, o);
 		if (fd < 0)
 			return fd;
@@ -160,13 +204,13 @@ static int all_sides(struct restore *r, struct ends *ends, const FileEntry *e)
 	return own;
 }
 
-static bool has_packets(const struct restore *r, uint32_t pipe_id)
+static bool has_packets(struct restore *r, uint32_t pipe_id)
 {
-	for (size_t i = 0; i < r->tree->files.n; i++) {
-		const PipeEntry *p = r->tree->files.data[i]->pipe;
-		if (p && p->pipe_id == pipe_id && (p->flags & O_DIRECT))
+	const struct pipe_entries *all = entries_of(r);
+
+	for (size_t i = first_entry(all, pipe_id); i < all->n && all->data[i]->pipe->pipe_id == pipe_id; i++)
+		if (all->data[i]->pipe->flags & O_DIRECT)
 			return true;
-	}
 	return false;
 }
 

@@ -87,6 +87,7 @@ int pipe_data_dump(struct dump *d, const struct file_info *f, enum image_kind ki
 
 struct content {
 	uint32_t pipe_id, size, capacity;
+	size_t order;                  /* in the image */
 	char *data;
 };
 
@@ -94,6 +95,15 @@ struct contents {
 	bool loaded;
 	ARRAY(struct content) list;
 };
+
+static int compare_contents(const void *a, const void *b)
+{
+	const struct content *x = a, *y = b;
+
+	if (x->pipe_id != y->pipe_id)
+		return x->pipe_id < y->pipe_id ? -1 : 1;
+	return (x->order > y->order) - (x->order < y->order);
+}
 
 static int load(struct restore *r, enum image_kind kind, struct contents *c)
 {
@@ -110,11 +120,13 @@ static int load(struct restore *r, enum image_kind kind, struct contents *c)
 		if (e->bytes > CAPACITY_MAX || (e->has_size && e->size > CAPACITY_MAX))
 			return fail_text(EBADMSG, "image %s: pipe %u claims %u bytes", image_name(i), e->pipe_id, e->bytes);
 		struct content *n = &array_push(&c->list);
-		*n = (struct content){ e->pipe_id, e->bytes, e->has_size ? e->size : 0, mem_alloc(e->bytes + 1) };
+		*n = (struct content){ e->pipe_id, e->bytes, e->has_size ? e->size : 0, c->list.n, mem_alloc(e->bytes + 1) };
 		ret = image_read_raw(i, n->data, e->bytes);
 		if (ret < 0)
 			return ret;
 	}
+	if (c->list.n)
+		qsort(c->list.data, c->list.n, sizeof *c->list.data, compare_contents);
 	return ret;
 }
 
@@ -132,13 +144,18 @@ static int put(uint32_t pipe_id, int fd, const struct content *c)
 	return 0;
 }
 
-static size_t entries(const struct contents *c, uint32_t pipe_id)
+static size_t first_content(const struct contents *c, uint32_t pipe_id)
 {
-	size_t n = 0;
+	size_t low = 0, high = c->list.n;
 
-	for (size_t i = 0; i < c->list.n; i++)
-		n += c->list.data[i].pipe_id == pipe_id;
-	return n;
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+		if (c->list.data[mid].pipe_id < pipe_id)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
 }
 
 int pipe_data_restore(struct restore *r, enum image_kind kind, uint32_t pipe_id, int fd, bool packets)
@@ -152,12 +169,15 @@ int pipe_data_restore(struct restore *r, enum image_kind kind, uint32_t pipe_id,
 		ret = load(r, kind, *state);
 	if (ret < 0)
 		return ret;
-	packets |= entries(*state, pipe_id) > 1;
+	const struct content *list = (*state)->list.data;
+	size_t first = first_content(*state, pipe_id), end = first;
+	while (end < (*state)->list.n && list[end].pipe_id == pipe_id)
+		end++;
+	packets |= end - first > 1;
 	if (flags < 0 || fcntl(fd, F_SETFL, (flags & ~O_DIRECT) | O_NONBLOCK | (packets ? O_DIRECT : 0)) < 0)
 		return fail(errno, "prepare pipe %u for its contents", pipe_id);
-	for (size_t i = 0; i < (*state)->list.n && ret >= 0; i++)
-		if ((*state)->list.data[i].pipe_id == pipe_id)
-			ret = put(pipe_id, fd, &(*state)->list.data[i]);
+	for (size_t i = first; i < end && ret >= 0; i++)
+		ret = put(pipe_id, fd, &list[i]);
 	if (ret >= 0 && fcntl(fd, F_SETFL, flags) < 0)
 		return fail(errno, "set the flags of pipe %u", pipe_id);
 	return ret;

@@ -4,7 +4,8 @@
  * Two descriptors are one entry of files.img if they refer to one open file description: dup(2), fork(2), SCM_RIGHTS. Only
  * kcmp(2) (CONFIG_KCMP) tells. What is different in device or inode cannot be the same, so that only descriptions of one inode are
  * compared, and since kcmp orders what it compares (the order holds until the next boot), each inode keeps its descriptions sorted:
- * a new one costs log2 of the known ones. All anonymous inodes (eventfd, epoll…) are one inode; that is the long list.
+ * a new one costs log2 of the known ones. All anonymous inodes (eventfd, epoll…) are one inode; of those, eventfds have a number of
+ * their own in fdinfo (5.2), which tells them apart without kcmp.
  * Whole descriptor tables (CLONE_FILES) are found the same way, among the tasks.
  *
  * Per descriptor: pidfd_getfd, fstat and fdinfo (which alone has FD_CLOEXEC and the mount). The rest (link, kind) is asked once per
@@ -54,6 +55,7 @@ struct inode {
 	struct inode *next;           /* in the bucket */
 	dev_t dev;
 	ino_t ino;
+	uint64_t part;                /* of an inode that many share; 0 otherwise */
 	ARRAY(struct description) open;   /* sorted by kcmp */
 	ARRAY(struct path) paths;
 };
@@ -113,9 +115,9 @@ void file_at_end(struct dump *d, void (*fn)(void *arg), void *arg)
 	array_push(&d->files->at_end) = (struct at_end){ fn, arg };
 }
 
-static size_t bucket_of(const struct file_table *t, dev_t dev, ino_t ino)
+static size_t bucket_of(const struct file_table *t, dev_t dev, ino_t ino, uint64_t part)
 {
-	return (size_t)(((uint64_t)dev * 31 + ino) * 0x9e3779b97f4a7c15u >> 32) & (t->n_buckets - 1);
+	return (size_t)((((uint64_t)dev * 31 + ino) * 31 + part) * 0x9e3779b97f4a7c15u >> 32) & (t->n_buckets - 1);
 }
 
 static void grow(struct file_table *t)
@@ -127,7 +129,7 @@ static void grow(struct file_table *t)
 	t->buckets = mem_zalloc(t->n_buckets * sizeof(struct inode *));
 	for (size_t i = 0; i < n; i++)
 		for (struct inode *e = old[i], *next; e; e = next) {
-			struct inode **to = &t->buckets[bucket_of(t, e->dev, e->ino)];
+			struct inode **to = &t->buckets[bucket_of(t, e->dev, e->ino, e->part)];
 			next = e->next;
 			e->next = *to;
 			*to = e;
@@ -135,20 +137,21 @@ static void grow(struct file_table *t)
 	free(old);
 }
 
-static struct inode *inode_get(struct file_table *t, dev_t dev, ino_t ino)
+static struct inode *inode_get(struct file_table *t, dev_t dev, ino_t ino, uint64_t part)
 {
-	struct inode **at = &t->buckets[bucket_of(t, dev, ino)];
+	struct inode **at = &t->buckets[bucket_of(t, dev, ino, part)];
 
 	for (struct inode *n = *at; n; n = n->next)
-		if (n->dev == dev && n->ino == ino)
+		if (n->dev == dev && n->ino == ino && n->part == part)
 			return n;
 	if (++t->n_inodes > 2 * t->n_buckets) {
 		grow(t);
-		at = &t->buckets[bucket_of(t, dev, ino)];
+		at = &t->buckets[bucket_of(t, dev, ino, part)];
 	}
 	struct inode *n = mem_zalloc(sizeof *n);
 	n->dev = dev;
 	n->ino = ino;
+	n->part = part;
 	n->next = *at;
 	*at = n;
 	return n;
@@ -216,11 +219,14 @@ uint32_t file_id_at(const struct fdtable *t, int fd)
 
 uint32_t file_find(struct dump *d, dev_t dev, ino_t ino, bool (*same)(pid_t host_pid, int fd, void *arg), void *arg)
 {
-	const struct inode *n = inode_get(d->files, dev, ino);
+	const struct file_table *t = d->files;
 
-	for (size_t i = 0; i < n->open.n; i++)
-		if (same(n->open.data[i].pid, n->open.data[i].fd, arg))
-			return n->open.data[i].id;
+	/* Rarely needed: the parts of a shared inode are in different buckets. */
+	for (size_t b = 0; b < t->n_buckets; b++)
+		for (const struct inode *n = t->buckets[b]; n; n = n->next)
+			for (size_t i = 0; n->dev == dev && n->ino == ino && i < n->open.n; i++)
+				if (same(n->open.data[i].pid, n->open.data[i].fd, arg))
+					return n->open.data[i].id;
 	return 0;
 }
 
@@ -298,6 +304,13 @@ static int collect_new(struct dump *d, struct file_info *f, struct inode *inode,
 	return lock_dump(d, f, e->id, true);
 }
 
+static uint64_t eventfd_id(const struct file_info *f)
+{
+	uint64_t id;
+
+	return (f->st.st_mode & S_IFMT) == 0 || S_ISREG(f->st.st_mode) ? proc_field_u64(f->fdinfo, "eventfd-id", 10, &id) ? id + 1 : 0 : 0;
+}
+
 static int collect_described(struct dump *d, struct file_info *f, const struct task_dirs *dirs)
 {
 	size_t place;
@@ -311,7 +324,7 @@ static int collect_described(struct dump *d, struct file_info *f, const struct t
 	e->fd = (uint32_t)f->fd;
 	e->flags = f->flags & O_CLOEXEC ? FD_CLOEXEC : 0;
 	f->flags &= ~(uint32_t)O_CLOEXEC;
-	struct inode *inode = inode_get(d->files, f->st.st_dev, f->st.st_ino);
+	struct inode *inode = inode_get(d->files, f->st.st_dev, f->st.st_ino, eventfd_id(f));
 	r = find_open(inode, f->task->host_pid, f->fd, &place);
 	if (r < 0)
 		return r;
@@ -436,7 +449,7 @@ int files_dump_path(struct dump *d, struct task *t, int what, int local, const c
 
 	if (r < 0)
 		return r;
-	struct inode *n = inode_get(d->files, f.st.st_dev, f.st.st_ino);
+	struct inode *n = inode_get(d->files, f.st.st_dev, f.st.st_ino, 0);
 	for (size_t i = 0; i < n->paths.n; i++)
 		if (n->paths.data[i].mnt_id == f.mnt_id && n->paths.data[i].flags == f.flags) {
 			*id = n->paths.data[i].id;

@@ -5,6 +5,7 @@
  * - SO_SNDBUF and SO_RCVBUF double what is set and return the doubled value; setting one also marks it as set by hand, which
  *   SO_BUF_LOCK (5.14) shows and clears.
  * - SO_MARK and high priorities need CAP_NET_ADMIN to be set: an option is only set where it differs.
+ * - SO_NETNS_COOKIE (5.14) names a socket's network namespace for less than SIOCGSKNS, which opens it.
  * - A classic filter can be read back (SO_GET_FILTER); an eBPF one cannot (EACCES), and is refused. */
 #include <errno.h>
 #include <linux/filter.h>
@@ -25,6 +26,9 @@
 
 #ifndef SO_BUF_LOCK
 #define SO_BUF_LOCK 72
+#endif
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
 #endif
 #ifndef SIOCGSKNS
 #define SIOCGSKNS 0x894C
@@ -70,8 +74,12 @@ int sock_int(const struct file_info *f, int level, int option)
 
 int sock_check_netns(struct dump *d, const struct file_info *f)
 {
+	uint64_t **known = (uint64_t **)file_state(d, STATE_NETNS), cookie = 0, tree;
+	socklen_t size = sizeof cookie;
 	struct stat st;
-	uint64_t tree;
+
+	if (getsockopt(f->local, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0 && *known && **known == cookie)
+		return 0;
 	autoclose int ns = ioctl(f->local, SIOCGSKNS);
 
 	if (ns < 0 || fstat(ns, &st) < 0)
@@ -79,8 +87,11 @@ int sock_check_netns(struct dump *d, const struct file_info *f)
 	int r = proc_ns_inode(tree_root(d->tree)->host_pid, "net", &tree);
 	if (r < 0)
 		return fail(-r, "look at the network namespace of task %d", tree_root(d->tree)->pid);
-	if (tree == st.st_ino)
+	if (tree == st.st_ino) {
+		if (cookie)
+			*known = arena_dup(d->arena, &cookie, sizeof cookie);
 		return 0;
+	}
 	fail_text(ENOTSUP, FILE_FMT ": the socket belongs to another network namespace (net:[%ju])", FILE_ARG(f), (uintmax_t)st.st_ino);
 	fail_hint("a socket of the caller's is named with --external '%s'", f->link);
 	return -ENOTSUP;

@@ -42,6 +42,7 @@
 #define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
 #endif
 #define DELETED " (deleted)"
+#define SINGLE_QUESTIONS 32
 
 static bool unix_match(const struct file_info *f)
 {
@@ -62,9 +63,23 @@ struct unix_sock {
 
 /* --- asking the kernel --- */
 
+struct diag {
+	uint32_t ino, peer, backlog;
+	uint8_t state, shutdown;
+	const void *name;
+	size_t name_size;
+	const uint32_t *clients;
+	size_t n_clients;
+};
+
 struct unix_state {
+	struct arena *arena;
 	struct unix_sock *all;
+	size_t n;
+	struct unix_sock **by_ino;     /* when all are known */
 	struct netlink diag;
+	ARRAY(struct diag) answers;    /* ascending by inode once `complete` */
+	bool complete;
 };
 
 static void unix_done(void *arg)
@@ -72,6 +87,7 @@ static void unix_done(void *arg)
 	struct unix_state *s = arg;
 
 	netlink_close(&s->diag);
+	array_free(&s->answers);
 }
 
 static int unix_state(struct dump *d, struct unix_state **out)
@@ -85,25 +101,15 @@ static int unix_state(struct dump *d, struct unix_state **out)
 	if (d->own_net_ns && ns < 0)
 		return fail(-ns, "open the network namespace of task %d", tree_root(d->tree)->pid);
 	*at = *out = arena_new(d->arena, struct unix_state);
+	(*out)->arena = d->arena;
 	file_at_end(d, unix_done, *out);
 	int r = netlink_open(&(*out)->diag, NETLINK_SOCK_DIAG, ns);
 	return r < 0 ? fail(-r, "open sock_diag in the network namespace of task %d", tree_root(d->tree)->pid) : 0;
 }
 
-struct diag {
-	struct arena *arena;
-	bool found;
-	uint8_t state, shutdown;
-	uint32_t peer, backlog;
-	const void *name;
-	size_t name_size;
-	const uint32_t *clients;
-	size_t n_clients;
-};
-
 static int take_diag(const struct nlmsghdr *m, void *arg)
 {
-	struct diag *g = arg;
+	struct unix_state *s = arg;
 	const struct nlattr *a[UNIX_DIAG_MAX + 1];
 	struct unix_diag_rqlen queue;
 	const struct unix_diag_msg *msg = netlink_header(m, sizeof *msg);
@@ -111,7 +117,8 @@ static int take_diag(const struct nlmsghdr *m, void *arg)
 
 	if (!msg || netlink_attributes(m, sizeof *msg, a, UNIX_DIAG_MAX + 1) < 0)
 		return -EBADMSG;
-	g->found = true;
+	struct diag *g = &array_push(&s->answers);
+	g->ino = msg->udiag_ino;
 	g->state = msg->udiag_state;
 	netlink_get_u32(a[UNIX_DIAG_PEER], &g->peer);
 	netlink_get(a[UNIX_DIAG_SHUTDOWN], &g->shutdown, sizeof g->shutdown);
@@ -119,18 +126,35 @@ static int take_diag(const struct nlmsghdr *m, void *arg)
 		g->backlog = queue.udiag_wqueue;
 	const void *data = netlink_data(a[UNIX_DIAG_NAME], &size);
 	if (data) {
-		g->name = arena_dup(g->arena, data, size);
+		g->name = arena_dup(s->arena, data, size);
 		g->name_size = size;
 	}
 	data = netlink_data(a[UNIX_DIAG_ICONS], &size);
 	if (data) {
-		g->clients = arena_dup(g->arena, data, size);
+		g->clients = arena_dup(s->arena, data, size);
 		g->n_clients = size / sizeof(uint32_t);
 	}
 	return 0;
 }
 
-static int ask(struct dump *d, const struct file_info *f, struct diag *g)
+static int compare_answers(const void *a, const void *b)
+{
+	const struct diag *x = a, *y = b;
+
+	return (x->ino > y->ino) - (x->ino < y->ino);
+}
+
+static const struct diag *find_answer(const struct unix_state *s, uint32_t ino)
+{
+	const struct diag key = { .ino = ino };
+
+	if (s->complete)
+		return bsearch(&key, s->answers.data, s->answers.n, sizeof key, compare_answers);
+	return s->answers.n && s->answers.data[s->answers.n - 1].ino == ino ? &s->answers.data[s->answers.n - 1] : NULL;
+}
+
+/* The kernel looks for a single inode among all sockets: it is asked for a few of them, and then for all at once. */
+static int ask(struct dump *d, const struct file_info *f, struct diag *out)
 {
 	struct unix_state *s;
 	struct unix_diag_req q = {
@@ -144,11 +168,17 @@ static int ask(struct dump *d, const struct file_info *f, struct diag *g)
 
 	if (r < 0)
 		return r;
-	*g = (struct diag){ .arena = d->arena };
-	netlink_begin(&s->diag, SOCK_DIAG_BY_FAMILY, 0, &q, sizeof q);
-	r = netlink_request(&s->diag, take_diag, g);
-	if (r < 0 || !g->found)
+	if (!s->complete) {
+		s->complete = s->n > SINGLE_QUESTIONS;
+		netlink_begin(&s->diag, SOCK_DIAG_BY_FAMILY, 0, &q, sizeof q);
+		r = s->complete ? netlink_dump(&s->diag, take_diag, s) : netlink_request(&s->diag, take_diag, s);
+		if (s->complete && s->answers.n)
+			qsort(s->answers.data, s->answers.n, sizeof *s->answers.data, compare_answers);
+	}
+	const struct diag *g = r < 0 ? NULL : find_answer(s, q.udiag_ino);
+	if (!g)
 		return fail(r < 0 ? -r : ENOENT, FILE_FMT ": ask for its state (sock_diag)", FILE_ARG(f));
+	*out = *g;
 	return 0;
 }
 
@@ -210,7 +240,7 @@ static int fill_peer_name(struct dump *d, const struct file_info *f, struct unix
 
 static int fill_socket(struct dump *d, const struct file_info *f, UnixSkEntry *u, struct unix_sock *k)
 {
-	struct diag g;
+	struct diag g = { 0 };
 	int unsent = 0, r = sock_check_netns(d, f);
 
 	if (r >= 0)
@@ -261,17 +291,41 @@ static int unix_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 		return r;
 	*k = (struct unix_sock){ .next = s->all, .task = f->task, .fd = f->fd, .entry = e };
 	s->all = k;
+	s->n++;
 	return fill_socket(d, f, u, k);
 }
 
 /* --- relations --- */
 
+static int compare_socks(const void *a, const void *b)
+{
+	uint32_t x = (*(struct unix_sock *const *)a)->entry->usk->ino, y = (*(struct unix_sock *const *)b)->entry->usk->ino;
+
+	return (x > y) - (x < y);
+}
+
+static void sort_socks(struct unix_state *s)
+{
+	size_t i = 0;
+
+	s->by_ino = arena_array(s->arena, struct unix_sock *, s->n + 1);
+	for (struct unix_sock *k = s->all; k; k = k->next)
+		s->by_ino[i++] = k;
+	qsort(s->by_ino, s->n, sizeof *s->by_ino, compare_socks);
+}
+
 static struct unix_sock *find_ino(const struct unix_state *s, uint32_t ino)
 {
-	for (struct unix_sock *k = s->all; k; k = k->next)
-		if (k->entry->usk->ino == ino)
-			return k;
-	return NULL;
+	size_t low = 0, high = s->n;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+		if (s->by_ino[mid]->entry->usk->ino < ino)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < s->n && s->by_ino[low]->entry->usk->ino == ino ? s->by_ino[low] : NULL;
 }
 
 #define SOCK_FMT "task %d (%s), descriptor %d (socket:[%u])"
@@ -383,10 +437,11 @@ static int check_peer(struct dump *d, const struct unix_state *s, const struct u
 
 static int unix_dump_end(struct dump *d)
 {
-	const struct unix_state *s = *file_state(d, STATE_UNIX);
+	struct unix_state *s = *file_state(d, STATE_UNIX);
 
 	if (!s)
 		return 0;
+	sort_socks(s);
 	int r = check_clients(s);
 	for (const struct unix_sock *k = s->all; k && r >= 0; k = k->next)
 		r = check_peer(d, s, k);
