@@ -20,6 +20,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -652,6 +653,70 @@ static void kills(const struct program *p, unsigned n)
 	end(&l);
 }
 
+/* The engine is stopped at one of its system calls after the other, entry and exit, and killed there. Returns whether it had not ended. */
+static bool killed_at(pid_t pid, unsigned stops)
+{
+	int status;
+	pid_t engine = fork();
+
+	if (!engine) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		_exit(visit(pid, 2) < 0);
+	}
+	CHECK_EQ(waitpid(engine, &status, 0), engine);
+	CHECK_EQ(ptrace(PTRACE_SETOPTIONS, engine, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL), 0);
+	for (int deliver = 0; WIFSTOPPED(status) && stops;) {
+		CHECK_EQ(ptrace(PTRACE_SYSCALL, engine, NULL, (long)deliver), 0);
+		CHECK_EQ(waitpid(engine, &status, 0), engine);
+		bool call = WIFSTOPPED(status) && WSTOPSIG(status) == (SIGTRAP | 0x80);
+		deliver = WIFSTOPPED(status) && !call ? WSTOPSIG(status) : 0;
+		stops -= call;
+	}
+	if (WIFSTOPPED(status)) {
+		kill(engine, SIGKILL);
+		waitpid(engine, &status, 0);
+		return true;
+	}
+	CHECK_EQ(status, 0);
+	return false;
+}
+
+/* step: an odd number, so that both sides of calls are met. */
+static void kills_everywhere(const struct program *p, unsigned step)
+{
+	struct live l = start(p);
+	unsigned n = 1;
+
+	for (; killed_at(l.pid, n); n += step) {
+		if (!goes_on(&l))
+			test_failed(__FILE__, __LINE__, "lost after a kill at stop %u", n);
+		CHECK_EQ(found_wrong(&l), 0);
+	}
+	CHECK(n > 100);
+	end(&l);
+}
+
+static void killed_everywhere_one_thread(void)
+{
+	kills_everywhere(&compute_program, 1);
+}
+
+static void killed_everywhere_eight_threads(void)
+{
+	kills_everywhere(&threads_program, 13);
+}
+
+static void killed_everywhere_asleep(void)
+{
+	kills_everywhere(&asleep_program, 13);
+}
+
+static void killed_everywhere_small_stack(void)
+{
+	kills_everywhere(&small_stack_program, 3);
+}
+
 static void killed_one_thread(void)
 {
 	kills(&compute_program, 1000);
@@ -682,6 +747,10 @@ const struct test tests[] = {
 	TEST(one_thread), TEST(eight_threads), TEST(asleep), TEST(small_stack), TEST(below_a_filter), TEST(other_user), TEST(pid_namespace),
 	TEST(leaves_nothing), TEST(signals_kept), TEST(stopped),
 	{ "killed_one_thread", killed_one_thread, 120 }, { "killed_eight_threads", killed_eight_threads, 120 },
+	{ "killed_everywhere_one_thread", killed_everywhere_one_thread, 120 },
+	{ "killed_everywhere_eight_threads", killed_everywhere_eight_threads, 120 },
+	{ "killed_everywhere_asleep", killed_everywhere_asleep, 120 },
+	{ "killed_everywhere_small_stack", killed_everywhere_small_stack, 120 },
 	{ "killed_asleep", killed_asleep, 120 }, { "killed_small_stack", killed_small_stack, 120 },
 	{ "killed_below_a_filter", killed_below_a_filter, 120 }, {},
 };
