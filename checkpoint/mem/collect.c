@@ -266,35 +266,11 @@ static bool in_area(const struct collector *c, const struct smaps_vma *v)
 	return v->start >= c->area && v->end <= c->area_end;
 }
 
-/* The kernel gives a page or so of text a read, and looks for its place again at each: the buffer never ends shortly behind it. */
-static int read_smaps(pid_t pid, char **text)
-{
-	autoclose int fd = proc_open(pid, "smaps");
-	size_t size = 64u << 10, n = 0;
-	ssize_t got;
-
-	if (fd < 0)
-		return fd;
-	autofree char *data = mem_alloc(size);
-	while ((got = read(fd, data + n, size - n - 1)) != 0) {
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		n += (size_t)got;
-		if (size - n < 16u << 10)
-			data = mem_realloc(data, size *= 2);
-	}
-	data[n] = 0;
-	*text = take_ptr(&data);
-	return 0;
-}
-
 static int collect_mappings(struct collector *c)
 {
 	autofree char *text = NULL;
 	struct smaps maps = { 0 };
-	int r = read_smaps(c->pid, &text);
+	int r = ahead_smaps(c->d, &shmem_table(c->d)->ahead, c->t, &text);
 
 	if (r < 0)
 		return fail(-r, "task %d (%s): read its mappings", c->t->pid, c->comm);

@@ -3,6 +3,7 @@
 #define MEM_DUMPING_H
 
 #include "dump.h"
+#include "mem/ahead.h"
 #include "mem/pool.h"
 #include "mem/scan.h"
 #include "remote/remote.h"
@@ -33,6 +34,7 @@ struct shmem_table {
 	ARRAY(struct task_pages *) tasks;
 	ARRAY(struct seen_file) seen;
 	struct pool pool;
+	struct ahead *ahead;
 };
 
 struct shmem_table *shmem_table(struct dump *d);   /* made at the first call */

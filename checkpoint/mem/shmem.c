@@ -111,6 +111,7 @@ void shmem_end(struct dump *d)
 
 	if (!t)
 		return;
+	ahead_end(&t->ahead);
 	for (size_t i = 0; i < t->segments.n; i++)
 		fd_close(&t->segments.data[i].fd);
 	for (size_t i = 0; i < t->tasks.n; i++) {
