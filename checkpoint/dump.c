@@ -11,10 +11,9 @@
  *   resume     (leave-running) the tasks go on here: writing the small images needs no frozen tree
  *   write      files, tasks, pstree
  *   seal       inventory; files renamed into place: from here on this is a checkpoint
- *   finish     the tasks are killed (or left stopped), statistics written
+ *   finish     the tasks are killed (or left stopped), statistics written: cannot fail any more
  *
- * A stage that fails is undone, and so are those before it: the tasks go on where they were, the images of the attempt vanish.
- * A failure of "finish" cannot be undone: the checkpoint is whole by then, and says so. */
+ * A stage that fails is undone, and so are those before it: the tasks go on where they were, the images of the attempt vanish. */
 #define LOG_PREFIX "dump"
 #include "dump.h"
 
@@ -73,6 +72,8 @@ static int stage_open(void *ctx)
 
 	if (r >= 0)
 		r = image_dir_create(d->o->images_dir, &d->images);
+	if (r >= 0)
+		r = image_dir_begin(d->images);
 	if (r < 0)
 		return r;
 	cpu_xcr0();   /* slow, once: before the tree stands still */
@@ -233,7 +234,12 @@ static int stage_finish(void *ctx)
 		d->stats.frozen_us = clock_us() - d->freeze_begin_us;
 	}
 	d->released = true;
-	return stats_dump_write(d);
+	size_t mark = err_mark();
+	if (stats_dump_write(d) < 0) {   /* the checkpoint is whole and the tasks are gone: not a failure of the dump */
+		log_warn("%s", err_line(mark));
+		err_rewind(mark);
+	}
+	return 0;
 }
 
 static const struct stage stages[] = {

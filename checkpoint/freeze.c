@@ -358,15 +358,17 @@ void freeze_release(struct dump *d)
 	freezer_end(d);
 }
 
+/* All signals first: an engine that is killed meanwhile leaves all of the tree or nothing of it. In a pid namespace of the tree's own the
+ * first signal is enough, else there are some microseconds in between. */
 void freeze_kill(struct dump *d)
 {
-	/* the root last: in a pid namespace of its own its end takes the others with it */
+	for (size_t i = 0; i < d->tree->tasks.n; i++)
+		if (d->tree->tasks.data[i]->state != TASK_DEAD)
+			kill(d->tree->tasks.data[i]->host_pid, SIGKILL);
+	/* the root is waited for last: its end waits for that of the others */
 	for (size_t i = d->tree->tasks.n; i-- > 0;) {
 		struct task *t = d->tree->tasks.data[i];
-		if (t->state == TASK_DEAD)
-			continue;
-		kill(t->host_pid, SIGKILL);
-		for (size_t k = t->n_threads; k-- > 0;)
+		for (size_t k = t->n_threads; t->state != TASK_DEAD && k-- > 0;)
 			remote_kill(&t->threads[k].remote);
 	}
 }

@@ -4,13 +4,16 @@
  * 1. While a dump runs, every file has a temporary name; nothing that an earlier dump left in the directory is touched.
  * 2. Commit: the old inventory goes first (from here on the old checkpoint is void), then the files are renamed, the inventory last.
  *    A directory with an inventory is therefore always a whole checkpoint.
- * 3. A dump that fails removes its temporary files and nothing else; a directory it made itself goes too. */
+ * 3. A dump that fails removes its temporary files and nothing else; a directory it made itself goes too. One that was killed leaves
+ *    them: the next dump into the directory clears them away. A lock says that none is at work. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -120,8 +123,18 @@ static bool is_image_name(const char *name)
 	return false;
 }
 
-/* What an older checkpoint in the same directory left and this one does not have would be taken for a part of it. */
-static void remove_stale(struct image_dir *d)
+static bool is_temporary_name(const char *name)
+{
+	size_t n = strlen(name);
+	char image[NAME_MAX + 1];
+
+	if (*name != '.' || !str_ends(name, ".part") || n - 6 >= sizeof image)
+		return false;
+	snprintf(image, sizeof image, "%.*s", (int)(n - 6), name + 1);
+	return is_image_name(image);
+}
+
+static void remove_files(struct image_dir *d, bool (*wanted)(const struct image_dir *d, const char *name))
 {
 	DIR *dir = fdopendir(dup(d->fd));
 
@@ -129,9 +142,29 @@ static void remove_stale(struct image_dir *d)
 		return;
 	rewinddir(dir);
 	for (struct dirent *e; (e = readdir(dir));)
-		if (is_image_name(e->d_name) && !is_written(d, e->d_name))
+		if (wanted(d, e->d_name))
 			unlinkat(d->fd, e->d_name, 0);
 	closedir(dir);
+}
+
+/* What an older checkpoint in the same directory left and this one does not have would be taken for a part of it. */
+static bool is_stale(const struct image_dir *d, const char *name)
+{
+	return is_image_name(name) && !is_written(d, name);
+}
+
+static bool is_abandoned(const struct image_dir *d, const char *name)
+{
+	(void)d;
+	return is_temporary_name(name);
+}
+
+int image_dir_begin(struct image_dir *d)
+{
+	if (flock(d->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		return fail_text(EBUSY, "another dump is writing into the images directory %s", d->path);
+	remove_files(d, is_abandoned);
+	return 0;
 }
 
 int image_dir_commit(struct image_dir *d, bool sync)
@@ -143,7 +176,8 @@ int image_dir_commit(struct image_dir *d, bool sync)
 		return r;
 	if (unlinkat(d->fd, inventory, 0) < 0 && errno != ENOENT)
 		return fail(errno, "remove the old %s/%s", d->path, inventory);
-	remove_stale(d);
+	d->committing = true;
+	remove_files(d, is_stale);
 	for (size_t i = 0; i < d->written.n; i++) {
 		if (strcmp(d->written.data[i], inventory) == 0)
 			continue;
@@ -181,6 +215,8 @@ void image_dir_free(struct image_dir *d)
 		autofree char *temporary = temporary_name(d->written.data[i]);
 		if (d->writing && !d->keep_partial)
 			unlinkat(d->fd, temporary, 0);
+		if (d->writing && d->committing)   /* a rename failed: those before it are no checkpoint */
+			unlinkat(d->fd, d->written.data[i], 0);
 		free(d->written.data[i]);
 	}
 	array_free(&d->written);

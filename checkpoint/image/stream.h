@@ -14,11 +14,13 @@
 struct image_dir {
 	int fd;
 	char *path;                    /* for messages */
-	bool writing, keep_partial, made;
+	bool writing, keep_partial, made, committing;
 	ARRAY(char *) written;         /* final names of the files written so far */
 };
 
 int image_dir_create(const char *path, struct image_dir **out);   /* for a dump; makes the directory if needed */
+/* No other dump works in it, and what a killed one has left there goes. The lock lasts until image_dir_free(). */
+int image_dir_begin(struct image_dir *d);
 int image_dir_open(const char *path, struct image_dir **out);     /* for a restore */
 /* Makes the checkpoint whole: an old inventory is removed, files renamed, the inventory last. sync: file contents are on the
  * disk before that. */

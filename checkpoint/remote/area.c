@@ -4,7 +4,11 @@
  * batch, so that the parts below are the stack of a handler that might run if the engine dies.
  *
  * A live task's area is mapped once, as large as its threads need; a stub's lies at a fixed address and grows.
- * The code page is never writable in the task: it is written through /proc/PID/mem. */
+ * The code page is never writable in the task: it is written through /proc/PID/mem.
+ *
+ * An engine that is killed leaves the area behind, at any stage of its making. The next one must know it for what it is: by the loop in
+ * its first page, or, before that is written, by its address, one of a few (WINDOW…) where no program maps anything by itself. They
+ * are also what keeps areas from merging with their neighbours. Where all windows are taken, the kernel chooses a place. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +21,9 @@
 #include "remote/internal.h"
 
 #define GROW_SLOTS 8u
+#define WINDOW_FIRST 0x6e7400000000ull
+#define WINDOW_SIZE (1ull << 30)
+#define WINDOWS 16u
 
 struct remote_mm *mm_new(int mem)
 {
@@ -59,28 +66,61 @@ static int must_call(struct remote *r, const struct user_regs_struct *base, uint
 	return 0;
 }
 
-static int write_loop(struct remote *r)
+/* In one piece: a page that has the loop has the size as well. */
+static int write_loop(struct remote *r, uint64_t size)
 {
-	uint8_t page[AREA_SIZE_AT + sizeof(uint64_t)] = { 0 };
+	uint8_t page[AREA_SIZE_AT + sizeof size] = { 0 };
 
 	memcpy(page, arch_loop().code, arch_loop().size);
-	memcpy(page + AREA_SIZE_AT, &r->mm->area_size, sizeof r->mm->area_size);
+	memcpy(page + AREA_SIZE_AT, &size, sizeof size);
 	return remote_write(r, r->mm->area, page, sizeof page);
 }
 
-/* Maps all of it r-x, writes the loop, by which it can be found if the engine is killed, then makes the slots rw-: the last page stays r-x, a wall
- * to the task's own memory. */
-int area_map_anywhere(struct remote *r, const struct user_regs_struct *call, size_t slots)
+static bool is_window(uint64_t address)
 {
-	uint64_t size = 2 * PAGE + slots * SLOT_SIZE, ignored;
-	int e = must_call(r, call, SYS_mmap,
-			  (uint64_t[6]){ 0, size, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, UINT64_MAX, 0 }, &r->mm->area);
+	return address >= WINDOW_FIRST && address < WINDOW_FIRST + WINDOWS * WINDOW_SIZE && address % WINDOW_SIZE == 0;
+}
 
+/* The first window with nothing in it; 0: there is none. */
+static uint64_t free_window(const char *maps, uint64_t size)
+{
+	bool taken[WINDOWS] = { false };
+	struct map_line m;
+
+	while (map_next(&maps, &m))
+		for (unsigned i = 0; i < WINDOWS; i++) {
+			uint64_t start = WINDOW_FIRST + i * WINDOW_SIZE;
+			taken[i] = taken[i] || (m.start < start + WINDOW_SIZE && m.end > start);
+		}
+	for (unsigned i = 0; i < WINDOWS; i++)
+		if (!taken[i] && size <= WINDOW_SIZE)
+			return WINDOW_FIRST + i * WINDOW_SIZE;
+	return 0;
+}
+
+static int map_code(struct remote *r, const struct user_regs_struct *call, uint64_t at, uint64_t size)
+{
+	uint64_t flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED_NOREPLACE : 0);
+
+	return must_call(r, call, SYS_mmap, (uint64_t[6]){ at, size, PROT_READ | PROT_EXEC, flags, UINT64_MAX, 0 }, &r->mm->area);
+}
+
+/* Maps all of it r-x, then makes the slots rw-: the last page stays r-x, a wall to the task's own memory. */
+int area_map_anywhere(struct remote *r, const struct user_regs_struct *call, const char *maps, size_t slots)
+{
+	uint64_t size = 2 * PAGE + slots * SLOT_SIZE, at = free_window(maps, size), ignored;
+	size_t mark = err_mark();
+	int e = map_code(r, call, at, size);
+
+	if (e < 0 && at && !r->dead) {   /* an address limit (personality) */
+		err_rewind(mark);
+		e = map_code(r, call, 0, size);
+	}
 	if (e < 0)
 		return e;
 	r->mm->area_size = size;
 	r->mm->slots = slots;
-	e = write_loop(r);
+	e = write_loop(r, size);
 	if (e < 0)
 		return e;
 	return must_call(r, call, SYS_mprotect, (uint64_t[6]){ slot_address(r->mm, 0), slots * SLOT_SIZE, PROT_READ | PROT_WRITE }, &ignored);
@@ -116,7 +156,7 @@ int area_map_at(struct remote *r, uint64_t instruction, uint64_t base, size_t sl
 	r->mm->area_size = PAGE;
 	r->mm->limit = REMOTE_AREA_SIZE;
 	e = map_slots(r, &call, slots);
-	return e < 0 ? e : write_loop(r);
+	return e < 0 ? e : write_loop(r, r->mm->area_size);
 }
 
 /* The new thread itself maps more slots, at the loop's instruction. */
@@ -168,18 +208,30 @@ static bool all_idle(int mem, uint64_t area, uint64_t size)
 	return true;
 }
 
-/* What a killed engine left in a mapping (two of them may have merged into one): the area's address and size, false if there is nothing.
- * Only what no thread of the task has still to go through is found: threads that stand in the loop were sent on when they were seized, and a
- * slot is marked as long as its thread may come back to it. */
+static bool is_blank(const uint8_t *page)
+{
+	return !page[0] && !memcmp(page, page + 1, PAGE - 1);
+}
+
+/* What a killed engine left that begins in this mapping (others may have merged with it): the area's address and size, false if there is
+ * nothing. Only what no thread of the task has still to go through is found: threads that stand in the loop were sent on when they were
+ * seized, and a slot is marked as long as its thread may come back to it in another way. */
 bool area_leftover(struct remote *r, const struct map_line *m, uint64_t *area, uint64_t *size)
 {
 	uint8_t page[PAGE];
 	int mem = remote_mem_fd(r);
+	uint64_t end = m->start + 2 * PAGE < m->end ? m->start + 2 * PAGE : m->end;
 
-	if (m->inode || m->name_length || m->end - m->start > 2 * PAGE || strncmp(m->perms, "r-xp", 4))
+	if (m->inode || m->name_length || strncmp(m->perms, "r-xp", 4))
 		return false;
-	for (*area = m->start; *area < m->end; *area += PAGE) {
-		if (fd_pread_all(mem, page, sizeof page, *area) < 0 || memcmp(page, arch_loop().code, arch_loop().size))
+	for (*area = m->start; *area < end; *area += PAGE) {
+		if (fd_pread_all(mem, page, sizeof page, *area) < 0)
+			return false;
+		if (*area == m->start && is_window(*area) && is_blank(page)) {
+			*size = m->end - m->start;
+			return true;
+		}
+		if (memcmp(page, arch_loop().code, arch_loop().size))
 			continue;
 		memcpy(size, page + AREA_SIZE_AT, sizeof *size);
 		if (*size >= 2 * PAGE + SLOT_SIZE && (*size - 2 * PAGE) % SLOT_SIZE == 0 && *size < 1ull << 40)

@@ -122,7 +122,7 @@ struct remote_mm *mm_new(int mem);
 void mm_release(struct remote_mm **mm);
 int area_take_slot(struct remote *r, struct remote_mm *mm);
 int area_map_at(struct remote *r, uint64_t instruction, uint64_t base, size_t slots);
-int area_map_anywhere(struct remote *r, const struct user_regs_struct *call, size_t slots);
+int area_map_anywhere(struct remote *r, const struct user_regs_struct *call, const char *maps, size_t slots);
 bool area_leftover(struct remote *r, const struct map_line *m, uint64_t *area, uint64_t *size);
 int area_write_frame(struct remote *r, bool has_pending);
 

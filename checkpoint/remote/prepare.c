@@ -152,6 +152,7 @@ static int write_first_frame(struct remote *r, bool has_pending)
 		return e;
 	arch_restart_image(&regs, has_pending, r->tid);
 	arch_frame_build(bytes + (r->first.frame - r->first.low), r->first.frame, &regs, r->mask, r->xstate, r->xstate_size);
+	memcpy(bytes + (r->first.frame - r->first.low) + arch_frame_busy(), &mark, sizeof mark);
 	memcpy(bytes + r->first.popped, &r->first.restorer, sizeof r->first.restorer);
 	if (r->first.untouched)         /* the next visit finds the place again */
 		memcpy((uint8_t *)before + (r->first.frame - r->first.low) + arch_frame_busy(), &mark, sizeof mark);
@@ -204,7 +205,7 @@ static int map_area(struct remote *r, const char *maps, const struct status *s, 
 		arch_set_call(&call, instruction, arch_sp(&call), 0, (uint64_t[6]){ 0 });
 	}
 	if (e == 0)
-		e = area_map_anywhere(r, &call, s->threads ? s->threads : 1);
+		e = area_map_anywhere(r, &call, maps, s->threads ? s->threads : 1);
 	if (poked && remote_unpoke(r, instruction, saved) < 0)
 		return -EIO;
 	return e;

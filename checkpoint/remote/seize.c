@@ -205,11 +205,17 @@ static int remote_tgid(struct remote *r)
 	return r->tgid;
 }
 
-/* Mask, then registers; then what they no longer need. */
+static void mark_slot(struct remote *r, uint64_t mark)
+{
+	if (r->masked && r->slot && r->mm && r->mm->area)
+		remote_write(r, r->slot + SLOT_FRAME + arch_frame_busy(), &mark, sizeof mark);
+}
+
+/* Mask, then registers; then what they no longer need. In between a signal that is no longer blocked may find the thread let go in the
+ * loop: its handler comes back there, whenever it likes, so that the slot is marked for that time. */
 static int put_back(struct remote *r)
 {
-	uint64_t idle = 0;
-
+	mark_slot(r, ARCH_FRAME_MARK);
 	if (r->masked && ptrace(PTRACE_SETSIGMASK, r->tid, sizeof r->mask, &r->mask) < 0)
 		return fail(errno, "put back the signal mask of task %d", r->tid);
 	if (r->touched || r->found_changed) {
@@ -217,8 +223,7 @@ static int put_back(struct remote *r)
 		if (e < 0)
 			return e;
 	}
-	if (r->slot && r->mm && r->mm->area)
-		remote_write(r, r->slot + SLOT_FRAME + arch_frame_busy(), &idle, sizeof idle);
+	mark_slot(r, 0);
 	if (r->first.before)
 		remote_write(r, r->first.low, r->first.before, r->first.size);
 	return 0;

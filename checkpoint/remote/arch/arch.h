@@ -52,7 +52,7 @@ void arch_restart_image(struct user_regs_struct *r, bool has_pending, pid_t tid)
 size_t arch_frame_size(size_t xstate_size);
 /* Builds in `to` (arch_frame_size() bytes, cleared) the frame that will lie at `address` (64-byte aligned). */
 void arch_frame_build(void *to, uint64_t address, const struct user_regs_struct *r, uint64_t mask, const void *xstate, size_t xstate_size);
-/* A word of the frame that the loop clears just before it takes it up; until then it is the mark. */
+/* A word of the frame for a mark; the loop clears it just before it takes the frame up. */
 size_t arch_frame_busy(void);
 #define ARCH_FRAME_MARK 0x726f70726f74ull
 #define ARCH_FRAME_ALIGN 64

@@ -98,7 +98,6 @@ void arch_frame_build(void *to, uint64_t address, const struct user_regs_struct 
 {
 	struct frame f = {
 		.flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | (xstate_size < LEGACY_SIZE ? 0 : UC_FP_XSTATE),
-		.link = ARCH_FRAME_MARK,
 		.stack = { .flags = KEEP_ALTERNATE_STACK },
 		.mask = mask,
 		.context = {

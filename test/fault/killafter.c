@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* killafter MICROSECONDS PROGRAM ARGUMENT…: runs a program and kills it (SIGKILL, it alone) after that time. Says on standard output
+ * "killed", or "exit N" if it was done before. MICROSECONDS 0: never. With -t the time it took, in microseconds, is said as well. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static long now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int main(int argc, char **argv)
+{
+	int timed = argc > 1 && !strcmp(argv[1], "-t"), status;
+	char **args = argv + 1 + timed;
+
+	if (argc < 3 + timed)
+		return 2;
+	long us = atol(args[0]), began = now_us();
+	prctl(PR_SET_TIMERSLACK, 1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_TIMERSLACK, 0);
+		execvp(args[1], args + 1);
+		_exit(127);
+	}
+	if (us) {
+		usleep((useconds_t)us);
+		kill(pid, SIGKILL);
+	}
+	if (waitpid(pid, &status, 0) != pid)
+		return 2;
+	if (WIFSIGNALED(status))
+		printf(WTERMSIG(status) == SIGKILL && us ? "killed" : "signal %d", WTERMSIG(status));
+	else
+		printf("exit %d", WEXITSTATUS(status));
+	if (timed)
+		printf(" %ld", now_us() - began);
+	printf("\n");
+	return 0;
+}
