@@ -26,6 +26,21 @@
 _Static_assert(RECORDS_SIZE % PAGE == 0 && SLOT_FRAME < SLOT_SIZE, "a slot's parts are whole pages");
 #define AREA_SIZE_AT 2048u    /* in the loop's page: the size of the area, for who finds what a killed engine left */
 
+/* /proc/TID/status */
+struct status {
+	pid_t tgid, tracer;
+	char state;
+	unsigned threads, seccomp;
+	uint64_t pending, blocked, ignored, caught;
+	bool shadow_stack;
+	char comm[64];
+};
+int status_read(pid_t tid, struct status *s);   /* 0 or a bare -errno */
+static inline uint64_t signal_bit(int signal)
+{
+	return 1ull << (signal - 1);
+}
+
 /* A child that a stub has made: the engine's number of it, and that of the call's result. */
 struct birth {
 	pid_t host, number;
@@ -37,6 +52,7 @@ struct remote_mm {
 	uint64_t area, area_size;  /* what is mapped; 0: nothing */
 	uint64_t limit;            /* a stub's area may grow up to this size; 0: it is as it is */
 	size_t slots, used;        /* slots that are mapped, and handed out */
+	struct status status;      /* of the thread that mapped it, in a live task */
 };
 
 struct remote {
@@ -64,21 +80,6 @@ struct remote {
 	} first;
 	ARRAY(struct birth) births;
 };
-
-/* /proc/TID/status */
-struct status {
-	pid_t tgid, tracer;
-	char state;
-	unsigned threads, seccomp;
-	uint64_t pending, blocked, ignored, caught;
-	bool shadow_stack;
-	char comm[64];
-};
-int status_read(pid_t tid, struct status *s);   /* 0 or a bare -errno */
-static inline uint64_t signal_bit(int signal)
-{
-	return 1ull << (signal - 1);
-}
 
 /* seize.c */
 int remote_attach(pid_t tid, unsigned long options, struct remote **out);

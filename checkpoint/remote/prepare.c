@@ -62,6 +62,38 @@ static int quiet_signal(const struct status *s, uint64_t mask)
 	return 0;
 }
 
+/* The signals that wait for a stopped thread or its process. */
+static uint64_t pending_signals(const struct remote *r)
+{
+	enum { AT_ONCE = 16 };
+	siginfo_t info[AT_ONCE];
+	uint64_t bits = 0;
+
+	for (unsigned shared = 0; shared < 2; shared++) {
+		struct __ptrace_peeksiginfo_args args = { .flags = shared ? PTRACE_PEEKSIGINFO_SHARED : 0, .nr = AT_ONCE };
+		long n;
+		do {
+			n = ptrace(PTRACE_PEEKSIGINFO, r->tid, &args, info);
+			for (long i = 0; i < n; i++)
+				bits |= signal_bit(info[i].si_signo);
+			args.off += n > 0 ? (uint64_t)n : 0;
+		} while (n == AT_ONCE);
+	}
+	return bits;
+}
+
+/* What a further thread needs not read again: its process has it in common. Its own signals are asked of ptrace, which is faster. */
+static int read_status(struct remote *r, const struct remote_mm *mm, struct status *s)
+{
+	if (mm && mm->status.tgid && r->can_suspend_seccomp) {
+		*s = mm->status;
+		s->pending = pending_signals(r);
+		return 0;
+	}
+	int e = status_read(r->tid, s);
+	return e < 0 ? fail(-e, "read the status of task %d", r->tid) : 0;
+}
+
 static int check_task(struct remote *r, const struct status *s)
 {
 	if (arch_is_compat(&r->found))
@@ -250,6 +282,7 @@ static int prepare_owner(struct remote *r, const struct status *s, bool has_pend
 		return fail((int)-got, "read the mappings of task %d", r->tid);
 	if (!r->mm)
 		r->mm = mm_new(take_fd(&r->own_mem));
+	r->mm->status = *s;
 	r->owner = true;
 	int e = map_area(r, maps, s, has_pending);
 	if (e == 0)
@@ -263,10 +296,9 @@ int remote_prepare(struct remote *r, struct remote_mm *mm)
 
 	if (r->slot)
 		return 0;
-	int e = status_read(r->tid, &s);
-	if (e < 0)
-		return fail(-e, "read the status of task %d", r->tid);
-	e = check_task(r, &s);
+	int e = read_status(r, mm, &s);
+	if (e == 0)
+		e = check_task(r, &s);
 	if (e == 0)
 		e = read_mask(r);
 	if (e == 0)
