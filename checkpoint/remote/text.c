@@ -10,7 +10,6 @@
  * moment: /proc/PID/mem writes through protections, into a private copy of the page. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,20 +22,37 @@
 
 #define PIECE (64u << 10)
 #define REMEMBERED 64u
-#define MAPPINGS_MAX 256u
 #define SEARCH_MAX (256ull << 20)
+
+/* One number and the character behind it. (Not sscanf: it looks for the end of the whole text, for each line.) */
+static bool number(const char **at, int base, char behind, uint64_t *value)
+{
+	char *end;
+
+	*value = strtoull(*at, &end, base);
+	if (end == *at || *end != behind)
+		return false;
+	*at = end + 1;
+	return true;
+}
 
 bool map_next(const char **text, struct map_line *m)
 {
-	int at = 0;
+	const char *at = *text;
+	uint64_t major, minor;
 
-	if (!**text)
+	if (!*at || !number(&at, 16, '-', &m->start) || !number(&at, 16, ' ', &m->end) || strnlen(at, 5) < 5)
 		return false;
-	if (sscanf(*text, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 "%n", &m->start, &m->end, m->perms, &m->offset, &m->major,
-		   &m->minor, &m->inode, &at) != 7)
+	memcpy(m->perms, at, 4);
+	m->perms[4] = 0;
+	at += 5;
+	if (!number(&at, 16, ' ', &m->offset) || !number(&at, 16, ':', &major) || !number(&at, 16, ' ', &minor))
 		return false;
-	m->name = *text + at;
-	m->name += strspn(m->name, " ");
+	char *end;
+	m->inode = strtoull(at, &end, 10);
+	m->major = (unsigned)major;
+	m->minor = (unsigned)minor;
+	m->name = end + strspn(end, " ");
 	m->name_length = strcspn(m->name, "\n");
 	*text = m->name + m->name_length;
 	*text += **text == '\n';
@@ -166,28 +182,36 @@ static int by_rank(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static size_t executable(const char *maps, struct map_line list[MAPPINGS_MAX])
+/* Executable mappings in the order of the search. */
+struct text_list {
+	ARRAY(struct map_line) maps;
+};
+
+static struct text_list executable(const char *maps)
 {
-	size_t n = 0;
+	struct text_list l = { 0 };
 	struct map_line m;
 
-	while (n < MAPPINGS_MAX && map_next(&maps, &m))
+	while (map_next(&maps, &m))
 		if (m.perms[0] == 'r' && m.perms[2] == 'x' && !map_is(&m, "[vsyscall]"))
-			list[n++] = m;
-	qsort(list, n, sizeof *list, by_rank);
-	return n;
+			array_push(&l.maps) = m;
+	if (l.maps.n)
+		qsort(l.maps.data, l.maps.n, sizeof *l.maps.data, by_rank);
+	return l;
 }
 
 int remote_find_code(struct remote *r, const char *maps, struct text_code *c)
 {
-	autofree struct map_line *list = mem_alloc(MAPPINGS_MAX * sizeof *list);
-	size_t n = executable(maps, list);
 	int e = remote_need_mem(r);
 
 	*c = (struct text_code){ 0 };
-	for (size_t i = 0; e == 0 && i < n && !(c->call_return && c->restorer); i++)
-		look(remote_mem_fd(r), &list[i], c);
-	return e;
+	if (e < 0)
+		return e;
+	struct text_list l = executable(maps);
+	for (size_t i = 0; i < l.maps.n && !(c->call_return && c->restorer); i++)
+		look(remote_mem_fd(r), &l.maps.data[i], c);
+	array_free(&l.maps);
+	return 0;
 }
 
 static bool poke(struct remote *r, const struct map_line *m, uint64_t *address, uint8_t saved[ARCH_CODE_MAX])
@@ -202,21 +226,21 @@ static bool poke(struct remote *r, const struct map_line *m, uint64_t *address, 
 int remote_find_syscall(struct remote *r, uint64_t *address, bool *poked, uint8_t saved[ARCH_CODE_MAX])
 {
 	autofree char *maps = NULL;
-	autofree struct map_line *list = mem_alloc(MAPPINGS_MAX * sizeof *list);
 	struct text_code c = { 0 };
 	ssize_t got = proc_read(r->tid, "maps", &maps);
 	int e = got < 0 ? fail((int)-got, "read the mappings of task %d", r->tid) : remote_need_mem(r);
 
 	if (e < 0)
 		return e;
-	size_t n = executable(maps, list);
-	*poked = false;
-	for (size_t i = 0; i < n && !c.syscall; i++)
-		if (list[i].start != remote_area(r))
-			look(remote_mem_fd(r), &list[i], &c);
+	struct text_list l = executable(maps);
+	for (size_t i = 0; i < l.maps.n && !c.syscall; i++)
+		if (l.maps.data[i].start != remote_area(r))
+			look(remote_mem_fd(r), &l.maps.data[i], &c);
 	*address = c.syscall;
-	for (size_t i = 0; i < n && !c.syscall && !*poked; i++)
-		*poked = list[i].start != remote_area(r) && poke(r, &list[i], address, saved);
+	*poked = false;
+	for (size_t i = 0; i < l.maps.n && !c.syscall && !*poked; i++)
+		*poked = l.maps.data[i].start != remote_area(r) && poke(r, &l.maps.data[i], address, saved);
+	array_free(&l.maps);
 	if (!c.syscall && !*poked)
 		return fail_text(ENOEXEC, "task %d has no executable memory in which it could make a system call", r->tid);
 	log_debug("task %d: system call instruction at %#" PRIx64 "%s", r->tid, *address, *poked ? ", written there" : "");

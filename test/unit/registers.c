@@ -277,6 +277,50 @@ static void parked_in_namespace(void)
 	remote_kill(&r);
 }
 
+/* A program of one page without a system call, a C library or a stack: worked on all the same, and what it counts goes on. */
+static void no_library(void)
+{
+	static const uint8_t code[] = { 0x48, 0xff, 0x05, 0xf9, 0x0f, 0, 0, 0xeb, 0xf7 };      /* 1: incq 0x401000(%rip); jmp 1b */
+	struct remote *s = stub(), *r = seized(program(NULL));
+	struct arena arena = { 0 };
+	CoreEntry *core = saved(r, &arena);
+	pid_t pid = remote_tid(s);
+	uint64_t before, count;
+	uint8_t text[sizeof code];
+
+	remote_kill(&r);
+	CHECK_OK(remote_empty(s));
+	CHECK_EQ(remote_call(s, SYS_mmap, 0x400000, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1ul, 0), 0x400000);
+	CHECK_EQ(remote_call(s, SYS_mmap, 0x401000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1ul, 0), 0x401000);
+	CHECK_OK(remote_write(s, 0x400000, code, sizeof code));
+	core->thread_info->gpregs->ip = 0x400000;
+	core->thread_info->gpregs->fs_base = 0;
+	CHECK_OK(remote_drop_area(s));
+	CHECK_OK(regs_load(s, core));
+	CHECK_OK(remote_set_sigmask(s, 0));
+	CHECK_OK(remote_let_go(&s, 0));
+	for (int i = 0; i < 20; i++) {
+		r = seized(pid);
+		CHECK_OK(remote_prepare(r, NULL));
+		CHECK_EQ(remote_call(r, SYS_getpid, 0, 0, 0, 0, 0, 0), pid);
+		CHECK_OK(remote_read(r, 0x400000, text, sizeof text));
+		CHECK(!memcmp(text, code, sizeof code));
+		CHECK_OK(remote_read(r, 0x401000, &before, sizeof before));
+		remote_release(&r, 0);
+		usleep(1000);
+		r = seized(pid);
+		CHECK_OK(remote_read(r, 0x401000, &count, sizeof count));
+		CHECK(count > before);
+		remote_release(&r, 0);
+	}
+	autofree char *maps = NULL;
+	CHECK_OK(proc_read(pid, "maps", &maps));
+	CHECK(!strstr(maps, "r-xp") || strstr(maps, "r-xp") == strstr(maps, "r-xp 00000000 00:00 0"));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	arena_done(&arena);
+}
+
 /* A stub that is parked in a blocking read, as an init of the runtime is, in a pid namespace of its own. The sanitizer's search for leaks
  * does not work in a process that has unshared it, so another one does. */
 static void parked(void)
@@ -373,6 +417,6 @@ static void many_threads(void)
 }
 
 const struct test tests[] = {
-	TEST(interrupted_calls), TEST(interrupted_sleeps), TEST(restarted_sleeps), TEST(released_calls), TEST(save_and_load), TEST(bad_images), TEST(last_steps), TEST(parked),
+	TEST(interrupted_calls), TEST(interrupted_sleeps), TEST(restarted_sleeps), TEST(released_calls), TEST(save_and_load), TEST(bad_images), TEST(last_steps), TEST(no_library), TEST(parked),
 	TEST(dies_with_the_engine), TEST(many_threads), {},
 };
