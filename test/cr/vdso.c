@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The vdso: clock_gettime, gettimeofday, getcpu and time work afterwards through it and agree with the system calls; a
- * second thread reads the monotonic clock all the time, which must never go backward; getauxval still names a mapping.
+ * second thread reads the monotonic clock all the time, which must never go backward, nor jump over the time in which the
+ * program did not exist; getauxval still names a mapping.
  */
 #include "cr.h"
 
@@ -24,6 +25,8 @@ static void *read_clocks(void *arg)
 				 m, boot, b);
 			break;
 		}
+		expect(!monotonic || m - monotonic < 2.5, "the monotonic clock jumps by %.3f s", m - monotonic);
+		expect(!boot || b - boot < 2.5, "the boot-time clock jumps by %.3f s", b - boot);
 		monotonic = m;
 		boot = b;
 	}
