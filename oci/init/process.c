@@ -90,10 +90,14 @@ int process_close_others(const struct init *i, const int *keep, size_t n)
 
 void process_reset_signals(void)
 {
+	static const struct {
+		void *handler;
+		unsigned long flags, restorer, mask;
+	} standard;   /* the kernel's struct: the C library keeps two signals to itself, which a caller may have ignored all the same */
 	sigset_t none;
 
 	for (int sig = 1; sig < 65; sig++)
-		signal(sig, SIG_DFL);   /* handlers go with execve(), but ignored signals stay ignored */
+		syscall(SYS_rt_sigaction, sig, &standard, NULL, sizeof standard.mask);   /* ignored signals would stay so over execve() */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -233,8 +233,10 @@ static void broken_trees_are_refused(void)
 	CHECK_EQ(load(e, 2), -EBADMSG);           /* twice */
 	CHECK_EQ(load(e, 1), -ENOENT);            /* its core is missing */
 	CHECK_HAS(err_line(err_count() - 1), "core-5.img is missing");
-	e[0].n_threads = 0;
-	CHECK_EQ(load(e, 1), -EBADMSG);
+	e[0].n_threads = 2;
+	tids[0] = 7;
+	CHECK_EQ(load(e, 1), -EBADMSG);           /* not its leader first */
+	tids[0] = 5;
 	e[0].n_threads = 1;
 	e[0].pid = 0x7fffffff;
 	CHECK_EQ(load(e, 1), -EBADMSG);
