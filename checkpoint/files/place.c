@@ -50,10 +50,13 @@ static int raise_limit(struct remote *remote, const struct task *t, uint32_t hig
 {
 	struct rlimit l;
 	uint64_t at = remote_scratch(remote);
-	int64_t ret = remote_call(remote, SYS_prlimit64, 0, RLIMIT_NOFILE, 0, at, 0, 0);
+	int64_t ret = 0;
 
-	if (ret >= 0)
-		ret = remote_scratch_read(remote, 0, &l, sizeof l);
+	if (prlimit(t->host_pid, RLIMIT_NOFILE, NULL, &l) < 0) {   /* of another user: it must ask itself */
+		ret = remote_call(remote, SYS_prlimit64, 0, RLIMIT_NOFILE, 0, at, 0, 0);
+		if (ret >= 0)
+			ret = remote_scratch_read(remote, 0, &l, sizeof l);
+	}
 	if (ret < 0 || l.rlim_cur > highest)
 		return ret < 0 ? fail((int)-ret, "ask for the descriptor limit of task %d", t->pid) : 0;
 	if (l.rlim_max <= highest)

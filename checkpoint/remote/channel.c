@@ -103,10 +103,13 @@ int remote_move_channel(struct remote *r, int number)
 		return fail(EBADF, "move the channel of task %d", r->tid);
 	if (r->peer == number)
 		return 0;
-	int64_t ret = remote_call(r, SYS_dup3, (uint64_t)r->peer, (uint64_t)number, O_CLOEXEC, 0, 0, 0);
+	struct call calls[] = {
+		{ .nr = SYS_dup3, .arg = { (uint64_t)r->peer, (uint64_t)number, O_CLOEXEC }, .must = 1 },
+		{ .nr = SYS_close, .arg = { (uint64_t)r->peer } },
+	};
+	int ret = remote_batch_checked(r, calls, sizeof calls / sizeof *calls, "move the channel out of the way");
 	if (ret < 0)
-		return fail((int)-ret, "move the channel of task %d to descriptor %d", r->tid, number);
-	remote_call(r, SYS_close, (uint64_t)r->peer, 0, 0, 0, 0, 0);
+		return ret;
 	r->peer = number;
 	return 0;
 }
