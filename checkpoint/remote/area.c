@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The area in a task's address space: the loop's r-x page, then a slot of 128 KiB (only touched pages cost memory) per thread:
- * scratch for callers, a page for this folder, the records of a batch, and on top the thread's signal frame. The stack pointer stands at the frame during a
- * batch, so that the parts below are the stack of a handler that might run if the engine dies.
+ * scratch for callers, a page for this folder, the records of a batch, and on top the thread's signal frame. The stack pointer
+ * stands at the frame during a batch, so that the parts below are the stack of a handler that might run if the engine dies.
  *
  * A live task's area is mapped once, as large as its threads need; a stub's lies at a fixed address and grows.
  * The code page is never writable in the task: it is written through /proc/PID/mem.

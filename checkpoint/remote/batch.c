@@ -88,7 +88,8 @@ int remote_batch_checked(struct remote *r, struct call *calls, size_t n, const c
 			return e;
 		for (size_t i = done; i < done + part; i++)
 			if (calls[i].must && failed(&calls[i]))
-				return fail((int)-calls[i].ret, "%s in task %d (call %zu, number %llu)", what, r->tid, i, (unsigned long long)calls[i].nr);
+				return fail((int)-calls[i].ret, "%s in task %d (call %zu, number %llu)", what, r->tid, i,
+					    (unsigned long long)calls[i].nr);
 	}
 	return 0;
 }

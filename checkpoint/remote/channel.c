@@ -131,7 +131,8 @@ static int take_numbers(const struct remote *r, const struct message *m, int *nu
 	memcpy(&head, m->control, sizeof head);
 	if (m->head.flags & MSG_CTRUNC)
 		return fail_text(EMFILE, "task %d could not take all descriptors: its limit of open files is too low", r->tid);
-	if (m->head.control_length < sizeof head || head.cmsg_level != SOL_SOCKET || head.cmsg_type != SCM_RIGHTS || head.cmsg_len > sizeof m->control)
+	if (m->head.control_length < sizeof head || head.cmsg_len > sizeof m->control || head.cmsg_level != SOL_SOCKET ||
+	    head.cmsg_type != SCM_RIGHTS)
 		return fail_text(EPROTO, "task %d received a message without descriptors", r->tid);
 	size_t n = (head.cmsg_len - CMSG_LEN(0)) / sizeof *numbers;
 	if (n > max)

@@ -217,7 +217,9 @@ static int own_text(struct remote *r, const char *maps, bool has_pending, struct
 		return e;
 	}
 	log_debug("task %d: no %s: worked on without a net", r->tid,
-		  !c.restorer ? "signal restorer in its text" : !c.call_return ? "system call that returns in its text" : "room for a frame in its stack");
+		  !c.restorer    ? "signal restorer in its text"
+		  : !c.call_return ? "system call that returns in its text"
+				   : "room for a frame in its stack");
 	r->first.instruction = 0;
 	return 0;
 }

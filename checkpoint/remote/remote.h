@@ -25,8 +25,9 @@ struct call {
 #define REMOTE_CALLS_MAX 512              /* records in one batch */
 
 /* All calls on the threads of one tree come from one thread of the engine (ptrace), and nobody else in its process waits for any
- * child (waitpid(-1)): stops would be stolen. A batch may change anything of the task except its signal mask; calls that sleep and can be restarted
- * (nanosleep, poll and futex with a timeout) do not belong into batches of live tasks: they overwrite what the kernel remembers of the task's own. */
+ * child (waitpid(-1)): stops would be stolen. A batch may change anything of the task except its signal mask; calls that sleep and can
+ * be restarted (nanosleep, poll and futex with a timeout) do not belong into batches of live tasks: they overwrite what the kernel
+ * remembers of the task's own. */
 struct remote;
 struct remote_mm;
 

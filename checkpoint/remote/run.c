@@ -162,6 +162,8 @@ static int note_birth(struct remote *r)
 /* A signal that is not the end of a batch. Sets what is to be delivered when the thread goes on. */
 static int take_signal(struct remote *r, int signal, int *deliver)
 {
+	const uint64_t faults = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGILL) | signal_bit(SIGFPE) | signal_bit(SIGTRAP) |
+				signal_bit(SIGSYS);
 	siginfo_t info;
 	uint64_t ip = 0;
 
@@ -172,9 +174,9 @@ static int take_signal(struct remote *r, int signal, int *deliver)
 	if (ptrace(PTRACE_GETSIGINFO, r->tid, NULL, &info) < 0)
 		return remote_trace_failed(r, "read the signal");
 	arch_peek_ip(r->tid, &ip);
-	if (info.si_code > 0 && (signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGTRAP || signal == SIGSYS))
-		return fail_text(EFAULT, "task %d faulted in a batch: signal %d (%s), code %d, at %#llx, address %p", r->tid, signal, strsignal(signal),
-				 info.si_code, (unsigned long long)ip, info.si_addr);
+	if (info.si_code > 0 && (faults & signal_bit(signal)))
+		return fail_text(EFAULT, "task %d faulted in a batch: signal %d (%s), code %d, at %#llx, address %p", r->tid, signal,
+				 strsignal(signal), info.si_code, (unsigned long long)ip, info.si_addr);
 	log_debug("task %d: signal %d came while it was worked on; back into its queue", r->tid, signal);
 	r->signal = signal == r->signal ? 0 : r->signal;
 	r->masked = false;

@@ -48,7 +48,8 @@ static struct remote *seized(pid_t pid)
 
 static struct user_regs_struct in_call(long nr, long result)
 {
-	return (struct user_regs_struct){ .orig_rax = (uint64_t)nr, .rax = (uint64_t)result, .rip = 0x401002, .rdi = 1, .rsi = 2, .rdx = 3, .r10 = 4 };
+	return (struct user_regs_struct){ .orig_rax = (uint64_t)nr, .rax = (uint64_t)result, .rip = 0x401002, .rdi = 1, .rsi = 2, .rdx = 3,
+					  .r10 = 4 };
 }
 
 static void check_again(struct user_regs_struct r, bool has_pending)
@@ -133,7 +134,8 @@ static void spin_with_vectors(void)
 	__asm__ volatile("fldpi\n fldl2e\n movdqa %0, %%xmm3\n"
 			 "cmpl $0, %2\n je 1f\n .byte 0xc5, 0xfd, 0x6f, 0xcb\n" /* vmovdqa %ymm3, %ymm1 */
 			 "vinserti128 $1, %%xmm3, %%ymm1, %%ymm1\n"
-			 "1: mov $0x1234, %%r15\n mov %1, %%r14\n2: jmp 2b" ::"x"(v), "r"(&v), "m"((int){ __builtin_cpu_supports("avx2") }) : "r15", "r14");
+			 "1: mov $0x1234, %%r15\n mov %1, %%r14\n2: jmp 2b" ::"x"(v), "r"(&v), "m"((int){ __builtin_cpu_supports("avx2") })
+			 : "r15", "r14");
 }
 
 static CoreEntry *saved(const struct remote *r, struct arena *arena)
@@ -417,6 +419,7 @@ static void many_threads(void)
 }
 
 const struct test tests[] = {
-	TEST(interrupted_calls), TEST(interrupted_sleeps), TEST(restarted_sleeps), TEST(released_calls), TEST(save_and_load), TEST(bad_images), TEST(last_steps), TEST(no_library), TEST(parked),
+	TEST(interrupted_calls), TEST(interrupted_sleeps), TEST(restarted_sleeps), TEST(released_calls), TEST(save_and_load), TEST(bad_images),
+	TEST(last_steps), TEST(no_library), TEST(parked),
 	TEST(dies_with_the_engine), TEST(many_threads), {},
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The general registers and thread segments of an image, x86-64 (xstate.c: the rest).
  *
- * Saved are the registers that the thread had when it was seized, its interrupted call settled (interrupted.c) and orig_rax -1, since no
- * call is in progress then. Thread segments (GDT entries 12…14, set_thread_area) belong to 32-bit code, but a 64-bit thread may have them:
- * always three entries in the image, an empty one marked as the kernel describes it.
+ * Saved are the registers that the thread had when it was seized, its interrupted call settled (interrupted.c) and orig_rax -1, since
+ * no call is in progress then. Thread segments (GDT entries 12…14, set_thread_area) belong to 32-bit code, but a 64-bit thread may
+ * have them: always three entries in the image, an empty one marked as the kernel describes it.
  *
  * The kernel checks what it is given to set (selectors, bases, flags, MXCSR): an image can not make it run anything in kernel mode. What is
  * checked here is checked to say why, before anything was created.
@@ -125,10 +125,11 @@ int regs_check(const CoreEntry *core, pid_t tid)
 	if (g->has_mode && g->mode != USER_X86_REGS_MODE__NATIVE)
 		return fail_text(ENOTSUP, "registers of thread %d: it runs 32-bit code: not supported yet", tid);
 	if (g->cs != USER_CS || g->ss != USER_SS)
-		return fail_text(EINVAL, "registers of thread %d: segments cs %#" PRIx64 ", ss %#" PRIx64 " are not those of 64-bit code", tid, g->cs, g->ss);
+		return fail_text(EINVAL, "registers of thread %d: segments cs %#" PRIx64 ", ss %#" PRIx64 " are not those of 64-bit code", tid,
+				 g->cs, g->ss);
 	if (g->ip >= ARCH_TASK_END || g->fs_base >= ARCH_TASK_END || g->gs_base >= ARCH_TASK_END)
-		return fail_text(EINVAL, "registers of thread %d: ip %#" PRIx64 ", fs %#" PRIx64 " or gs %#" PRIx64 " lies beyond what a task can have", tid,
-				 g->ip, g->fs_base, g->gs_base);
+		return fail_text(EINVAL, "registers of thread %d: ip %#" PRIx64 ", fs %#" PRIx64 " or gs %#" PRIx64 " lies beyond a task's memory",
+				 tid, g->ip, g->fs_base, g->gs_base);
 	for (size_t i = 0; i < info->n_tls; i++)
 		if (!segment_empty(info->tls[i]) && info->tls[i]->entry_number - TLS_FIRST >= TLS_ENTRIES)
 			return fail_text(EINVAL, "registers of thread %d: thread segment %u does not exist", tid, info->tls[i]->entry_number);

@@ -2,13 +2,13 @@
 /* The extended state of a thread (x87, SSE, AVX, AVX-512, protection keys) and its image, x86-64.
  *
  * ptrace's NT_X86_XSTATE is the standard (not compacted) XSAVE format: 512 bytes of FXSAVE, a header with XSTATE_BV (which components
- * differ from their initial values), then each component at the offset that CPUID leaf 0xD tells for this processor. The kernel puts XCR0 (what the
- * processor and the kernel have) into bytes 464…471. Setting needs a buffer of the whole size.
+ * differ from their initial values), then each component at the offset that CPUID leaf 0xD tells for this processor. The kernel puts
+ * XCR0 (what the processor and the kernel have) into bytes 464…471. Setting needs a buffer of the whole size.
  *
- * The image has a field per component, so it does not depend on offsets. Written are all components that the processor has, as CRIU does;
- * read back are those that XSTATE_BV names. The image has no place for some components (AMX tiles, user interrupts, extended general registers):
- * if a thread uses one, the dump stops and says which. Shadow stack state (CET) is a supervisor component and not in here; an image with a shadow stack is
- * refused. */
+ * The image has a field per component, so it does not depend on offsets. Written are all components that the processor has, as CRIU
+ * does; read back are those that XSTATE_BV names. The image has no place for some components (AMX tiles, user interrupts, extended
+ * general registers): if a thread uses one, the dump stops and says which. Shadow stack state (CET) is a supervisor component and not
+ * in here; an image with a shadow stack is refused. */
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -52,8 +52,8 @@ static const struct component components[] = {
 static const char *const names[] = {
 	[0] = "x87", [1] = "SSE", [2] = "AVX", [3] = "MPX bounds", [4] = "MPX configuration", [5] = "AVX-512 masks", [6] = "AVX-512 upper halves",
 	[7] = "AVX-512 upper registers", [8] = "processor trace", [9] = "protection keys", [10] = "PASID", [11] = "user shadow stack",
-	[12] = "supervisor shadow stack", [13] = "hardware duty cycling", [14] = "user interrupts", [15] = "last branch records", [16] = "hardware P-states",
-	[17] = "AMX tile configuration", [18] = "AMX tile data", [19] = "APX general registers",
+	[12] = "supervisor shadow stack", [13] = "hardware duty cycling", [14] = "user interrupts", [15] = "last branch records",
+	[16] = "hardware P-states", [17] = "AMX tile configuration", [18] = "AMX tile data", [19] = "APX general registers",
 };
 
 static const char *name_of(uint64_t bits)
