@@ -28,12 +28,12 @@ static pid_t program(void (*run)(void))
 	pid_t pid = fork();
 
 	CHECK(pid >= 0);
-	while (!pid) {
-		if (run)
-			run();
+	if (pid)
+		return pid;
+	if (run)
+		run();
+	for (;;)
 		pause();
-	}
-	return pid;
 }
 
 static struct remote *seized(pid_t pid)

@@ -31,9 +31,10 @@ static pid_t sleeper(void)
 	pid_t pid = fork();
 
 	CHECK(pid >= 0);
-	while (!pid)
+	if (pid)
+		return pid;
+	for (;;)
 		pause();
-	return pid;
 }
 
 static struct remote *stub(void)

@@ -17,7 +17,8 @@
 #include "remote/arch/arch.h"
 #include "remote/remote.h"
 
-extern const char loop_start[], loop_syscall[], loop_stop[], loop_end[];
+extern const char loop_start[];
+extern const uint64_t loop_size, loop_syscall_at, loop_stop_at;
 __asm__(".pushsection .rodata\n"
 	"	.balign 16\n"
 	"loop_start:\n"
@@ -61,6 +62,10 @@ __asm__(".pushsection .rodata\n"
 	"	mov	$15, %eax\n"            /* rt_sigreturn */
 	"	syscall\n"
 	"loop_end:\n"
+	"	.balign 8\n"
+	"loop_size:	.quad loop_end - loop_start\n"
+	"loop_syscall_at: .quad loop_syscall - loop_start\n"
+	"loop_stop_at:	.quad loop_stop - loop_start\n"
 	".popsection\n");
 _Static_assert(sizeof(struct call) == 88 && offsetof(struct call, ret) == 56 && offsetof(struct call, ref_from) == 64 &&
 		       offsetof(struct call, ref_arg) == 72 && offsetof(struct call, must) == 80,
@@ -70,9 +75,9 @@ struct arch_loop arch_loop(void)
 {
 	return (struct arch_loop){
 		.code = loop_start,
-		.size = (size_t)(loop_end - loop_start),
-		.syscall = (size_t)(loop_syscall - loop_start),
-		.stop = (size_t)(loop_stop - loop_start),
+		.size = loop_size,
+		.syscall = loop_syscall_at,
+		.stop = loop_stop_at,
 	};
 }
 
@@ -101,7 +106,7 @@ void arch_set_batch_signal(struct user_regs_struct *r, int signal)
 
 void arch_set_heal(struct user_regs_struct *r, uint64_t code, uint64_t frame)
 {
-	prepare(r, code + (uint64_t)(loop_stop - loop_start), frame);
+	prepare(r, code + loop_stop_at, frame);
 	r->rbp = frame;
 }
 
