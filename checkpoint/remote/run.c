@@ -240,7 +240,7 @@ static int at_end(struct remote *r, int signal, bool by_calls, bool *end)
 /* The running batch is to end without a signal from now on. */
 static int end_by_calls(struct remote *r)
 {
-	struct user_regs_struct regs;
+	struct user_regs_struct regs = { 0 };
 	int e = remote_get_regs(r, &regs);
 
 	if (e < 0)
