@@ -117,7 +117,7 @@ static int thread_ids(struct task *t, struct thread *th)
 }
 
 /* All threads of one process stand. */
-static int freeze_process(struct task *t)
+static int freeze_process(struct dump *d, struct task *t)
 {
 	size_t waited = 0;
 
@@ -129,7 +129,7 @@ static int freeze_process(struct task *t)
 			return 0;
 		for (; waited < t->n_threads; waited++) {
 			int signal = 0;
-			int r = remote_wait_stop(t->threads[waited].remote, &signal);
+			int r = remote_wait_stop(t->threads[waited].remote, &signal, d->o->timeout);
 			if (r >= 0)
 				r = thread_ids(t, &t->threads[waited]);
 			if (r < 0)
@@ -183,7 +183,7 @@ static int add_task(struct dump *d, struct task *parent, pid_t host_pid)
 		add_thread(t, host_pid)->tid = t->pid;
 		return 0;
 	}
-	return freeze_process(t);
+	return freeze_process(d, t);
 }
 
 static bool known_task(const struct tree *tree, pid_t host_pid)
@@ -317,6 +317,31 @@ static void freezer_end(struct dump *d)
 	err_rewind(mark);
 }
 
+/* Processes in the container's cgroup that are not of the tree: they came in from outside (exec), and the end of the container would take
+ * them along unsaved. */
+static int check_strangers(struct dump *d)
+{
+	if (!d->o->freeze_cgroup || d->o->leave_running)
+		return 0;
+	autofree char *path = str_printf("%s/cgroup.procs", d->o->freeze_cgroup), *text = NULL;
+	ssize_t n = file_read(AT_FDCWD, path, &text, 16u << 20);
+	if (n < 0)
+		return fail((int)-n, "read %s", path);
+	char *end;
+	for (char *at = text; *at; at = end + strspn(end, "\n")) {
+		struct proc_stat st;
+		long pid = strtol(at, &end, 10);
+		if (end == at)
+			break;
+		if (pid <= 0 || known_task(d->tree, (pid_t)pid) || proc_stat_read((pid_t)pid, &st) < 0 || st.state == 'Z' || st.state == 'X')
+			continue;
+		fail_text(EBUSY, "process %ld (%s) is in the container but does not descend from its first process: it cannot be saved", pid, st.comm);
+		fail_hint("it was brought in by exec: end it first, or leave the container running (--leave-running)");
+		return -EBUSY;
+	}
+	return 0;
+}
+
 int freeze_tree(struct dump *d)
 {
 	int r = freezer_look(d);
@@ -337,6 +362,8 @@ int freeze_tree(struct dump *d)
 	}
 	if (r >= 0)
 		r = freezer_thaw(d, true);
+	if (r >= 0)
+		r = check_strangers(d);
 	if (r < 0)
 		return r;
 	order_tree(d->tree);

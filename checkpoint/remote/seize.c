@@ -30,7 +30,7 @@
 #include "remote/internal.h"
 #include "remote/regs.h"
 
-#define STOP_TIMEOUT_MS 10000
+#define STOP_TIMEOUT 10   /* seconds */
 
 struct remote *remote_new(pid_t tid)
 {
@@ -120,14 +120,14 @@ static int finish_heal(struct remote *r)
 	return e < 0 ? e : remote_get_regs(r, &r->found);
 }
 
-static int wait_for_stop(struct remote *r, int *signal)
+static int wait_for_stop(struct remote *r, int *signal, unsigned seconds)
 {
 	for (;;) {
-		int status, e = remote_wait(r, &status, STOP_TIMEOUT_MS);
+		int status, e = remote_wait(r, &status, (int)seconds * 1000);
 		if (e == -ETIMEDOUT) {
 			struct status s = { .state = '?' };
 			status_read(r->tid, &s);
-			e = fail_text(ETIMEDOUT, "task %d (%s) did not stop within %d s (state %c)", r->tid, s.comm, STOP_TIMEOUT_MS / 1000, s.state);
+			e = fail_text(ETIMEDOUT, "task %d (%s) did not stop within %u s (state %c)", r->tid, s.comm, seconds, s.state);
 			fail_hint("state D: it waits for a device, a file server or a vfork child; a frozen cgroup (v1) must be thawed first");
 		}
 		if (e < 0)
@@ -143,10 +143,10 @@ static int wait_for_stop(struct remote *r, int *signal)
 	}
 }
 
-int remote_wait_stop(struct remote *r, int *signal)
+int remote_wait_stop(struct remote *r, int *signal, unsigned seconds)
 {
 	size_t mark = err_mark();
-	int e = wait_for_stop(r, signal);
+	int e = wait_for_stop(r, signal, seconds ? seconds : STOP_TIMEOUT);
 
 	if (e == 0)
 		e = remote_get_regs(r, &r->found);

@@ -83,7 +83,7 @@ int remote_take_stub(pid_t pid, uint64_t base, struct remote **out)
 		return e == -ESRCH ? fail(ESRCH, "take over stub %d", pid) : e;
 	r->stub = true;
 	r->signal = STUB_SIGNAL;
-	e = remote_wait_stop(r, &signal);
+	e = remote_wait_stop(r, &signal, 0);
 	if (e == 0)
 		e = map_stub_area(r, base);
 	if (e == 0)

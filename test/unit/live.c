@@ -468,7 +468,7 @@ static int visit(pid_t pid, unsigned rounds)
 	for (ssize_t i = 0; e == 0 && i < n; i++)
 		e = remote_seize(tids[i], &r[i]);
 	for (ssize_t i = 0; e == 0 && i < n; i++)
-		e = remote_wait_stop(r[i], &signal);
+		e = remote_wait_stop(r[i], &signal, 0);
 	for (ssize_t i = 0; e == 0 && i < n; i++)
 		e = remote_prepare(r[i], i ? remote_get_mm(r[0]) : NULL);
 	for (ssize_t i = 0; e == 0 && i < n; i++)
@@ -560,7 +560,7 @@ static void signals_kept(void)
 		if (i % 3 == 0)
 			kill(l.pid, SIGURG);
 		CHECK_OK(remote_seize(l.pid, &r));
-		CHECK_OK(remote_wait_stop(r, &signal));
+		CHECK_OK(remote_wait_stop(r, &signal, 0));
 		CHECK_OK(remote_prepare(r, NULL));
 		CHECK_OK(work(r, 1));
 		if (i % 3 == 1)
@@ -592,7 +592,7 @@ static void stopped(void)
 		CHECK_OK(visit(l.pid, 2));
 	}
 	CHECK_OK(remote_seize(l.pid, &r));
-	CHECK_OK(remote_wait_stop(r, &signal));
+	CHECK_OK(remote_wait_stop(r, &signal, 0));
 	CHECK_EQ(signal, SIGSTOP);
 	remote_release(&r, 0);
 	unsigned long before = shared->thread[0].rounds;
@@ -604,7 +604,7 @@ static void stopped(void)
 	CHECK(goes_on(&l));
 
 	CHECK_OK(remote_seize(l.pid, &r));
-	CHECK_OK(remote_wait_stop(r, &signal));
+	CHECK_OK(remote_wait_stop(r, &signal, 0));
 	CHECK_EQ(signal, 0);
 	CHECK_OK(remote_prepare(r, NULL));
 	kill(l.pid, SIGSTOP);
@@ -617,7 +617,7 @@ static void stopped(void)
 	CHECK(goes_on(&l));
 
 	CHECK_OK(remote_seize(l.pid, &r));
-	CHECK_OK(remote_wait_stop(r, &signal));
+	CHECK_OK(remote_wait_stop(r, &signal, 0));
 	remote_release(&r, SIGSTOP);
 	usleep(20000);
 	CHECK_OK(proc_stat_read(l.pid, &s));

@@ -42,7 +42,7 @@ static struct remote *seized(pid_t pid)
 	int signal;
 
 	CHECK_OK(remote_seize(pid, &r));
-	CHECK_OK(remote_wait_stop(r, &signal));
+	CHECK_OK(remote_wait_stop(r, &signal, 0));
 	return r;
 }
 
@@ -402,7 +402,7 @@ static void many_threads(void)
 		for (int i = 0; i < MANY; i++)
 			CHECK_OK(remote_seize(tids[i], &r[i]));
 		for (int i = 0; i < MANY; i++)
-			CHECK_OK(remote_wait_stop(r[i], &signal));
+			CHECK_OK(remote_wait_stop(r[i], &signal, 0));
 		for (int i = 0; i < MANY; i++)
 			CHECK_OK(remote_prepare(r[i], i ? remote_get_mm(r[0]) : NULL));
 		for (int i = 0; i < MANY; i++)

@@ -271,7 +271,7 @@ static void traced_by_another(void)
 		struct remote *mine = NULL;
 		int signal;
 		CHECK_OK(remote_seize(pid, &mine));
-		CHECK_OK(remote_wait_stop(mine, &signal));
+		CHECK_OK(remote_wait_stop(mine, &signal, 0));
 		CHECK_EQ(write(ready[1], "x", 1), 1);
 		pause();
 	}
