@@ -26,10 +26,13 @@
  * on small stacks in the heap, with other objects below), into pages at the low end of the stack mapping that were never touched.
  * What was there is put back as soon as the frame is no longer needed; in an untouched page 8 bytes stay, by which it is found again.
  *
- * Not handled: a program without a signal restorer in its text (no C library, no handlers) is worked on without this net until the
- * loop is there, and again when it goes; a debug line says so. A seccomp filter is suspended while we trace; if the engine is killed
- * in the middle of a batch, the rest of it (at most REMOTE_CALLS_MAX calls) runs under the filter. What a killed engine leaves
- * mapped is removed when the task is prepared the next time. Shadow stacks and 32-bit code are refused. */
+ * Not handled:
+ * - A program without a signal restorer in its text (no C library, no handlers) is worked on without this net until the loop is there,
+ *   and again when it goes; a debug line says so.
+ * - A seccomp filter is suspended while we trace. If the engine is killed in the middle of a batch, the rest of it runs under the
+ *   filter: a call that is refused does no harm, one that the filter kills for does.
+ * - What a killed engine leaves mapped is removed when the task is prepared the next time.
+ * - Shadow stacks and 32-bit code are refused. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
