@@ -104,8 +104,9 @@ static int check_namespaces(const struct restoring *r, const struct spec *s)
 
 	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
 		if (pairs[i].had != s->namespaces[pairs[i].kind].wanted)
-			return fail_text(EINVAL, "config.json: linux.namespaces: the checkpointed container had %s %s namespace of its own, this bundle asks for %s",
-					 pairs[i].had ? "a" : "no", spec_namespaces[pairs[i].kind].spec, pairs[i].had ? "none" : "one");
+			return fail_text(EINVAL,
+				"config.json: linux.namespaces: the checkpointed container had %s %s namespace of its own, this bundle asks for %s",
+				pairs[i].had ? "a" : "no", spec_namespaces[pairs[i].kind].spec, pairs[i].had ? "none" : "one");
 	return 0;
 }
 

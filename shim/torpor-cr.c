@@ -203,7 +203,6 @@ int main(int argc, char **argv)
 {
 	struct cr_options o = { .images_dir = ".", .verbosity = 2, .close_fd = -1 };
 	enum cr_verb verb = CR_CHECK;
-	int at;
 
 	argc--;
 	argv++;
@@ -211,7 +210,7 @@ int main(int argc, char **argv)
 		printf("Version: " TORPOR_VERSION "\n");
 		return 0;
 	}
-	bool has_verb = (at = option_first_positional(&cr_options_table, argc, argv)) < argc;
+	bool has_verb = option_first_positional(&cr_options_table, argc, argv) < argc;
 	if (!has_verb && (argc == 0 || asks(argc, argv, "--help", "-h")))
 		return usage(argc ? stdout : stderr);
 	int r = parse(argc, argv, &o, &verb);

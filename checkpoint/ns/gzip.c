@@ -4,6 +4,7 @@
 #include "ns/gzip.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -43,9 +44,9 @@ int gzip_begin(struct gzip *z, int fd)
 	return r < 0 ? fail(-r, "write the archive") : 0;
 }
 
-static int put_block(struct gzip *z, int final)
+static int put_block(struct gzip *z, bool last)
 {
-	unsigned char head[5] = { (unsigned char)final, (unsigned char)z->n, (unsigned char)(z->n >> 8), (unsigned char)~z->n,
+	unsigned char head[5] = { last, (unsigned char)z->n, (unsigned char)(z->n >> 8), (unsigned char)~z->n,
 				  (unsigned char)(~z->n >> 8) };
 	int r = fd_write_all(z->fd, head, sizeof head);
 
@@ -68,7 +69,7 @@ int gzip_write(struct gzip *z, const void *data, size_t size)
 		from += n;
 		size -= n;
 		if (z->n == sizeof z->data) {
-			int r = put_block(z, 0);
+			int r = put_block(z, false);
 			if (r < 0)
 				return r;
 		}
@@ -79,7 +80,7 @@ int gzip_write(struct gzip *z, const void *data, size_t size)
 int gzip_end(struct gzip *z)
 {
 	unsigned char tail[8];
-	int r = put_block(z, 1);
+	int r = put_block(z, true);
 
 	for (int i = 0; i < 4; i++) {
 		tail[i] = (unsigned char)(z->crc >> 8 * i);

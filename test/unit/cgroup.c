@@ -68,7 +68,7 @@ static pid_t inside(int (*run)(void))
 	pid_t pid = fork();
 	if (pid == 0) {
 		const char *unified = cgroup_path(&groups, "");
-		snprintf(path, sizeof path, "%s/cgroup.procs", unified);
+		snprintf(path, sizeof path, "%s/cgroup.procs", unified ? unified : "");
 		if (cgroup_join(&groups, NULL) < 0 || (unified && file_write(AT_FDCWD, path, "0") < 0))
 			_exit(99);
 		close(sync[1]);
