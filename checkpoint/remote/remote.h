@@ -36,8 +36,8 @@ struct remote_mm;
 /* PTRACE_SEIZE + PTRACE_INTERRUPT without waiting, so that many threads are stopped at once; then remote_wait_stop() for each.
  * A task that somebody else traces gives -EBUSY with an explanation that names the tracer. -ESRCH, bare, when it has gone. */
 int remote_seize(pid_t tid, struct remote **out);
-/* Waits until it stands, for that many seconds (0: 10). *signal: 0, or the signal of the group stop (SIGSTOP…) in which it was found. -ESRCH, bare, when it has ended
- * before; -ETIMEDOUT, explained, after 10 s. */
+/* Waits until it stands, for that many seconds (0: 10). *signal: 0, or the signal of the group stop (SIGSTOP…) in which it was
+ * found. -ESRCH, bare, when it has ended before; -ETIMEDOUT, explained, when the time is up. */
 int remote_wait_stop(struct remote *r, int *signal, unsigned seconds);
 /* Gives the thread what a batch needs, heal-safe from the first register write on. mm NULL: maps the batch pages into the
  * address space (leader); for further threads of the process pass remote_get_mm(leader). Threads that need no batch need not be
