@@ -83,7 +83,8 @@ static int stage_open(void *ctx)
 	if (d->root_fd < 0)
 		return errno == ENOENT ? fail_text(ESRCH, "there is no task %d to dump", d->o->pid) :
 					 fail(errno, "open the root directory of task %d", d->o->pid);
-	return files_begin(d);
+	r = mem_begin(d);
+	return r < 0 ? r : files_begin(d);
 }
 
 static void undo_open(void *ctx)
@@ -258,7 +259,7 @@ static const struct stage stages[] = {
 
 int ck_dump(const struct ck_dump_options *o)
 {
-	struct dump d = { .o = o, .root_fd = -1, .next_pages_id = 1 };
+	struct dump d = { .o = o, .root_fd = -1 };
 
 	d.tree = tree_new();
 	d.arena = &d.tree->arena;

@@ -19,7 +19,7 @@ struct dump {
 	bool failed;                     /* what follows is the undoing */
 	bool own_pid_ns, own_mnt_ns, own_net_ns, own_ipc_ns, own_uts_ns, own_cgroup_ns, own_user_ns, own_time_ns;
 	struct ns_table *ns;             /* ns/ids.c: ids of namespaces */
-	uint32_t next_pages_id;          /* from 1 */
+	struct page_sink *sink;          /* mem/sink.h: where pages go */
 	struct file_table *files;        /* files/table.c: open file descriptions found so far */
 	struct mount_table *mounts;      /* ns/mount: the root task's mounts */
 	struct shmem_table *shmem;       /* mem/shmem: shared segments found so far */

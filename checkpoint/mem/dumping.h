@@ -6,6 +6,7 @@
 #include "mem/ahead.h"
 #include "mem/pool.h"
 #include "mem/scan.h"
+#include "mem/sink.h"
 #include "remote/remote.h"
 
 /* What a dump knows of the tree's memory besides the mappings (struct dump.shmem): freed by shmem_end(). */
@@ -40,22 +41,5 @@ struct shmem_table {
 struct shmem_table *shmem_table(struct dump *d);   /* made at the first call */
 /* A task maps [pgoff, pgoff + size) of a shared anonymous segment. */
 int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t vma_start, uint64_t vma_end, uint64_t pgoff);
-
-/* Where page content is read from, by address: /proc/PID/mem, or the file that a shared segment is. */
-struct page_source {
-	int fd;
-	pid_t pid;                   /* of a process, with `sole`: what process_vm_readv may read */
-	const struct ranges *sole;   /* NULL: none */
-	const char *what;            /* for messages: "task 12 (redis-server)" */
-};
-struct page_run {
-	uint64_t start, end;
-	uint32_t flags;              /* PAGEMAP_ */
-};
-struct page_runs {
-	ARRAY(struct page_run) list;
-};
-/* Writes a pagemap image and its pages file. */
-int pages_save(struct dump *d, enum image_kind kind, uint64_t id, const struct page_source *from, const struct page_runs *runs);
 
 #endif

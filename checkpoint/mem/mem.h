@@ -7,12 +7,14 @@
 #include "restore.h"
 
 /* --- dump --- */
+/* Where the pages will go, by the options (sink.h). */
+int mem_begin(struct dump *d);
 /* Reads /proc/PID/smaps and friends into task->mm (vmas, brk, auxv; exe and mapped files get ids through files_dump_path). The
  * batch pages of `r` are left out. */
 int mm_collect(struct dump *d, struct task *t, struct remote *r);
 /* Saves the pages: pagemap-<pid>, pages-<n>. */
 int mm_save_pages(struct dump *d, struct task *t, struct remote *r);
-/* Shared segments (anonymous MAP_SHARED): found during mm_collect, saved once: pagemap-shmem-<id>. */
+/* Shared segments (anonymous MAP_SHARED): found during mm_collect, saved once: pagemap-shmem-<id>. No pages come after them. */
 int shmem_save(struct dump *d);
 void shmem_end(struct dump *d);
 

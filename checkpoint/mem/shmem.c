@@ -87,12 +87,18 @@ static int segment_save(struct dump *d, const struct shmem_segment *s)
 	snprintf(what, sizeof what, "shared memory segment %" PRIu64, s->inode);
 	struct page_source from = { .fd = s->fd, .what = what };
 	if (r == 0)
-		r = pages_save(d, IMG_PAGEMAP_SHMEM, s->inode, &from, &runs);
+		r = sink_put(d->sink, IMG_PAGEMAP_SHMEM, s->inode, &from, &runs, NULL);
 	d->stats.shpages_scanned += s->size / PAGE;
 	d->stats.shpages_written += pages;
 	log_debug("%s: %" PRIu64 " of %" PRIu64 " pages", what, pages, s->size / PAGE);
 	array_free(&runs.list);
 	return r;
+}
+
+int mem_begin(struct dump *d)
+{
+	d->sink = sink_files(d->images, &shmem_table(d)->pool, 1);
+	return 0;
 }
 
 int shmem_save(struct dump *d)
@@ -102,7 +108,7 @@ int shmem_save(struct dump *d)
 
 	for (size_t i = 0; r == 0 && i < t->segments.n; i++)
 		r = segment_save(d, &t->segments.data[i]);
-	return r;
+	return r < 0 ? r : d->sink->ops->finish(d->sink);
 }
 
 void shmem_end(struct dump *d)
@@ -111,6 +117,9 @@ void shmem_end(struct dump *d)
 
 	if (!t)
 		return;
+	if (d->sink)
+		d->sink->ops->free(d->sink);
+	d->sink = NULL;
 	ahead_end(&t->ahead);
 	for (size_t i = 0; i < t->segments.n; i++)
 		fd_close(&t->segments.data[i].fd);

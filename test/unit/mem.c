@@ -472,7 +472,8 @@ static void nothing(char *p)
 
 static void save_self(struct image_dir *images, uint32_t id, char *p, struct image_pages *out)
 {
-	struct dump d = { .images = images, .next_pages_id = id };
+	struct pool pool = { 0 };
+	struct page_sink *sink = sink_files(images, &pool, id);
 	struct ranges where = { 0 }, pages = { 0 }, guards = { 0 };
 	struct page_runs runs = { 0 };
 	autoclose int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
@@ -489,8 +490,10 @@ static void save_self(struct image_dir *images, uint32_t id, char *p, struct ima
 		*last = (struct image_run){ r->start, r->end, out->size };
 		out->size += r->end - r->start;
 	}
-	CHECK_OK(pages_save(&d, IMG_PAGEMAP, id, &from, &runs));
-	shmem_end(&d);
+	CHECK_OK(sink_put(sink, IMG_PAGEMAP, id, &from, &runs, NULL));
+	CHECK_OK(sink->ops->finish(sink));
+	sink->ops->free(sink);
+	pool_done(&pool);
 	array_free(&runs.list);
 	array_free(&pages.list);
 	array_free(&where.list);
