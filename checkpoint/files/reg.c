@@ -214,6 +214,9 @@ static int check_same(const struct restore *r, const RegFileEntry *e, int fd)
 	if (e->has_mode && (e->mode & S_IFMT) != (st.st_mode & S_IFMT))
 		return fail_text(EINVAL, "%s is %s now, it was %s when the checkpoint was taken", e->name, type_name(st.st_mode),
 				 type_name(e->mode));
+	if ((S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) && !memory_device(&st) && !(e->flags & O_PATH))
+		return fail_text(ENOTSUP, "%s is %s (%u:%u), which is not supported", e->name, type_name(st.st_mode), major(st.st_rdev),
+				 minor(st.st_rdev));
 	if (e->has_mode && !r->o->skip_file_rwx_check && (e->mode & 07777) != (st.st_mode & 07777)) {
 		fail_text(EINVAL, "%s has mode %04o now, it had %04o when the checkpoint was taken", e->name, st.st_mode & 07777u,
 			  e->mode & 07777u);
@@ -236,7 +239,7 @@ static uint32_t open_flags(const RegFileEntry *e, uint32_t flags)
 	flags &= ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC);
 	if ((flags & O_PATH) && e->has_mode && S_ISLNK(e->mode))
 		flags |= O_NOFOLLOW;
-	return flags | O_CLOEXEC | O_NOCTTY;
+	return flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;   /* never wait for what has taken the file's place */
 }
 
 int reg_open_entry(struct restore *r, const RegFileEntry *e, uint32_t flags)
@@ -320,7 +323,8 @@ static int reg_open(struct restore *r, const FileEntry *fe)
 		return fd;
 	if (e->pos && !(e->flags & O_PATH) && lseek(fd, (off_t)e->pos, SEEK_SET) < 0)
 		return fail(errno, "set the position of %s to %" PRIu64, e->name, e->pos);
-	return take_fd(&fd);
+	int ret = file_set_flags(fe, fd, e->flags);
+	return ret < 0 ? ret : take_fd(&fd);
 }
 
 const struct file_kind reg_kind = {

@@ -11,6 +11,6 @@ extern const struct file_kind reg_kind;   /* regular files, directories, memory 
 bool file_is_external(const struct dump *d, const struct file_info *f);
 /* Fills a reg_file entry for the file's path and checks that the path leads there: for what else lives at a path (fifo). */
 int reg_dump_path(struct dump *d, const struct file_info *f, FileEntry *e);
-/* Opens a reg_file entry as its description was (in the builder), or with other flags: deleted files included. */
+/* Opens a reg_file entry (in the builder) with the given flags and O_NONBLOCK: deleted files included. */
 int reg_open_entry(struct restore *r, const RegFileEntry *e, uint32_t flags);
 #endif
