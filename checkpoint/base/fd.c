@@ -93,6 +93,8 @@ int fd_pwrite_all(int fd, const void *data, size_t size, uint64_t offset)
 			continue;
 		if (n < 0)
 			return -errno;
+		if (!n)
+			return -EIO;      /* the memory of a process that has ended takes nothing */
 		at += n;
 		offset += (uint64_t)n;
 		size -= (size_t)n;

@@ -9,6 +9,7 @@
 #include "remote/internal.h"
 
 #define ERRORS_FROM (-4095)
+#define DEATH_TIMEOUT_MS 20
 
 static bool failed(const struct call *c)
 {
@@ -128,26 +129,39 @@ int remote_scratch_read(struct remote *r, size_t offset, void *data, size_t size
 	return e < 0 ? e : remote_read(r, remote_scratch(r) + offset, data, size);
 }
 
+/* Memory that cannot be had any more because the task was killed: that is the cause. */
+static int explain_memory(struct remote *r, int e, const char *what, uint64_t address, size_t size)
+{
+	int status;
+
+	if ((e == -EIO || e == -ENODATA) && !r->dead) {
+		size_t mark = err_mark();
+		int died = remote_wait(r, &status, DEATH_TIMEOUT_MS);
+		if (r->dead)
+			return died;
+		err_rewind(mark);
+	}
+	return fail(-e, "%s %zu bytes at %#llx of task %d", what, size, (unsigned long long)address, r->tid);
+}
+
 int remote_read(struct remote *r, uint64_t address, void *data, size_t size)
 {
 	int e = remote_need_mem(r);
 
-	if (e == 0)
-		e = fd_pread_all(remote_mem_fd(r), data, size, address);
-	else
+	if (e < 0)
 		return e;
-	return e < 0 ? fail(-e, "read %zu bytes at %#llx of task %d", size, (unsigned long long)address, r->tid) : 0;
+	e = fd_pread_all(remote_mem_fd(r), data, size, address);
+	return e < 0 ? explain_memory(r, e, "read", address, size) : 0;
 }
 
 int remote_write(struct remote *r, uint64_t address, const void *data, size_t size)
 {
 	int e = remote_need_mem(r);
 
-	if (e == 0)
-		e = fd_pwrite_all(remote_mem_fd(r), data, size, address);
-	else
+	if (e < 0)
 		return e;
-	return e < 0 ? fail(-e, "write %zu bytes at %#llx of task %d", size, (unsigned long long)address, r->tid) : 0;
+	e = fd_pwrite_all(remote_mem_fd(r), data, size, address);
+	return e < 0 ? explain_memory(r, e, "write", address, size) : 0;
 }
 
 int remote_mem_fd(const struct remote *r)
