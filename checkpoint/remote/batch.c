@@ -9,7 +9,6 @@
 #include "remote/internal.h"
 
 #define ERRORS_FROM (-4095)
-#define DEATH_TIMEOUT_MS 20
 
 static bool failed(const struct call *c)
 {
@@ -129,19 +128,12 @@ int remote_scratch_read(struct remote *r, size_t offset, void *data, size_t size
 	return e < 0 ? e : remote_read(r, remote_scratch(r) + offset, data, size);
 }
 
-/* Memory that cannot be had any more because the task was killed: that is the cause. */
 static int explain_memory(struct remote *r, int e, const char *what, uint64_t address, size_t size)
 {
-	int status;
+	size_t mark = err_mark();
 
-	if ((e == -EIO || e == -ENODATA) && !r->dead) {
-		size_t mark = err_mark();
-		int died = remote_wait(r, &status, DEATH_TIMEOUT_MS);
-		if (r->dead)
-			return died;
-		err_rewind(mark);
-	}
-	return fail(-e, "%s %zu bytes at %#llx of task %d", what, size, (unsigned long long)address, r->tid);
+	fail(-e, "%s %zu bytes at %#llx of task %d", what, size, (unsigned long long)address, r->tid);
+	return e == -EIO || e == -ENODATA ? remote_explain(r, e, mark) : e;
 }
 
 int remote_read(struct remote *r, uint64_t address, void *data, size_t size)

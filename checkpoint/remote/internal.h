@@ -60,6 +60,8 @@ struct remote {
 	struct remote_mm *mm;
 	bool owner;                /* this thread mapped the area of a live task */
 	bool stub, dead, group_stopped;
+	bool stands;               /* its first stop was waited for */
+	bool is_thread;            /* of a stub: not the leader */
 	bool can_suspend_seccomp;
 	int own_mem, pidfd, channel, peer;
 	struct user_regs_struct found;   /* registers to be put back */
@@ -97,6 +99,8 @@ int remote_run_batch(struct remote *r, struct user_regs_struct *regs);
 /* One call at an instruction of the task, stopped at its exit; `regs` as arch_set_call() has made them. */
 int remote_run_call(struct remote *r, const struct user_regs_struct *regs, int64_t *result);
 int remote_died(struct remote *r, int status);
+void remote_reap_others(pid_t tgid, pid_t tid);
+int remote_explain(struct remote *r, int e, size_t mark);
 int remote_trace_failed(struct remote *r, const char *what);   /* explains errno */
 
 /* text.c */

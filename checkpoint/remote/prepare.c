@@ -243,8 +243,8 @@ static int map_area(struct remote *r, const char *maps, const struct status *s, 
 	}
 	if (e == 0)
 		e = area_map_anywhere(r, &call, maps, s->threads ? s->threads : 1);
-	if (poked && remote_unpoke(r, instruction, saved) < 0)
-		return -EIO;
+	int back = poked ? remote_unpoke(r, instruction, saved) : 0;
+	e = e < 0 ? e : back;
 	return e;
 }
 
@@ -295,12 +295,9 @@ static int prepare_owner(struct remote *r, const struct status *s, bool has_pend
 	return e < 0 ? e : remove_leftovers(r, maps);
 }
 
-int remote_prepare(struct remote *r, struct remote_mm *mm)
+static int prepare(struct remote *r, struct remote_mm *mm)
 {
 	struct status s;
-
-	if (r->slot)
-		return 0;
 	int e = read_status(r, mm, &s);
 	if (e == 0)
 		e = check_task(r, &s);
@@ -321,9 +318,16 @@ int remote_prepare(struct remote *r, struct remote_mm *mm)
 	return enter_area(r, has_pending);
 }
 
+int remote_prepare(struct remote *r, struct remote_mm *mm)
+{
+	size_t mark = err_mark();
+
+	return r->slot ? 0 : remote_explain(r, prepare(r, mm), mark);
+}
+
 /* --- out --- */
 
-int remote_unprepare(struct remote *r)
+static int unprepare(struct remote *r)
 {
 	struct user_regs_struct call = r->found;
 	uint64_t instruction = r->first.instruction;
@@ -345,8 +349,8 @@ int remote_unprepare(struct remote *r)
 	}
 	if (e == 0)
 		e = remote_run_call(r, &call, &result);
-	if (poked && remote_unpoke(r, instruction, saved) < 0)
-		return -EIO;
+	int back = poked ? remote_unpoke(r, instruction, saved) : 0;
+	e = e < 0 ? e : back;
 	if (e == 0 && result < 0)
 		e = fail((int)-result, "unmap the batch pages of task %d", r->tid);
 	if (e < 0)
@@ -354,4 +358,11 @@ int remote_unprepare(struct remote *r)
 	r->mm->area = r->mm->area_size = r->slot = 0;
 	r->mm->slots = r->mm->used = 0;
 	return 0;
+}
+
+int remote_unprepare(struct remote *r)
+{
+	size_t mark = err_mark();
+
+	return remote_explain(r, unprepare(r), mark);
 }

@@ -27,13 +27,16 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "base/proc.h"
 #define LOG_PREFIX "remote"
 #include "base/log.h"
 #include "remote/internal.h"
 
 #define SYSCALL_STOP (SIGTRAP | 0x80)
 #define SPINS 50
+#define LONGEST_PAUSE_NS 1000000
 #define GONE_TIMEOUT_MS 2000
+#define DEATH_TIMEOUT_MS 20
 
 static int64_t now_ms(void)
 {
@@ -43,8 +46,28 @@ static int64_t now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* With a limit: most threads stop within microseconds, so that giving way a few times is faster than sleeping. */
-static pid_t wait_limited(pid_t tid, int *status, int timeout_ms)
+/* The end of a leader is told only when all other threads of its process have been waited for. If they are our tracees, that is us;
+ * in the first process of a pid namespace the thread that ends last waits for it, too. Only ends are taken, not stops. */
+void remote_reap_others(pid_t tgid, pid_t tid)
+{
+	autofree int *tids = NULL;
+	ssize_t n = proc_numbers(tgid, "task", &tids);
+
+	for (ssize_t i = 0; i < n; i++)
+		if (tids[i] != tid)
+			waitid(P_PID, (id_t)tids[i], NULL, WEXITED | WNOHANG | __WALL);
+}
+
+static bool has_ended(pid_t tid)
+{
+	struct proc_stat s;
+
+	return proc_stat_read(tid, &s) == 0 && (s.state == 'Z' || s.state == 'X');
+}
+
+/* Looks again and again. Most threads stop within microseconds, so that giving way a few times is faster than sleeping. Returns 0
+ * after the time limit (< 0: none). */
+static pid_t wait_looking(pid_t tid, int *status, int timeout_ms)
 {
 	struct timespec pause = { .tv_nsec = 20000 };
 	int64_t end = now_ms() + timeout_ms;
@@ -57,12 +80,22 @@ static pid_t wait_limited(pid_t tid, int *status, int timeout_ms)
 			sched_yield();
 			continue;
 		}
-		if (now_ms() > end)
+		if (timeout_ms >= 0 && now_ms() > end)
 			return 0;
 		nanosleep(&pause, NULL);
-		if (pause.tv_nsec < 1000000)
+		if (pause.tv_nsec < LONGEST_PAUSE_NS)
 			pause.tv_nsec *= 2;
+		else if (has_ended(tid))
+			remote_reap_others(tid, tid);
 	}
+}
+
+/* Whether other threads of this process may be ours as well, so that its end would not be told to a waitpid() that sleeps. */
+static bool leads_others(const struct remote *r)
+{
+	bool leader = r->stub ? !r->is_thread : r->tgid == r->tid;
+
+	return leader && r->mm && (r->mm->users > 1 || r->mm->status.threads > 1);
 }
 
 int remote_died(struct remote *r, int status)
@@ -79,7 +112,7 @@ int remote_wait(struct remote *r, int *status, int timeout_ms)
 	pid_t got;
 
 	do
-		got = timeout_ms < 0 ? waitpid(r->tid, status, __WALL) : wait_limited(r->tid, status, timeout_ms);
+		got = timeout_ms < 0 && !leads_others(r) ? waitpid(r->tid, status, __WALL) : wait_looking(r->tid, status, timeout_ms);
 	while (got < 0 && errno == EINTR);
 	if (!got)
 		return -ETIMEDOUT;
@@ -88,6 +121,24 @@ int remote_wait(struct remote *r, int *status, int timeout_ms)
 		return fail(ESRCH, "wait for task %d: it has gone, or somebody else has waited for it", r->tid);
 	}
 	return WIFSTOPPED(*status) ? 0 : remote_died(r, *status);
+}
+
+/* Something failed whose own reason may mislead: if the task has been killed meanwhile, that is the cause. */
+int remote_explain(struct remote *r, int e, size_t mark)
+{
+	size_t end = err_mark();
+	int status;
+
+	if (e >= 0 || r->dead)
+		return e;
+	remote_wait(r, &status, DEATH_TIMEOUT_MS);
+	if (!r->dead) {
+		err_rewind(end);
+		return e;
+	}
+	autofree char *how = str_dup(err_line(end) ? err_line(end) : "the task has ended");
+	err_rewind(mark);
+	return fail_text(ESRCH, "%s", how);
 }
 
 /* ptrace() has failed: ESRCH means that the thread no longer stands, because it was killed. */

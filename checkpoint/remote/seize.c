@@ -85,10 +85,17 @@ int remote_attach(pid_t tid, unsigned long options, struct remote **out)
 		if (suspend || ptrace(PTRACE_SEIZE, tid, NULL, options) < 0)
 			return explain_seize(tid, errno);
 	}
-	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
-		return errno == ESRCH ? -ESRCH : fail(errno, "stop task %d", tid);
-	*out = remote_new(tid);
-	(*out)->can_suspend_seccomp = suspend;
+	struct remote *r = remote_new(tid);
+	r->can_suspend_seccomp = suspend;
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0) {
+		size_t mark = err_mark();
+		int e = remote_trace_failed(r, "stop");
+		if (e == -ESRCH)
+			err_rewind(mark);
+		remote_free(&r);
+		return e;
+	}
+	*out = r;
 	return 0;
 }
 
@@ -133,7 +140,8 @@ static int wait_for_stop(struct remote *r, int *signal, unsigned seconds)
 		if (e < 0)
 			return e;
 		*signal = WSTOPSIG(status);
-		if (status >> 16 == PTRACE_EVENT_STOP)
+		r->stands = status >> 16 == PTRACE_EVENT_STOP;
+		if (r->stands)
 			return 0;
 		/* a signal on its way, which also cancelled the request to stop */
 		if (ptrace(PTRACE_INTERRUPT, r->tid, NULL, NULL) < 0 ||
@@ -217,7 +225,7 @@ static int put_back(struct remote *r)
 {
 	mark_slot(r, ARCH_FRAME_MARK);
 	if (r->masked && ptrace(PTRACE_SETSIGMASK, r->tid, sizeof r->mask, &r->mask) < 0)
-		return fail(errno, "put back the signal mask of task %d", r->tid);
+		return remote_trace_failed(r, "put back the signal mask");
 	if (r->touched || r->found_changed) {
 		int e = remote_set_regs(r, &r->found);
 		if (e < 0)
@@ -235,8 +243,13 @@ static void detach(struct remote *r, int stop_signal)
 		stop_signal = r->held_stop;
 	if (stop_signal && remote_tgid(r))
 		syscall(SYS_tgkill, r->tgid, r->tid, stop_signal);
-	if (ptrace(PTRACE_DETACH, r->tid, NULL, 0L) < 0 && errno != ESRCH)
-		log_warn("task %d could not be let go: %s", r->tid, strerror(errno));
+	if (ptrace(PTRACE_DETACH, r->tid, NULL, 0L) == 0)
+		return;
+	size_t mark = err_mark();
+	remote_trace_failed(r, "let go");       /* one that was killed has to be waited for */
+	if (!r->dead)
+		log_warn("task %d: %s", r->tid, err_line(mark) ? err_line(mark) : "not let go");
+	err_rewind(mark);
 }
 
 void remote_release(struct remote **rp, int stop_signal)
@@ -246,6 +259,9 @@ void remote_release(struct remote **rp, int stop_signal)
 	if (!r)
 		return;
 	size_t mark = err_mark();
+	int signal;
+	if (!r->stands && !r->dead)     /* only a thread that stands can be let go */
+		wait_for_stop(r, &signal, 1);
 	if (!r->dead && r->owner && r->mm->area && r->mm->users == 1)
 		remote_unprepare(r);
 	if (!r->dead && put_back(r) < 0 && !r->dead)
@@ -256,31 +272,18 @@ void remote_release(struct remote **rp, int stop_signal)
 	remote_free(rp);
 }
 
-/* One look at a tracee that was killed; it may yet report a stop that it was in. Returns whether there is more to come. */
-static bool reap(pid_t tid, int flags)
+/* Waits for a thread's end and, meanwhile, for those of its whole process. */
+static void reap_with_threads(pid_t tgid, pid_t tid)
 {
 	int status;
 	pid_t got;
 
-	while ((got = waitpid(tid, &status, __WALL | flags)) == tid && WIFSTOPPED(status))
-		ptrace(PTRACE_CONT, tid, NULL, 0L);
-	return got == 0;
-}
-
-/* Waits for a thread's end and, meanwhile, for those of its whole process, which we may trace as well: a leader's end is told only
- * after that of the others, and in the first process of a pid namespace the last one to end waits for all others to be reaped. */
-static void reap_with_threads(pid_t tgid, pid_t tid)
-{
-	for (useconds_t pause = 20; reap(tid, WNOHANG); pause = pause < 2000 ? pause * 2 : pause) {
-		autofree int *tids = NULL;
-		ssize_t n = proc_numbers(tgid, "task", &tids);
-		if (n <= 1) {
-			reap(tid, 0);
+	for (useconds_t pause = 20;; pause = pause < 2000 ? pause * 2 : pause) {
+		while ((got = waitpid(tid, &status, __WALL | WNOHANG)) == tid && WIFSTOPPED(status))
+			ptrace(PTRACE_CONT, tid, NULL, 0L);       /* a stop from before it was killed */
+		if (got)
 			return;
-		}
-		for (ssize_t i = 0; i < n; i++)
-			if (tids[i] != tid)
-				reap(tids[i], WNOHANG);
+		remote_reap_others(tgid, tid);
 		usleep(pause);
 	}
 }

@@ -69,14 +69,15 @@ static int map_stub_area(struct remote *r, uint64_t base)
 		return e;
 	r->mm = mm_new(take_fd(&r->own_mem));
 	e = area_map_at(r, instruction, base, 1);
-	if (poked && remote_unpoke(r, instruction, saved) < 0)
-		return -EIO;
+	int back = poked ? remote_unpoke(r, instruction, saved) : 0;
+	e = e < 0 ? e : back;
 	return e < 0 ? e : area_take_slot(r, r->mm);
 }
 
 int remote_take_stub(pid_t pid, uint64_t base, struct remote **out)
 {
 	struct remote *r = NULL;
+	size_t mark = err_mark();
 	int signal, e = remote_attach(pid, STUB_OPTIONS, &r);
 
 	if (e < 0)
@@ -89,6 +90,7 @@ int remote_take_stub(pid_t pid, uint64_t base, struct remote **out)
 	if (e == 0)
 		e = unregister(r);
 	if (e < 0) {
+		e = remote_explain(r, e, mark);
 		remote_kill(&r);
 		return e;
 	}
@@ -162,7 +164,8 @@ int remote_adopt(pid_t tid, const struct remote *parent, bool thread, struct rem
 {
 	struct remote *r = remote_new(tid);
 
-	r->stub = true;
+	r->stub = r->stands = true;
+	r->is_thread = thread;
 	r->can_suspend_seccomp = parent->can_suspend_seccomp;
 	r->signal = parent->signal;
 	r->masked = true;

@@ -464,7 +464,9 @@ static int visit(pid_t pid, unsigned rounds)
 	ssize_t n = proc_numbers(pid, "task", &tids);
 	int e = 0, signal;
 
-	CHECK(n > 0 && n <= THREADS);
+	if (n <= 0)
+		return -ESRCH;
+	CHECK(n <= THREADS);
 	for (ssize_t i = 0; e == 0 && i < n; i++)
 		e = remote_seize(tids[i], &r[i]);
 	for (ssize_t i = 0; e == 0 && i < n; i++)
@@ -626,6 +628,109 @@ static void stopped(void)
 	end(&l);
 }
 
+/* The program is killed at random moments while it is worked on: an error that says so, and no waiting for ever. */
+static void victims(const struct program *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct live l = start(p);
+		unsigned delay = (unsigned)(rand() % 2000);
+		int e = 0, status;
+		pid_t killer = fork();
+		if (!killer) {
+			usleep(delay);
+			kill(l.pid, SIGKILL);
+			_exit(0);
+		}
+		while (e >= 0 && (err_clear(), waitpid(l.pid, &status, WNOHANG)) == 0)
+			e = visit(l.pid, 3);
+		CHECK(e == 0 || e == -ESRCH || e == -ENOENT);
+		err_clear();
+		waitpid(killer, NULL, 0);
+		waitpid(l.pid, &status, 0);
+		CHECK(kill(l.pid, 0) < 0);
+	}
+}
+
+static void program_killed(void)
+{
+	victims(&compute_program, 100);
+	victims(&threads_program, 100);
+}
+
+/* Threads that come and go are all seized in the end. */
+static void *short_thread(void *none)
+{
+	return none;
+}
+
+static void run_restless(void)
+{
+	for (;;) {
+		pthread_t t[4];
+		for (int i = 0; i < 4; i++)
+			pthread_create(&t[i], NULL, short_thread, NULL);
+		for (int i = 0; i < 4; i++)
+			wrong(0, pthread_join(t[i], NULL));
+	}
+}
+
+static const struct program restless_program = { 1, run_restless };
+
+static struct remote *find_seized(struct remote **r, size_t n, pid_t tid)
+{
+	for (size_t i = 0; i < n; i++)
+		if (remote_tid(r[i]) == tid)
+			return r[i];
+	return NULL;
+}
+
+/* Seizes what is new; returns how many there were. */
+static size_t seize_new(pid_t pid, struct remote **r, size_t *n)
+{
+	autofree int *tids = NULL;
+	ssize_t found = proc_numbers(pid, "task", &tids);
+	size_t fresh = 0;
+	int signal;
+
+	for (ssize_t i = 0; i < found; i++) {
+		struct remote *one = NULL;
+		if (find_seized(r, *n, tids[i]))
+			continue;
+		fresh++;
+		int e = remote_seize(tids[i], &one);
+		if (e == 0)
+			e = remote_wait_stop(one, &signal, 0);
+		if (e == -ESRCH) {
+			CHECK_EQ(err_count(), 0);
+			remote_release(&one, 0);
+			continue;
+		}
+		CHECK_OK(e);
+		CHECK(*n < THREADS);
+		r[(*n)++] = one;
+	}
+	return fresh;
+}
+
+static void restless(void)
+{
+	struct live l = start(&restless_program);
+
+	for (unsigned round = 0; round < 200; round++) {
+		struct remote *r[THREADS];
+		size_t n = 0;
+		while (seize_new(l.pid, r, &n))
+			;
+		for (size_t i = 0; i < n; i++) {
+			CHECK_OK(remote_prepare(r[i], i ? remote_get_mm(r[0]) : NULL));
+			CHECK_OK(work(r[i], 1));
+		}
+		while (n--)
+			remote_release(&r[n], 0);
+	}
+	end(&l);
+}
+
 /* The engine is killed at random moments of its work. */
 static void kills(const struct program *p, unsigned n)
 {
@@ -745,7 +850,7 @@ static void killed_below_a_filter(void)
 
 const struct test tests[] = {
 	TEST(one_thread), TEST(eight_threads), TEST(asleep), TEST(small_stack), TEST(below_a_filter), TEST(other_user), TEST(pid_namespace),
-	TEST(leaves_nothing), TEST(signals_kept), TEST(stopped),
+	TEST(leaves_nothing), TEST(signals_kept), TEST(stopped), TEST(program_killed), TEST(restless),
 	{ "killed_one_thread", killed_one_thread, 120 }, { "killed_eight_threads", killed_eight_threads, 120 },
 	{ "killed_everywhere_one_thread", killed_everywhere_one_thread, 120 },
 	{ "killed_everywhere_eight_threads", killed_everywhere_eight_threads, 120 },
