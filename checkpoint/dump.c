@@ -26,6 +26,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/proc.h"
 #include "base/stage.h"
 #include "files/table.h"
 #include "freeze.h"
@@ -64,6 +65,17 @@ static int check_options(const struct ck_dump_options *o)
 	return 0;
 }
 
+static int no_task(pid_t pid, int err)
+{
+	struct proc_stat st;
+
+	if (err != ENOENT)
+		return fail(err, "open the root directory of task %d", pid);
+	if (proc_stat_read(pid, &st) >= 0)
+		return fail_text(ESRCH, "task %d is a zombie: it has exited and there is nothing to dump", pid);
+	return fail_text(ESRCH, "there is no task %d to dump", pid);
+}
+
 static int stage_open(void *ctx)
 {
 	struct dump *d = ctx;
@@ -81,8 +93,7 @@ static int stage_open(void *ctx)
 	snprintf(path, sizeof path, "/proc/%d/root", d->o->pid);
 	d->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (d->root_fd < 0)
-		return errno == ENOENT ? fail_text(ESRCH, "there is no task %d to dump", d->o->pid) :
-					 fail(errno, "open the root directory of task %d", d->o->pid);
+		return no_task(d->o->pid, errno);
 	r = mem_begin(d);
 	return r < 0 ? r : files_begin(d);
 }
@@ -116,6 +127,8 @@ static void undo_freeze(void *ctx)
 	struct dump *d = ctx;
 
 	d->failed = true;
+	if (!d->released)
+		freeze_explain(d);
 	freeze_release(d);
 }
 

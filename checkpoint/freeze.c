@@ -227,7 +227,9 @@ static int find_children(struct dump *d)
 			size_t mark = err_mark();
 			int r = add_task(d, t, pids[k]);
 			bool gone = proc_stat_read(pids[k], &st) < 0 || st.ppid != t->host_pid;
-			if (gone) {   /* it ended, or moved up, meanwhile: a later pass sees what there is */
+			bool ended = r < 0 && !gone && st.state == 'Z';
+			found += ended;
+			if (gone || ended) {   /* it ended, or moved up, meanwhile: a later pass sees what there is */
 				err_rewind(mark);
 				forget_last(d->tree);
 				continue;
@@ -371,14 +373,30 @@ int freeze_tree(struct dump *d)
 	return 0;
 }
 
-void freeze_release(struct dump *d)
+/* A task that was killed in the middle makes all sorts of things fail. */
+void freeze_explain(struct dump *d)
 {
 	for (size_t i = 0; i < d->tree->tasks.n; i++) {
+		struct task *t = d->tree->tasks.data[i];
+		if (t->state == TASK_DEAD || !t->n_threads || !proc_is_ending(t->host_pid))
+			continue;
+		err_rewind(0);
+		fail_text(ESRCH, "task %d ended in the middle of the dump", t->host_pid);
+		return;
+	}
+}
+
+void freeze_release(struct dump *d)
+{
+	/* the root last: the end of one that was killed, first in a pid namespace, waits for those of the others */
+	for (size_t i = d->tree->tasks.n; i-- > 0;) {
 		struct task *t = d->tree->tasks.data[i];
 		for (size_t k = t->n_threads; k-- > 1;)
 			remote_release(&t->threads[k].remote, 0);
 		if (t->n_threads && t->threads[0].remote) {
-			remote_unprepare(t->threads[0].remote);
+			size_t mark = err_mark();
+			if (remote_unprepare(t->threads[0].remote) < 0 && proc_is_ending(t->host_pid))
+				err_rewind(mark);
 			remote_release(&t->threads[0].remote, d->o->leave_stopped && !d->failed ? SIGSTOP : 0);
 		}
 	}

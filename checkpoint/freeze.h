@@ -8,6 +8,8 @@
 int freeze_tree(struct dump *d);
 /* The tree as it is to be afterwards: released (running, or stopped with leave_stopped), or killed and gone. */
 void freeze_release(struct dump *d);
+/* When the dump has failed: if a task has ended meanwhile, that is the cause. */
+void freeze_explain(struct dump *d);
 void freeze_kill(struct dump *d);
 
 #endif

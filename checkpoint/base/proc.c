@@ -23,6 +23,8 @@ static void proc_path(char out[PATH_MAX], pid_t pid, const char *name)
 	snprintf(out, PATH_MAX, "/proc/%d%s%s", pid, name ? "/" : "", name ? name : "");
 }
 
+#define PF_EXITING 4u   /* linux/sched.h, a field of /proc/PID/stat */
+
 int proc_open(pid_t pid, const char *name)
 {
 	char path[PATH_MAX];
@@ -196,4 +198,11 @@ int proc_stat_read(pid_t pid, struct proc_stat *s)
 	autofree char *text = NULL;
 	ssize_t n = proc_read(pid, "stat", &text);
 	return n < 0 ? (int)n : proc_stat_parse(text, s);
+}
+
+bool proc_is_ending(pid_t pid)
+{
+	struct proc_stat st;
+
+	return proc_stat_read(pid, &st) < 0 || st.flags & PF_EXITING;
 }

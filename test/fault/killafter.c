@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* killafter MICROSECONDS PROGRAM ARGUMENT…: runs a program and kills it (SIGKILL, it alone) after that time. Says on standard output
- * "killed", or "exit N" if it was done before. MICROSECONDS 0: never. With -t the time it took, in microseconds, is said as well. */
+/* killafter [-t | -v PID] MICROSECONDS PROGRAM ARGUMENT…: runs a program and kills it (SIGKILL, it alone) after that time. Says on standard
+ * output "killed", or "exit N" if it was done before. MICROSECONDS 0: never. -t: the time it took, in microseconds, is said as well.
+ * -v: not the program is killed, but another process. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,9 +22,11 @@ static long now_us(void)
 int main(int argc, char **argv)
 {
 	int timed = argc > 1 && !strcmp(argv[1], "-t"), status;
-	char **args = argv + 1 + timed;
+	pid_t victim = argc > 2 && !strcmp(argv[1], "-v") ? atoi(argv[2]) : 0;
+	int options = timed ? 1 : victim ? 2 : 0;
+	char **args = argv + 1 + options;
 
-	if (argc < 3 + timed)
+	if (argc < 3 + options)
 		return 2;
 	long us = atol(args[0]), began = now_us();
 	prctl(PR_SET_TIMERSLACK, 1);
@@ -35,12 +38,12 @@ int main(int argc, char **argv)
 	}
 	if (us) {
 		usleep((useconds_t)us);
-		kill(pid, SIGKILL);
+		kill(victim ? victim : pid, SIGKILL);
 	}
 	if (waitpid(pid, &status, 0) != pid)
 		return 2;
 	if (WIFSIGNALED(status))
-		printf(WTERMSIG(status) == SIGKILL && us ? "killed" : "signal %d", WTERMSIG(status));
+		printf(WTERMSIG(status) == SIGKILL && us && !victim ? "killed" : "signal %d", WTERMSIG(status));
 	else
 		printf("exit %d", WEXITSTATUS(status));
 	if (timed)

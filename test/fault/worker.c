@@ -339,6 +339,42 @@ static void run_tree(void)
 	member(0);
 }
 
+/* --- a family: children compute, and are replaced when they die --- */
+
+static void run_family(void)
+{
+	pid_t child[4] = { 0 };
+
+	for (;;) {
+		for (unsigned i = 1; i < 4; i++) {
+			if (child[i] && waitpid(child[i], NULL, WNOHANG) != child[i])
+				continue;
+			counters[i].used = 1;
+			child[i] = fork();
+			if (!child[i])
+				compute((void *)(uintptr_t)i);
+		}
+		round_done(0, 0);
+		usleep(500);
+	}
+}
+
+/* A child that sleeps on its parent's memory: the parent waits where no signal reaches it. */
+static void run_vfork(void)
+{
+	for (;;) {
+		pid_t pid = vfork();
+		if (!pid) {
+			for (int i = 0; i < 12000; i++) {
+				round_done(0, 0);
+				usleep(1000);
+			}
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+	}
+}
+
 /* --- watching --- */
 
 static bool grown(const unsigned long *before)
@@ -380,7 +416,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} modes[] = { { "single", run_single }, { "threads", run_threads }, { "asleep", run_asleep }, { "tree", run_tree } };
+	} modes[] = { { "single", run_single }, { "threads", run_threads }, { "asleep", run_asleep }, { "tree", run_tree },
+		    { "family", run_family }, { "vfork", run_vfork } };
 
 	if (argc < 3)
 		return 2;
