@@ -37,6 +37,7 @@
 #define LONGEST_PAUSE_NS 1000000
 #define GONE_TIMEOUT_MS 2000
 #define DEATH_TIMEOUT_MS 20
+#define ENDING_TIMEOUT_MS 200
 
 static int64_t now_ms(void)
 {
@@ -66,11 +67,12 @@ static bool has_ended(pid_t tid)
 }
 
 /* Looks again and again. Most threads stop within microseconds, so that giving way a few times is faster than sleeping. Returns 0
- * after the time limit (< 0: none). */
+ * after the time limit (< 0: none), and when a task is ending whose end is not told: the first process of a pid namespace waits for
+ * all others in it, which may be our tracees as well. */
 static pid_t wait_looking(pid_t tid, int *status, int timeout_ms)
 {
 	struct timespec pause = { .tv_nsec = 20000 };
-	int64_t end = now_ms() + timeout_ms;
+	int64_t begin = now_ms();
 
 	for (unsigned i = 0;; i++) {
 		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
@@ -80,7 +82,8 @@ static pid_t wait_looking(pid_t tid, int *status, int timeout_ms)
 			sched_yield();
 			continue;
 		}
-		if (timeout_ms >= 0 && now_ms() > end)
+		int64_t waited = now_ms() - begin;
+		if ((timeout_ms >= 0 && waited > timeout_ms) || (waited > ENDING_TIMEOUT_MS && proc_is_ending(tid)))
 			return 0;
 		nanosleep(&pause, NULL);
 		if (pause.tv_nsec < LONGEST_PAUSE_NS)
@@ -88,6 +91,22 @@ static pid_t wait_looking(pid_t tid, int *status, int timeout_ms)
 		else if (has_ended(tid))
 			remote_reap_others(tid, tid);
 	}
+}
+
+/* Sleeps until any tracee has something to say: if it is not this one, it may be ending, and its end not be told. */
+static pid_t wait_sleeping(pid_t tid, int *status)
+{
+	siginfo_t info = { 0 };
+	pid_t got = 0;
+
+	for (unsigned i = 0; i < SPINS && !got; i++) {
+		got = waitpid(tid, status, __WALL | WNOHANG);
+		if (!got)
+			sched_yield();
+	}
+	if (got || waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOWAIT | __WALL | __WNOTHREAD) < 0)
+		return got ? got : -1;
+	return info.si_pid == tid ? waitpid(tid, status, __WALL) : wait_looking(tid, status, -1);
 }
 
 /* Whether other threads of this process may be ours as well, so that its end would not be told to a waitpid() that sleeps. */
@@ -112,8 +131,10 @@ int remote_wait(struct remote *r, int *status, int timeout_ms)
 	pid_t got;
 
 	do
-		got = timeout_ms < 0 && !leads_others(r) ? waitpid(r->tid, status, __WALL) : wait_looking(r->tid, status, timeout_ms);
+		got = timeout_ms < 0 && !leads_others(r) ? wait_sleeping(r->tid, status) : wait_looking(r->tid, status, timeout_ms);
 	while (got < 0 && errno == EINTR);
+	if (!got && proc_is_ending(r->tid))
+		return fail_text(ESRCH, "task %d has ended while it was being worked on", r->tid);
 	if (!got)
 		return -ETIMEDOUT;
 	if (got < 0) {
@@ -131,8 +152,7 @@ int remote_explain(struct remote *r, int e, size_t mark)
 
 	if (e >= 0 || r->dead)
 		return e;
-	remote_wait(r, &status, DEATH_TIMEOUT_MS);
-	if (!r->dead) {
+	if (remote_wait(r, &status, DEATH_TIMEOUT_MS) != -ESRCH) {
 		err_rewind(end);
 		return e;
 	}
@@ -148,7 +168,7 @@ int remote_trace_failed(struct remote *r, const char *what)
 
 	if (err == ESRCH && !r->dead) {
 		int e = remote_wait(r, &status, GONE_TIMEOUT_MS);
-		if (r->dead)
+		if (e == -ESRCH)
 			return e;
 	}
 	return fail(err, "%s of task %d", what, r->tid);
