@@ -18,6 +18,13 @@ struct ck_inherit {
 	int fd;   /* restore: the caller's descriptor that takes its place */
 };
 
+/* A page server: the other end of pages that do not go through a directory. */
+struct ck_page_peer {
+	const char *address;          /* a name or a number; the path of a unix socket, with a leading slash; NULL: any */
+	unsigned port;                /* 0: the kernel chooses (servers) */
+	int socket;                   /* an open socket instead; -1: none */
+};
+
 struct ck_dump_options {
 	pid_t pid;                    /* root of the tree, host numbering */
 	const char *images_dir;       /* made if missing */
@@ -31,6 +38,7 @@ struct ck_dump_options {
 	uint64_t ghost_limit;         /* largest deleted file to store, bytes; 0: 1 MiB */
 	unsigned timeout;             /* seconds to stop the tree in; 0: 10 */
 	const char *manage_cgroups;   /* NULL, "ignore", "none", "soft", … */
+	const struct ck_page_peer *page_server;   /* page content goes there; NULL: into images_dir */
 };
 
 /* Dumps the tree into images_dir. On success its tasks are gone (or left as asked). On failure they run on unharmed, no image
@@ -73,6 +81,17 @@ int ck_image_info(const char *images_dir, struct ck_image_info *info);
  * descriptor to give back. Returns 0, or -EOPNOTSUPP where the kernel has no time namespaces. */
 int ck_timens_enter(int64_t monotonic, int64_t boottime, int *saved);
 int ck_timens_leave(int *saved);
+
+/* Takes the pages of dumps (--page-server) as pagemap and pages files into images_dir, which no dump has finished yet. Works until as
+ * many connections have ended; 0 only if every one of them was a whole dump, and what came of another is removed. */
+struct ck_page_server_options {
+	const char *images_dir;
+	struct ck_page_peer where;
+	unsigned sessions;            /* connections, at the same time if they come so; 0: one */
+	int (*ready)(void *arg, unsigned port);   /* listening; may become a daemon here */
+	void *arg;
+};
+int ck_page_server(const struct ck_page_server_options *o);
 
 /* check: prints to out what the kernel offers; returns 0 if all that is needed is there. feature NULL: everything. */
 struct ck_check_options {

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "checkpoint.h"
 #include "cr/options.h"
+#include "cr/pages.h"
 
 static int open_log(const struct cr_options *o)
 {
@@ -60,6 +61,7 @@ static int check_modes(const struct cr_options *o)
 
 static int run_dump(const struct cr_options *o)
 {
+	const struct ck_page_peer peer = cr_page_peer(o);
 	struct ck_dump_options d = {
 		.pid = o->tree,
 		.images_dir = o->images_dir,
@@ -75,6 +77,7 @@ static int run_dump(const struct cr_options *o)
 		.ghost_limit = o->ghost_limit,
 		.timeout = o->timeout,
 		.manage_cgroups = o->manage_cgroups,
+		.page_server = o->page_server ? &peer : NULL,
 	};
 
 	return ck_dump(&d);
@@ -138,6 +141,10 @@ static int run_check(const struct cr_options *o)
 	return ck_check(&c);
 }
 
+static int (*const verbs[CR_VERBS])(const struct cr_options *o) = {
+	[CR_DUMP] = run_dump, [CR_RESTORE] = run_restore, [CR_CHECK] = run_check, [CR_PAGE_SERVER] = cr_page_server,
+};
+
 static int run(enum cr_verb verb, struct cr_options *o)
 {
 	autofree char *images = NULL;
@@ -151,7 +158,7 @@ static int run(enum cr_verb verb, struct cr_options *o)
 		r = check_modes(o);
 	if (r < 0)
 		return r;
-	return verb == CR_DUMP ? run_dump(o) : verb == CR_RESTORE ? run_restore(o) : run_check(o);
+	return verbs[verb](o);
 }
 
 static int usage(FILE *out)
@@ -192,7 +199,7 @@ static int parse(int argc, char **argv, struct cr_options *o, enum cr_verb *verb
 	if (r < 0)
 		return r;
 	*verb = (enum cr_verb)v;
-	if (*verb > CR_CHECK)
+	if (cr_options_table.verbs[v].hidden)
 		return fail_text(ENOTSUP, "%s: this command is not supported yet", cr_options_table.verbs[v].name);
 	if (argc > 0)
 		return fail_text(EINVAL, "unexpected argument %s", argv[0]);
@@ -201,7 +208,7 @@ static int parse(int argc, char **argv, struct cr_options *o, enum cr_verb *verb
 
 int main(int argc, char **argv)
 {
-	struct cr_options o = { .images_dir = ".", .verbosity = 2, .close_fd = -1 };
+	struct cr_options o = { .images_dir = ".", .verbosity = 2, .close_fd = -1, .status_fd = -1, .ps_socket = -1 };
 	enum cr_verb verb = CR_CHECK;
 
 	argc--;

@@ -21,6 +21,7 @@ $(TEST_PROGRAMS): $(O)/test/%: test/%.c $(wildcard test/*.h test/*/*.h)
 # Fuzzers (clang's libFuzzer): make fuzz, then e.g. build/fuzz/spec -max_total_time=60. Of the libraries only what they test.
 FUZZERS := $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(wildcard test/fuzz/*.c))
 FUZZED_spec := $(wildcard oci/spec/*.c) $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
+FUZZED_wire := checkpoint/pages/wire.c $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
 $(FUZZERS): $(O)/fuzz/%: test/fuzz/%.c
 	@mkdir -p $(@D)
 	clang -std=gnu17 -g -O1 -fsanitize=fuzzer$(,)address$(,)undefined $(CPPFLAGS) -Icheckpoint -Ihooks -Ioci $< $(FUZZED_$*) $(LDLIBS) -o $@

@@ -21,9 +21,9 @@
 #include "base/fd.h"
 #include "image/stream.h"
 
-static char *temporary_name(const char *name)
+static char *temporary_name(const struct image_dir *d, const char *name)
 {
-	return str_printf(".%s.part", name);
+	return str_printf(".%s.%s", name, *d->suffix ? d->suffix : "part");
 }
 
 static int open_directory(const char *path, struct image_dir **out)
@@ -67,7 +67,7 @@ static bool is_written(const struct image_dir *d, const char *name)
 
 int image_create_raw(struct image_dir *d, const char *name)
 {
-	autofree char *temporary = temporary_name(name);
+	autofree char *temporary = temporary_name(d, name);
 
 	if (!d->writing)
 		return fail(EROFS, "make image %s", name);
@@ -91,7 +91,7 @@ int image_open_raw(struct image_dir *d, const char *name)
 static int sync_files(struct image_dir *d)
 {
 	for (size_t i = 0; i < d->written.n; i++) {
-		autofree char *temporary = temporary_name(d->written.data[i]);
+		autofree char *temporary = temporary_name(d, d->written.data[i]);
 		autoclose int fd = openat(d->fd, temporary, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || fdatasync(fd) < 0)
 			return fail(errno, "write image %s/%s to disk", d->path, d->written.data[i]);
@@ -101,9 +101,9 @@ static int sync_files(struct image_dir *d)
 
 static int rename_file(struct image_dir *d, const char *name)
 {
-	autofree char *temporary = temporary_name(name);
+	autofree char *temporary = temporary_name(d, name);
 
-	if (renameat(d->fd, temporary, d->fd, name) < 0)
+	if (renameat2(d->fd, temporary, d->fd, name, d->keep_old ? RENAME_NOREPLACE : 0) < 0)
 		return fail(errno, "put image %s/%s into place", d->path, name);
 	return 0;
 }
@@ -150,6 +150,8 @@ static void remove_files(struct image_dir *d, bool (*wanted)(const struct image_
 /* What an older checkpoint in the same directory left and this one does not have would be taken for a part of it. */
 static bool is_stale(const struct image_dir *d, const char *name)
 {
+	if (d->pages_elsewhere && (str_starts(name, "pagemap-") || str_starts(name, "pages-")))
+		return false;
 	return is_image_name(name) && !is_written(d, name);
 }
 
@@ -212,7 +214,7 @@ void image_dir_free(struct image_dir *d)
 	if (!d)
 		return;
 	for (size_t i = 0; i < d->written.n; i++) {
-		autofree char *temporary = temporary_name(d->written.data[i]);
+		autofree char *temporary = temporary_name(d, d->written.data[i]);
 		if (d->writing && !d->keep_partial)
 			unlinkat(d->fd, temporary, 0);
 		if (d->writing && d->committing)   /* a rename failed: those before it are no checkpoint */

@@ -15,6 +15,9 @@ struct image_dir {
 	int fd;
 	char *path;                    /* for messages */
 	bool writing, keep_partial, made, committing;
+	bool pages_elsewhere;          /* a page server writes the pages; it may be into this directory */
+	bool keep_old;                 /* a file that is there already is not replaced */
+	char suffix[16];               /* of temporary names; "": part. What image_dir_begin() clears away is that alone */
 	ARRAY(char *) written;         /* final names of the files written so far */
 };
 

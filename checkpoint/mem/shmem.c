@@ -95,8 +95,22 @@ static int segment_save(struct dump *d, const struct shmem_segment *s)
 	return r;
 }
 
+/* The directory may be the one into which the server puts the pages, so that nothing there can be told from an older checkpoint's. */
+static int begin_server(struct dump *d)
+{
+	if (faccessat(d->images->fd, "inventory.img", F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+		fail_text(EEXIST, "%s holds a whole checkpoint, whose pages would be taken for those at the page server", d->images->path);
+		fail_hint("dump into an empty directory");
+		return -EEXIST;
+	}
+	d->images->pages_elsewhere = true;
+	return sink_server(d->o->page_server, &shmem_table(d)->pool, &d->sink);
+}
+
 int mem_begin(struct dump *d)
 {
+	if (d->o->page_server)
+		return begin_server(d);
 	d->sink = sink_files(d->images, &shmem_table(d)->pool, 1);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "checkpoint.h"
 #include "image/stream.h"
 #include "mem/pool.h"
 #include "mem/scan.h"
@@ -61,6 +62,9 @@ struct page_sink {
 
 /* Image files: pagemap-ID and pages-N, numbered from first_id (1). The pool's buffers are used for what is on its way. */
 struct page_sink *sink_files(struct image_dir *images, struct pool *pool, uint32_t first_id);
+
+/* A page server: connected, and the other side of a dump's connection from here on. */
+int sink_server(const struct ck_page_peer *peer, struct pool *pool, struct page_sink **out);
 
 /* Opens, adds all runs, closes. */
 int sink_put(struct page_sink *s, enum image_kind kind, uint64_t id, const struct page_source *from, const struct page_runs *runs,

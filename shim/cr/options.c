@@ -8,6 +8,7 @@
 #define DUMP OPTION_VERB(CR_DUMP)
 #define RESTORE OPTION_VERB(CR_RESTORE)
 #define CHECK OPTION_VERB(CR_CHECK)
+#define SERVER OPTION_VERB(CR_PAGE_SERVER)
 #define EVERY OPTION_EVERY_VERB
 
 static const struct option_verb verbs[CR_VERBS] = {
@@ -15,7 +16,7 @@ static const struct option_verb verbs[CR_VERBS] = {
 	[CR_RESTORE] = { "restore", NULL, "rebuild a tree of processes", NULL, false, false },
 	[CR_CHECK] = { "check", NULL, "ask whether this kernel has what is needed", NULL, false, false },
 	[CR_PRE_DUMP] = { "pre-dump", NULL, "(not supported yet)", NULL, false, true },
-	[CR_PAGE_SERVER] = { "page-server", NULL, "(not supported yet)", NULL, false, true },
+	[CR_PAGE_SERVER] = { "page-server", NULL, "take the pages of a dump over a network", NULL, false, false },
 	[CR_LAZY_PAGES] = { "lazy-pages", NULL, "(not supported yet)", NULL, false, true },
 	[CR_SERVICE] = { "service", NULL, "(not supported yet)", NULL, false, true },
 	[CR_SWRK] = { "swrk", "FD", "(not supported yet)", NULL, false, true },
@@ -25,7 +26,7 @@ static const struct option_verb verbs[CR_VERBS] = {
 
 #define TCP "connected TCP sockets cannot be saved yet"
 #define ROUNDS "memory cannot be saved in rounds yet"
-#define PAGES "pages cannot be sent over a network yet"
+#define PAGES "memory is restored before the tasks run, not on demand, so far"
 #define NOT_YET "not supported yet"
 
 static const struct option rows[] = {
@@ -41,7 +42,7 @@ static const struct option rows[] = {
 	{ "restore-detached", 'd', OPTION_FLAG, RESTORE, AT(detached), NULL, "return once the tree runs", .negatable = true },
 	{ "restore-sibling", 'S', OPTION_FLAG, RESTORE, AT(sibling), NULL, "make the root task a child of the caller; with --restore-detached",
 	  .negatable = true },
-	{ "pidfile", 0, OPTION_STRING, RESTORE, AT(pidfile), "FILE", "write the root task's pid; the file must not exist" },
+	{ "pidfile", 0, OPTION_STRING, RESTORE | SERVER, AT(pidfile), "FILE", "write the root task's (or the daemon's) pid; the file must not exist" },
 	{ "shell-job", 'j', OPTION_FLAG, DUMP | RESTORE, AT(shell_job), NULL, "session and process group belong outside the tree",
 	  .negatable = true },
 	{ "ext-unix-sk", 'x', OPTION_OPTIONAL, DUMP | RESTORE, AT(ext_unix_sk), "INODE,…", "allow unix sockets with peers outside",
@@ -74,12 +75,14 @@ static const struct option rows[] = {
 	{ "track-mem", 0, OPTION_FLAG, DUMP, 0, NULL, "turn on change tracking", .refused = ROUNDS },
 	{ "prev-images-dir", 0, OPTION_STRING, DUMP, 0, "DIR", "images of the previous round", .refused = ROUNDS },
 	{ "auto-dedup", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "punch out pages that are no longer needed", .refused = ROUNDS },
-	{ "page-server", 0, OPTION_FLAG, DUMP, 0, NULL, "send pages to a page server", .refused = PAGES },
-	{ "address", 0, OPTION_STRING, DUMP, 0, "ADDR", "of the page server", .refused = PAGES },
-	{ "port", 0, OPTION_INT, DUMP, 0, "N", "of the page server", .refused = PAGES },
-	{ "ps-socket", 0, OPTION_INT, DUMP, 0, "FD", "open socket to the page server", .refused = PAGES },
+	{ "page-server", 0, OPTION_FLAG, DUMP, AT(page_server), NULL, "send pages to a page server", .negatable = true },
+	{ "address", 0, OPTION_STRING, DUMP | SERVER, AT(address), "ADDR", "of the page server: a name or a number, or the path of a unix socket" },
+	{ "port", 0, OPTION_UINT, DUMP | SERVER, AT(port), "N", "of the page server; 0: the kernel chooses, and the server prints it" },
+	{ "ps-socket", 0, OPTION_INT, DUMP | SERVER, AT(ps_socket), "FD", "an open socket instead of address and port" },
+	{ "daemon", 'd', OPTION_FLAG, SERVER, AT(daemon), NULL, "go to the background when it listens", .negatable = true },
+	{ "sessions", 0, OPTION_UINT, SERVER, AT(sessions), "N", "take so many dumps, at the same time if they come so; default 1 (torpor's own)" },
 	{ "lazy-pages", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "restore pages on demand", .refused = PAGES },
-	{ "status-fd", 0, OPTION_INT, DUMP, 0, "FD", "write a byte when ready", .refused = PAGES },
+	{ "status-fd", 0, OPTION_INT, SERVER, AT(status_fd), "FD", "write a byte there when it listens" },
 	{ "action-script", 0, OPTION_STRING, EVERY, 0, "FILE", "run at stages", .refused = NOT_YET },
 	{ "link-remap", 0, OPTION_FLAG, DUMP, 0, NULL, "temporary hard links for unlinked files", .refused = NOT_YET },
 	{ "join-ns", 'J', OPTION_STRING, RESTORE, 0, "NS:PID", "restore into a namespace", .refused = NOT_YET },
@@ -108,7 +111,7 @@ static const struct option rows[] = {
 	{ "unprivileged", 0, OPTION_FLAG, EVERY, 0, NULL, "run without root", .refused = NOT_YET },
 	{ "stream", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "image streamer", .refused = NOT_YET },
 	{ "config", 0, OPTION_STRING, EVERY, 0, "FILE", "configuration file", .refused = NOT_YET },
-	{ "tls", 0, OPTION_FLAG, EVERY, 0, NULL, "TLS for the page server", .refused = PAGES },
+	{ "tls", 0, OPTION_FLAG, EVERY, 0, NULL, "TLS for the page server", .refused = NOT_YET },
 	{ "allow-uprobes", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "accept uprobes", .refused = NOT_YET },
 };
 

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One connection of the page server.
+ *
+ *            OPEN2, OPEN              ADD_F (order and id checked)
+ *   begin ---------------> pagemap <----+
+ *     |    session_open       | OPEN2: the one before is complete
+ *     +-----------------------+--- CLOSE ---> put into place, answer 0, end       session_close
+ *
+ * 1. Everything that a message says has been checked by wire_decode(); here is checked that it fits what came before.
+ * 2. Files have temporary names, with the session's number in them, until CLOSE: a connection that ends before leaves nothing. With more
+ *    sessions than one no file replaces another.
+ * 3. Content of more than a buffer goes from the socket into the file by splice(2), one copy, and otherwise through the buffer. A file
+ *    system that does not take that (EINVAL) gets all of it through the buffer.
+ * 4. A peer that sends nonsense, too much for the disk, or nothing more ends its own session only. */
+#define LOG_PREFIX "page-server"
+#include "pages/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "image/stream.h"
+#include "pagemap.pb-c.h"
+#include "pages/socket.h"
+#include "pages/wire.h"
+
+#define READ_SIZE (64u << 10)
+#define WRITE_SIZE (512u << 10)
+#define SPLICE_FROM (256u << 10)
+
+struct session {
+	int sock;
+	struct image_dir *dir;
+	unsigned number;
+	uint32_t next_pages_id;
+	bool open, parent;           /* a pagemap is; the parent images have one too */
+	struct wire_message id;      /* of it */
+	struct image *pagemap;
+	PagemapEntry entry;          /* collected, not yet written; nr_pages 0: none */
+	uint64_t behind;             /* where the next address may be at the earliest */
+	int out;                     /* the pages file */
+	uint64_t offset, total;
+	int pipe[2];
+	unsigned char *input;        /* of READ_SIZE */
+	size_t from, to;             /* what is unread of it */
+	unsigned char *output;       /* of WRITE_SIZE */
+	size_t pending;              /* what is not yet written of it */
+};
+
+/* --- input --- */
+
+static int refill(struct session *s)
+{
+	for (;;) {
+		ssize_t n = recv(s->sock, s->input, READ_SIZE, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return fail(errno, "receive from the dump");
+		if (n == 0) {
+			fail_text(ECONNRESET, "the connection ended before the dump did");
+			return -ECONNRESET;
+		}
+		s->from = 0;
+		s->to = (size_t)n;
+		return 0;
+	}
+}
+
+static size_t take(struct session *s, void *data, size_t size)
+{
+	size_t n = s->to - s->from < size ? s->to - s->from : size;
+
+	memcpy(data, s->input + s->from, n);
+	s->from += n;
+	return n;
+}
+
+static int read_header(struct session *s, unsigned char *bytes)
+{
+	for (size_t have = 0; have < WIRE_SIZE;) {
+		int r = s->from == s->to ? refill(s) : 0;
+		if (r < 0)
+			return r;
+		have += take(s, bytes + have, WIRE_SIZE - have);
+	}
+	return 0;
+}
+
+/* --- content --- */
+
+static int flush(struct session *s)
+{
+	int r = fd_pwrite_all(s->out, s->output, s->pending, s->offset);
+
+	s->offset += s->pending;
+	s->pending = 0;
+	return r < 0 ? fail(-r, "write pages into %s", s->dir->path) : 0;
+}
+
+/* What is in the pipe into the file; -EINVAL, bare, if the file does not take it (nothing is lost then). */
+static int drain(struct session *s, size_t size)
+{
+	while (size) {
+		loff_t offset = (loff_t)s->offset;
+		ssize_t n = splice(s->pipe[0], NULL, s->out, &offset, size, SPLICE_F_MOVE);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 && errno == EINVAL ? -EINVAL : fail(n < 0 ? errno : EIO, "write pages into %s", s->dir->path);
+		s->offset += (uint64_t)n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+static int drain_by_copy(struct session *s, size_t size)
+{
+	while (size) {
+		size_t part = size < WRITE_SIZE ? size : WRITE_SIZE;
+		int r = fd_read_all(s->pipe[0], s->output, part);
+		if (r < 0)
+			return fail(-r, "read pages from a pipe");
+		s->pending = part;
+		r = flush(s);
+		if (r < 0)
+			return r;
+		size -= part;
+	}
+	return 0;
+}
+
+/* As much as possible; the rest is left in *size. */
+static int receive_by_splice(struct session *s, uint64_t *size)
+{
+	while (*size && s->pipe[0] >= 0) {
+		ssize_t n = splice(s->sock, NULL, s->pipe[1], NULL, *size < (1u << 20) ? *size : 1u << 20, SPLICE_F_MOVE);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EINVAL)
+			return fail(errno, "receive from the dump");
+		if (n == 0)
+			return fail_text(ECONNRESET, "the connection ended before the dump did");
+		int r = n < 0 ? -EINVAL : drain(s, (size_t)n);
+		if (r == -EINVAL) {
+			r = n > 0 ? drain_by_copy(s, (size_t)n) : 0;
+			fd_close(&s->pipe[0]);
+			fd_close(&s->pipe[1]);
+			s->pipe[0] = s->pipe[1] = -1;
+		}
+		if (r < 0)
+			return r;
+		*size -= n > 0 ? (uint64_t)n : 0;
+	}
+	return 0;
+}
+
+static int receive_small(struct session *s, uint64_t size)
+{
+	while (size) {
+		int r = s->pending == WRITE_SIZE ? flush(s) : 0;
+		size_t room = WRITE_SIZE - s->pending, want = size < room ? size : room;
+		size_t n = take(s, s->output + s->pending, want);
+		if (r == 0 && !n && want >= READ_SIZE) {
+			ssize_t got = recv(s->sock, s->output + s->pending, want, 0);
+			if (got == 0)
+				return fail_text(ECONNRESET, "the connection ended before the dump did");
+			if (got < 0 && errno != EINTR)
+				return fail(errno, "receive from the dump");
+			n = got > 0 ? (size_t)got : 0;
+		} else if (r == 0 && !n) {
+			r = refill(s);
+		}
+		if (r < 0)
+			return r;
+		s->pending += n;
+		size -= n;
+	}
+	return 0;
+}
+
+static int receive_content(struct session *s, uint64_t size)
+{
+	uint64_t here = s->to - s->from, rest;
+
+	if (size <= here || size - here < SPLICE_FROM || s->pipe[0] < 0)
+		return receive_small(s, size);
+	rest = size - here;
+	int r = receive_small(s, here);
+	if (r == 0)
+		r = flush(s);
+	if (r == 0)
+		r = receive_by_splice(s, &rest);
+	return r < 0 ? r : receive_small(s, rest);
+}
+
+/* --- messages --- */
+
+static int entry_write(struct session *s)
+{
+	int r = s->entry.nr_pages ? image_write_message(s->pagemap, &s->entry) : 0;
+
+	s->entry.nr_pages = 0;
+	return r;
+}
+
+static int pagemap_close(struct session *s)
+{
+	if (!s->open)
+		return 0;
+	int r = entry_write(s);
+	if (r == 0)
+		r = flush(s);
+	if (r == 0)
+		r = image_close(&s->pagemap);
+	if (r == 0 && fdatasync(s->out) < 0)
+		r = fail(errno, "write pages into %s to the disk", s->dir->path);
+	fd_close(&s->out);
+	s->out = -1;
+	s->open = false;
+	return r;
+}
+
+static bool parent_has(const struct session *s, const struct wire_message *m)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "parent/pagemap-%s%" PRIu64 ".img", m->segment ? "shmem-" : "", m->id);
+	return faccessat(s->dir->fd, path, R_OK, 0) == 0;
+}
+
+static bool is_known(const struct session *s, const char *name)
+{
+	for (size_t i = 0; i < s->dir->written.n; i++)
+		if (!strcmp(s->dir->written.data[i], name))
+			return true;
+	return false;
+}
+
+static int session_open(struct session *s, const struct wire_message *m)
+{
+	unsigned char answer;
+	char name[64];
+	int r = pagemap_close(s);
+
+	snprintf(name, sizeof name, "pagemap-%s%" PRIu64 ".img", m->segment ? "shmem-" : "", m->id);
+	if (r == 0 && is_known(s, name))
+		return fail_text(EPROTO, "the dump has opened %s twice", name);
+	if (r == 0)
+		r = image_create(s->dir, m->segment ? IMG_PAGEMAP_SHMEM : IMG_PAGEMAP, m->id, &s->pagemap);
+	if (r < 0)
+		return r;
+	PagemapHead head = PAGEMAP_HEAD__INIT;
+	head.pages_id = s->next_pages_id++;
+	snprintf(name, sizeof name, "pages-%" PRIu32 ".img", head.pages_id);
+	r = image_write_message(s->pagemap, &head);
+	if (r == 0)
+		s->out = image_create_raw(s->dir, name);
+	if (r < 0 || s->out < 0)
+		return r < 0 ? r : s->out;
+	s->open = true;
+	s->parent = parent_has(s, m);
+	s->id = *m;
+	s->offset = s->behind = 0;
+	answer = s->parent;
+	r = m->command == WIRE_OPEN2 ? page_send(s->sock, &answer, sizeof answer) : 0;
+	return r < 0 ? fail(-r, "answer the dump") : 0;
+}
+
+static int session_add(struct session *s, const struct wire_message *m)
+{
+	if (!s->open || m->id != s->id.id || m->segment != s->id.segment)
+		return fail_text(EPROTO, "pages of %s %" PRIu64 ", whose pagemap is not open", m->segment ? "segment" : "task", m->id);
+	if (m->address < s->behind)
+		return fail_text(EPROTO, "pages at %" PRIx64 " of %s %" PRIu64 " are out of order", m->address,
+				 m->segment ? "segment" : "task", m->id);
+	if (!m->flags)
+		return fail_text(EPROTO, "pages at %" PRIx64 " that are nowhere", m->address);
+	if ((m->flags & 1) && !s->parent)
+		return fail_text(EPROTO, "pages at %" PRIx64 " of %s %" PRIu64 " are said to be in the parent images, which have none of it",
+				 m->address, m->segment ? "segment" : "task", m->id);
+	int r = 0;
+	if (s->entry.nr_pages && (m->address != s->behind || m->flags != s->entry.flags))
+		r = entry_write(s);
+	if (!s->entry.nr_pages) {
+		s->entry.vaddr = m->address;
+		s->entry.flags = m->flags;
+	}
+	s->entry.nr_pages += m->pages;
+	s->behind = m->address + m->pages * WIRE_PAGE;
+	s->total += wire_content(m);
+	return r < 0 ? r : receive_content(s, wire_content(m));
+}
+
+static int session_parent(struct session *s, const struct wire_message *m)
+{
+	int32_t answer = parent_has(s, m);
+	int r = page_send(s->sock, &answer, sizeof answer);
+
+	return r < 0 ? fail(-r, "answer the dump") : 0;
+}
+
+static int session_close(struct session *s, bool wait)
+{
+	int32_t status = 0;
+	char byte;
+	int r = pagemap_close(s);
+
+	if (r == 0)
+		r = image_dir_publish(s->dir);
+	if (r == 0)
+		fsync(s->dir->fd);
+	status = r;
+	int sent = page_send(s->sock, &status, sizeof status);
+	if (r == 0 && sent < 0)
+		return fail(-sent, "answer the dump");
+	if (r == 0 && wait)
+		while (recv(s->sock, &byte, 1, 0) < 0 && errno == EINTR)
+			;
+	return r;
+}
+
+static int session_loop(struct session *s)
+{
+	unsigned char bytes[WIRE_SIZE];
+	struct wire_message m;
+
+	for (;;) {
+		int r = read_header(s, bytes);
+		if (r == 0)
+			r = wire_decode(bytes, &m);
+		if (r < 0)
+			return r;
+		switch (m.command) {
+		case WIRE_OPEN:
+		case WIRE_OPEN2: r = session_open(s, &m); break;
+		case WIRE_ADD_F: r = session_add(s, &m); break;
+		case WIRE_PARENT: r = session_parent(s, &m); break;
+		case WIRE_CLOSE:
+		case WIRE_FORCE_CLOSE: return session_close(s, m.command == WIRE_CLOSE);
+		default: r = fail_text(EPROTO, "a request for pages: this server takes pages, it has none");
+		}
+		if (r < 0)
+			return r;
+	}
+}
+
+int session_run(int sock, const char *images_dir, unsigned number, bool alone)
+{
+	struct session s = { .sock = sock, .number = number, .out = -1, .pipe = { -1, -1 }, .next_pages_id = (number + 1) << 16 | 1 };
+	int r = image_dir_create(images_dir, &s.dir);
+
+	if (r < 0)
+		return r;
+	s.dir->made = false;   /* the server's, not this session's */
+	s.dir->keep_old = !alone;
+	snprintf(s.dir->suffix, sizeof s.dir->suffix, "recv%u", number);
+	s.input = mem_alloc(READ_SIZE);
+	s.output = mem_alloc(WRITE_SIZE);
+	s.entry = (PagemapEntry)PAGEMAP_ENTRY__INIT;
+	s.entry.has_nr_pages = s.entry.has_flags = true;
+	if (pipe2(s.pipe, O_CLOEXEC) == 0)
+		fcntl(s.pipe[1], F_SETPIPE_SZ, 1 << 20);
+	r = session_loop(&s);
+	log_info("session %u: %" PRIu64 " MiB of pages, %s", number, s.total >> 20, r < 0 ? "not complete" : "complete");
+	image_free(&s.pagemap);
+	fd_close(&s.out);
+	fd_close(&s.pipe[0]);
+	fd_close(&s.pipe[1]);
+	image_dir_free(s.dir);
+	free(s.input);
+	free(s.output);
+	return r;
+}

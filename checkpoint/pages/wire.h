@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PAGES_WIRE_H
+#define PAGES_WIRE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The messages of CRIU's page server protocol (wire.c). */
+enum wire_command {
+	WIRE_ADD = 1, WIRE_HOLE, WIRE_OPEN, WIRE_OPEN2, WIRE_PARENT, WIRE_ADD_F, WIRE_GET, WIRE_CLOSE = 0x1023, WIRE_FORCE_CLOSE = 0x1024,
+};
+
+struct wire_message {
+	enum wire_command command;
+	uint32_t flags;              /* enum pagemap_flag; ADD and HOLE arrive as ADD_F with what they mean */
+	uint64_t pages, address;
+	uint64_t id;                 /* of a task (a pid) or of a shared segment */
+	bool segment;
+};
+
+#define WIRE_SIZE 32
+#define WIRE_PAGE UINT64_C(4096)
+#define WIRE_TASK 1
+#define WIRE_SEGMENT 2
+
+void wire_encode(const struct wire_message *m, unsigned char *bytes);
+/* Checks all that can be checked of a message by itself: 0, or -EPROTO, explained. */
+int wire_decode(const unsigned char *bytes, struct wire_message *m);
+/* Bytes of content that follow. */
+static inline uint64_t wire_content(const struct wire_message *m)
+{
+	return m->command == WIRE_ADD_F && m->flags & 4 ? m->pages * WIRE_PAGE : 0;
+}
+
+#endif

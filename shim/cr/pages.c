@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* torpor-cr page-server: the process around the engine's server. It becomes a daemon only when it listens, so that whoever started it
+ * knows from its exit status that a dump can connect. */
+#include "cr/pages.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+
+struct ck_page_peer cr_page_peer(const struct cr_options *o)
+{
+	return (struct ck_page_peer){ .address = o->address, .port = o->port, .socket = o->ps_socket };
+}
+
+/* Made before there is a daemon, so that an error is the caller's to see; -1 if none is wanted. */
+static int open_pidfile(const struct cr_options *o)
+{
+	int fd = o->pidfile ? open(o->pidfile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+
+	return fd < 0 && o->pidfile ? fail(errno, "make the pid file %s", o->pidfile) : fd;
+}
+
+static int write_pid(const struct cr_options *o, int fd, pid_t pid)
+{
+	char text[16];
+	int r = fd < 0 ? 0 : fd_write_all(fd, text, (size_t)snprintf(text, sizeof text, "%d", pid));
+
+	return r < 0 ? fail(-r, "write the pid file %s", o->pidfile) : 0;
+}
+
+static void detach(void)
+{
+	setsid();
+	autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; null >= 0 && fd < 3; fd++)
+		if (fd != 2 || log_fd() != 2)
+			dup2(null, fd);
+}
+
+/* In a daemon's parent it does not come back. */
+static int go_to_background(const struct cr_options *o)
+{
+	autoclose int pidfile = open_pidfile(o);
+	pid_t pid = o->pidfile && pidfile < 0 ? -1 : o->daemon ? fork() : getpid();
+
+	if (pid < 0)
+		return o->pidfile && pidfile < 0 ? pidfile : fail(errno, "become a daemon");
+	if (o->daemon && pid == 0) {
+		detach();
+		return 0;
+	}
+	int r = write_pid(o, pidfile, pid);
+	if (!o->daemon)
+		return r;
+	if (r < 0)
+		log_trail();
+	_exit(r < 0 ? 1 : 0);
+}
+
+static int is_ready(void *arg, unsigned port)
+{
+	const struct cr_options *o = arg;
+	if (!o->port && port) {
+		printf("%u\n", port);
+		fflush(stdout);
+	}
+	int r = go_to_background(o);
+	if (r < 0 || o->status_fd < 0)
+		return r;
+	if (write(o->status_fd, "", 1) != 1)
+		return fail(errno, "--status-fd %d", o->status_fd);
+	close(o->status_fd);
+	return 0;
+}
+
+int cr_page_server(const struct cr_options *o)
+{
+	struct cr_options copy = *o;
+	const struct ck_page_server_options s = {
+		.images_dir = o->images_dir,
+		.where = cr_page_peer(o),
+		.sessions = o->sessions,
+		.ready = is_ready,
+		.arg = &copy,
+	};
+
+	return ck_page_server(&s);
+}

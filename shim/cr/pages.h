@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CR_PAGES_H
+#define CR_PAGES_H
+
+#include "checkpoint.h"
+#include "cr/options.h"
+
+struct ck_page_peer cr_page_peer(const struct cr_options *o);
+int cr_page_server(const struct cr_options *o);
+
+#endif
