@@ -290,9 +290,30 @@ static unsigned own_take(struct own *o)
 	return read(o->event, &c, sizeof c) == sizeof c && c == 1 ? 0 : 34;
 }
 
+/* Packets of all sizes wait in a socket, and go round. */
+static char packet[100000];
+
+static bool packet_put(int fd, unsigned n)
+{
+	size_t size = n % 3 ? n % 3 * 40000 + n % 1000 : n % 50 + 1;
+
+	memset(packet, (int)n, size);
+	return send(fd, packet, size, 0) == (ssize_t)size;
+}
+
+static bool packet_take(int fd, unsigned n)
+{
+	ssize_t size = recv(fd, packet, sizeof packet, 0);
+
+	return size == (ssize_t)(n % 3 ? n % 3 * 40000 + n % 1000 : n % 50 + 1) && packet[0] == (char)n && packet[size - 1] == (char)n &&
+	       !memcmp(packet, packet + 1, (size_t)size - 1);
+}
+
 static void member(unsigned i)
 {
 	struct own o = { 0 };
+	unsigned packets = 0;
+	int packet_pair[2];
 	uint64_t token, expected = i;
 	int from = ring[i][0], to = ring[(i + 1) % RING][1], ready = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event e = { .events = EPOLLIN };
@@ -302,6 +323,11 @@ static void member(unsigned i)
 		abort();
 	for (int k = 0; k < 3; k++)
 		own_put(&o);
+	if (socketpair(AF_UNIX, i % 2 ? SOCK_DGRAM : SOCK_SEQPACKET, 0, packet_pair) < 0)
+		abort();
+	while (packets < 3)
+		if (!packet_put(packet_pair[0], packets++))
+			abort();
 	for (;;) {
 		errno = 0;
 		int n = epoll_wait(ready, &e, 1, -1);
@@ -314,6 +340,8 @@ static void member(unsigned i)
 			what = own_put(&o);
 		if (!what)
 			what = own_take(&o);
+		if (!what && counters[i].rounds % 16 == 0)
+			what = !packet_take(packet_pair[1], packets - 3) ? 35 : !packet_put(packet_pair[0], packets++) ? 36 : 0;
 		round_done(i, what);
 		if (i == 0)
 			usleep(200);
