@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stubs of a restore.
  *
- * 1. The root stub is a fork of the engine (or the runtime's parked init): seized with EXITKILL before it does anything, its own
- *    address space goes, and it has the batch pages and a channel. From here on it runs nothing but batches.
+ * 1. The root stub is a fork of the engine (or the runtime's parked init): seized with EXITKILL before it does anything (until then it
+ *    ends with a pipe of ours), its own address space goes, and it has the batch pages and a channel. From here on it runs nothing but batches.
  * 2. Every other stub is cloned by a batch in its parent (or sibling, or helper: plan.c) with clone3(set_tid): it is
  *    traced from birth and dies with the engine too.
  * 3. A parent's memory is filled before its children are cloned, so that pages which were shared by copy-on-write are shared again.
@@ -14,6 +14,7 @@
 #include "build.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -49,7 +50,18 @@ static struct remote *driver(const struct task *t)
 
 /* --- the root --- */
 
-static pid_t clone_root(struct restore *r, pid_t pid)
+/* Until it is seized: the engine may die before that. */
+_Noreturn static void wait_for_engine(const int ends[2])
+{
+	char byte;
+
+	close(ends[1]);
+	while (read(ends[0], &byte, 1) < 0 && errno == EINTR)
+		;
+	_exit(1);
+}
+
+static pid_t clone_root(struct restore *r, pid_t pid, int *lifeline)
 {
 	bool own_pid_ns = r->clone_flags & CLONE_NEWPID;
 	struct clone_args a = {
@@ -61,10 +73,16 @@ static pid_t clone_root(struct restore *r, pid_t pid)
 
 	if (own_pid_ns && pid != 1)
 		return fail_text(EINVAL, "the root task has pid %d in a pid namespace of its own, where the first must be 1", pid);
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return fail(errno, "make a pipe for the root task");
 	pid_t child = (pid_t)syscall(SYS_clone3, &a, sizeof a);
 	if (child == 0)
-		for (;;)
-			pause();
+		wait_for_engine(ends);
+	int err = errno;
+	close(ends[0]);
+	*lifeline = ends[1];
+	errno = err;
 	if (child < 0 && errno == EEXIST) {
 		fail_text(EEXIST, "pid %d is in use: the tree cannot get its pids back", pid);
 		fail_hint("end the process that has it, or restore in a pid namespace (a container)");
@@ -109,6 +127,7 @@ int build_root(struct restore *r)
 	struct task *root = tree_root(r->tree);
 	struct remote *remote;
 	pid_t pid = r->o->stub;
+	autoclose int lifeline = -1;
 	int saved = -1, ret = 0;
 
 	if (!pid) {
@@ -118,7 +137,7 @@ int build_root(struct restore *r)
 			log_info("this kernel has no time namespaces: monotonic clocks will jump");
 		else if (ret < 0)
 			return ret;
-		pid = clone_root(r, root->pid);
+		pid = clone_root(r, root->pid, &lifeline);
 		ret = ck_timens_leave(&saved);
 		if (pid < 0)
 			return pid;

@@ -12,7 +12,8 @@
  *   finish       signals, timers, registers; batch pages gone
  *   go           pid file, the caller's last word, everything runs
  *
- * A failure kills what there is. Stubs die with the engine (PTRACE_O_EXITKILL), so that a killed engine leaves nothing either. */
+ * A failure kills what there is. Stubs die with the engine (PTRACE_O_EXITKILL), so that a killed engine leaves nothing either. When all
+ * is done they cease to, the root last: in a pid namespace of the tree's own, all of it lives from that moment on or nothing does. */
 #define LOG_PREFIX "restore"
 #include "restore.h"
 
@@ -196,12 +197,30 @@ static int write_pidfile(struct restore *r)
 	return ret < 0 ? fail(-ret, "write the pid file %s", r->pidfile_made) : 0;
 }
 
+static int outlive(struct restore *r, struct task *t)
+{
+	int signal = t->state == TASK_STOPPED ? t->stop_signal : r->o->leave_stopped ? SIGSTOP : 0, ret = 0;
+
+	for (size_t k = t->n_threads; k-- > 0 && ret >= 0;)
+		ret = remote_outlive(t->threads[k].remote, k ? 0 : signal);
+	return ret;
+}
+
+static int outlive_all(struct restore *r)
+{
+	int ret = 0;
+
+	for (size_t i = r->tree->tasks.n; i-- > 0 && ret >= 0;)
+		if (r->tree->tasks.data[i]->state != TASK_DEAD)
+			ret = outlive(r, r->tree->tasks.data[i]);
+	return ret;
+}
+
 static int let_go(struct restore *r, struct task *t)
 {
-	int signal = t->state == TASK_STOPPED ? t->stop_signal : r->o->leave_stopped ? SIGSTOP : 0;
-
+	(void)r;
 	for (size_t k = t->n_threads; k-- > 0;) {
-		int ret = remote_let_go(&t->threads[k].remote, k ? 0 : signal);
+		int ret = remote_let_go(&t->threads[k].remote, 0);
 		if (ret < 0)
 			return ret;
 	}
@@ -215,6 +234,8 @@ static int stage_go(void *ctx)
 
 	if (ret >= 0 && r->o->before_resume)
 		ret = r->o->before_resume(r->o->arg, tree_root(r->tree)->host_pid);
+	if (ret >= 0)
+		ret = outlive_all(r);
 	return ret < 0 ? ret : for_tasks(r, let_go);
 }
 

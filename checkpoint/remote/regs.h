@@ -26,6 +26,8 @@ int regs_load(struct remote *r, const CoreEntry *core);
 int remote_drop_area(struct remote *leader);
 /* Signal mask of a thread, set directly (ptrace). */
 int remote_set_sigmask(struct remote *r, uint64_t mask);
+/* All is done with it: it no longer dies with the engine, but goes on then. It stands until it is let go; `signal` as below. */
+int remote_outlive(struct remote *r, int signal);
 /* Detaches: the thread runs, or stops by `signal` (SIGSTOP for a task that was stopped). Frees *r. */
 int remote_let_go(struct remote **r, int signal);
 

@@ -8,7 +8,7 @@
  * - the alternate signal stack.
  * Children are copies of a stub that is clean already.
  *
- * A stub dies with the engine (PTRACE_O_EXITKILL), and so do its children: options are inherited. PTRACE_O_TRACEFORK and friends
+ * A stub dies with the engine (PTRACE_O_EXITKILL) until remote_outlive(), and so do its children: options are inherited. PTRACE_O_TRACEFORK and friends
  * make the kernel tell the host number of each child, and trace it from its first moment: it stops before its first
  * instruction. Its signal mask is that of its parent's batch, everything but STUB_SIGNAL. */
 #include <errno.h>
@@ -211,6 +211,15 @@ int remote_drop_area(struct remote *r)
 		e = fail((int)-result, "unmap the batch pages of task %d", r->tid);
 	r->slot = 0;
 	return e;
+}
+
+int remote_outlive(struct remote *r, int signal)
+{
+	if (signal && syscall(SYS_tgkill, r->tgid ? r->tgid : r->tid, r->tid, signal) < 0)
+		return fail(errno, "stop task %d", r->tid);
+	if (ptrace(PTRACE_SETOPTIONS, r->tid, NULL, PTRACE_O_TRACESYSGOOD) < 0)
+		return remote_trace_failed(r, "change the options");
+	return 0;
 }
 
 int remote_let_go(struct remote **rp, int signal)
