@@ -77,6 +77,8 @@ static int stage_open(void *ctx)
 	if (ret >= 0)
 		ret = for_tasks(r, mm_check);
 	if (ret >= 0)
+		ret = shmem_check(r);
+	if (ret >= 0)
 		ret = files_check(r);
 	return ret < 0 ? ret : ns_read(r);
 }
@@ -85,6 +87,7 @@ static void undo_open(void *ctx)
 {
 	struct restore *r = ctx;
 
+	shmem_done(r);
 	image_dir_free(r->images);
 	r->images = NULL;
 }

@@ -26,17 +26,21 @@ static char *temporary_name(const struct image_dir *d, const char *name)
 	return str_printf(".%s.%s", name, *d->suffix ? d->suffix : "part");
 }
 
-static int open_directory(const char *path, struct image_dir **out)
+int image_dir_adopt(int fd, const char *path, struct image_dir **out)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return fail(errno, "open the images directory %s", path);
 	struct image_dir *d = mem_zalloc(sizeof *d);
+
 	d->fd = fd;
 	d->path = str_dup(path);
 	*out = d;
 	return 0;
+}
+
+static int open_directory(const char *path, struct image_dir **out)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? fail(errno, "open the images directory %s", path) : image_dir_adopt(fd, path, out);
 }
 
 int image_dir_create(const char *path, struct image_dir **out)
@@ -79,6 +83,16 @@ int image_create_raw(struct image_dir *d, const char *name)
 	return fd;
 }
 
+int image_create_link(struct image_dir *d, const char *name, const char *target)
+{
+	autofree char *temporary = temporary_name(name);
+
+	if (symlinkat(target, d->fd, temporary) < 0)
+		return fail(errno, "make the link %s/%s to %s", d->path, name, target);
+	array_push(&d->written) = str_dup(name);
+	return 0;
+}
+
 int image_open_raw(struct image_dir *d, const char *name)
 {
 	int fd = openat(d->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -108,9 +122,11 @@ static int rename_file(struct image_dir *d, const char *name)
 	return 0;
 }
 
-/* Is it the name of an image of ours (or a pages file)? */
+/* Is it the name of an image of ours (or a pages file, or the link to the round before)? */
 static bool is_image_name(const char *name)
 {
+	if (!strcmp(name, "parent"))
+		return true;
 	if (!str_ends(name, ".img"))
 		return false;
 	if (str_starts(name, "pages-"))

@@ -25,6 +25,7 @@ int image_dir_create(const char *path, struct image_dir **out);   /* for a dump;
 /* No other dump works in it, and what a killed one has left there goes. The lock lasts until image_dir_free(). */
 int image_dir_begin(struct image_dir *d);
 int image_dir_open(const char *path, struct image_dir **out);     /* for a restore */
+int image_dir_adopt(int fd, const char *path, struct image_dir **out);   /* the same, of an open directory, which is taken; 0 */
 /* Makes the checkpoint whole: an old inventory is removed, files renamed, the inventory last. sync: file contents are on the
  * disk before that. */
 int image_dir_commit(struct image_dir *d, bool sync);
@@ -42,6 +43,8 @@ int image_close(struct image **i);                                 /* flushes; r
 int image_write_one(struct image_dir *d, enum image_kind kind, uint64_t id, const void *message);
 /* A raw file (pages-N.img, a tar of a tmpfs): a descriptor to write into, owned by the caller. */
 int image_create_raw(struct image_dir *d, const char *name);
+/* A symbolic link, put into place with the files. */
+int image_create_link(struct image_dir *d, const char *name, const char *target);
 
 /* A bare -ENOENT if there is no such image; every other error explains itself. */
 int image_open(struct image_dir *d, enum image_kind kind, uint64_t id, struct image **out);

@@ -5,7 +5,7 @@
  * 1. Mappings ascend, do not overlap, are made of whole pages below the end of user space (vsyscall is where it always is). Guard
  *    regions are entries of their own, anywhere in the list.
  * 2. A mapping is of one kind: private or shared, anonymous or of a file that files.img has.
- * 3. Runs of pages ascend, do not overlap, lie in private mappings, and their content is in the pages file, which is long enough. */
+ * 3. Runs of pages ascend, do not overlap, lie in private mappings, and their content is in pages files (chain.c). */
 #define LOG_PREFIX "mem"
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/fd.h"
@@ -24,7 +23,6 @@
 #include "mem/restoring.h"
 #include "mem/scan.h"
 #include "mem/smaps.h"
-#include "pagemap.pb-c.h"
 
 #define KNOWN_PROT (PROT_READ | PROT_WRITE | PROT_EXEC)
 #define KNOWN_FLAGS (MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE)
@@ -60,89 +58,6 @@ struct segment *segment_find(struct restore *r, uint64_t shmid)
 		if (m->segments.data[i].shmid == shmid)
 			return &m->segments.data[i];
 	return NULL;
-}
-
-/* --- pagemap images --- */
-
-static int run_refuse(const char *who, const PagemapEntry *e, const char *reason)
-{
-	return fail_text(EINVAL, "%s: pagemap image: pages at %" PRIx64 ": %s", who, e->vaddr, reason);
-}
-
-static int run_add(struct image_pages *p, const char *who, const PagemapEntry *e)
-{
-	uint64_t pages = e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
-	uint32_t flags = e->has_flags ? e->flags : e->has_in_parent && e->in_parent ? PAGEMAP_PARENT : PAGEMAP_PRESENT;
-	struct image_run *last = p->runs.n ? &p->runs.data[p->runs.n - 1] : NULL;
-
-	if (e->vaddr % PAGE || !pages || pages > TASK_END / PAGE || e->vaddr > TASK_END - pages * PAGE)
-		return run_refuse(who, e, "the address or the number of pages is impossible");
-	if (last && e->vaddr < last->end)
-		return run_refuse(who, e, "overlaps what comes before, or is out of order");
-	if (flags & ~(uint32_t)(PAGEMAP_PARENT | PAGEMAP_LAZY | PAGEMAP_PRESENT))
-		return run_refuse(who, e, "unknown flags");
-	if (flags & PAGEMAP_PARENT)
-		return run_refuse(who, e, "the content is in a parent checkpoint (incremental images), which is not supported yet");
-	if (!(flags & PAGEMAP_PRESENT))
-		return run_refuse(who, e, "the content is not in the images (lazy dump), which is not supported yet");
-	if (last && last->end == e->vaddr)
-		last->end += pages * PAGE;
-	else
-		array_push(&p->runs) = (struct image_run){ e->vaddr, e->vaddr + pages * PAGE, p->size };
-	p->size += pages * PAGE;
-	return 0;
-}
-
-int pages_open(struct restore *r, const struct image_pages *p)
-{
-	char name[32];
-
-	snprintf(name, sizeof name, "pages-%" PRIu32 ".img", p->id);
-	int fd = image_open_raw(r->images, name);
-	return fd == -ENOENT ? fail(ENOENT, "open image %s", name) : fd;
-}
-
-static int check_pages_file(struct restore *r, const struct image_pages *p, const char *who)
-{
-	struct stat st;
-
-	if (!p->size)
-		return 0;
-	autoclose int fd = pages_open(r, p);
-	if (fd < 0)
-		return fd == -ENOENT ? -EINVAL : fd;   /* explained; ENOENT is the pagemap's */
-	if (fstat(fd, &st) < 0)
-		return fail(errno, "%s: look at its pages image", who);
-	if ((uint64_t)st.st_size < p->size)
-		return fail_text(EINVAL, "%s: pages-%" PRIu32 ".img has %" PRIu64 " bytes, %" PRIu64 " are needed: it is cut short", who,
-				 p->id, (uint64_t)st.st_size, p->size);
-	return 0;
-}
-
-int pages_read(struct restore *r, enum image_kind kind, uint64_t id, const char *who, struct image_pages *p)
-{
-	auto_image struct image *i = NULL;
-	PagemapHead *head;
-	struct arena arena = { 0 };
-	int e = image_open(r->images, kind, id, &i);
-
-	if (e < 0)
-		return e;
-	e = image_read_message(i, &pagemap_head__descriptor, &arena, &head);
-	if (e == 0)
-		e = fail_text(EINVAL, "%s: %s is empty", who, image_name(i));
-	if (e > 0)
-		p->id = head->pages_id;
-	while (e > 0) {
-		PagemapEntry *entry;
-		e = image_read_message(i, &pagemap_entry__descriptor, &arena, &entry);
-		if (e <= 0)
-			break;
-		int bad = run_add(p, who, entry);
-		e = bad < 0 ? bad : 1;
-	}
-	arena_done(&arena);
-	return e < 0 ? e : check_pages_file(r, p, who);
 }
 
 /* --- mappings --- */

@@ -26,25 +26,37 @@
 
 /* --- what goes where --- */
 
-static void piece_add(struct fill *f, uint64_t start, uint64_t end, uint64_t offset, uint64_t compare, const struct fill_where *w)
+/* Where content comes from, and what it is compared with. */
+struct origin {
+	uint64_t offset, compare;
+	uint32_t file, compare_file;
+};
+
+static bool continues(const struct fill_piece *last, const struct origin *o)
+{
+	return last->file == o->file && last->offset + last->size == o->offset;
+}
+
+static void piece_add(struct fill *f, uint64_t start, uint64_t end, struct origin o, const struct fill_where *w)
 {
 	while (start < end) {
 		struct fill_chunk *c = f->chunks.n ? &f->chunks.data[f->chunks.n - 1] : NULL;
 		const struct fill_piece *last = f->pieces.n ? &f->pieces.data[f->pieces.n - 1] : NULL;
 		uint64_t limit = f->size < POOL_BUFFER ? POOL_SMALL : CHUNK;
-		if (!c || c->n == PIECES_MAX || c->size >= limit || last->offset + last->size != offset) {
+		if (!c || c->n == PIECES_MAX || c->size >= limit || !continues(last, &o)) {
 			c = &array_push(&f->chunks);
 			c->first = f->pieces.n;
 		}
 		uint64_t room = limit - c->size, size = end - start < room ? end - start : room;
-		array_push(&f->pieces) = (struct fill_piece){ start, size, offset, compare, w->writable, w->uffd };
+		array_push(&f->pieces) =
+			(struct fill_piece){ start, size, o.offset, o.compare, o.file, o.compare_file, w->writable, w->uffd };
 		c->n++;
 		c->size += size;
 		f->size += size;
 		f->uffd_size += w->uffd ? size : 0;
 		start += size;
-		offset += size;
-		compare += compare == FILL_NEW ? 0 : size;
+		o.offset += size;
+		o.compare += o.compare == FILL_NEW ? 0 : size;
 	}
 }
 
@@ -73,27 +85,39 @@ static uint64_t min64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-void fill_add(struct fill *f, const struct image_pages *own, const struct fill_where *w, uint64_t shift)
+/* The content of a run from an address on, which is new. */
+static struct origin new_from(const struct image_run *r, uint64_t address)
 {
+	return (struct origin){ .offset = r->offset + (address - r->start), .compare = FILL_NEW, .file = r->file };
+}
+
+void fill_add(struct fill *f, const struct fill_where *w, uint64_t shift)
+{
+	const struct image_pages *own = f->own;
+
 	for (size_t i = run_at(own, w->start); i < own->runs.n && own->runs.data[i].start < w->end; i++) {
 		const struct image_run *r = &own->runs.data[i];
 		uint64_t start = max64(r->start, w->start);
-		piece_add(f, start + shift, min64(r->end, w->end) + shift, r->offset + (start - r->start), FILL_NEW, w);
+		piece_add(f, start + shift, min64(r->end, w->end) + shift, new_from(r, start), w);
 	}
 }
 
 /* [start, end) of a run of the child: what the parent has of it is compared, the rest is new. */
-static void add_against(struct fill *f, const struct image_run *r, uint64_t start, uint64_t end, const struct image_pages *parent,
-			const struct fill_where *w)
+static void add_against(struct fill *f, const struct image_run *r, uint64_t start, uint64_t end, const struct fill_where *w)
 {
+	const struct image_pages *parent = f->parent;
+
 	for (size_t i = run_at(parent, start); i < parent->runs.n && parent->runs.data[i].start < end; i++) {
 		const struct image_run *p = &parent->runs.data[i];
 		uint64_t from = max64(p->start, start), to = min64(p->end, end);
-		piece_add(f, start, from, r->offset + (start - r->start), FILL_NEW, w);
-		piece_add(f, from, to, r->offset + (from - r->start), p->offset + (from - p->start), w);
+		struct origin o = new_from(r, from);
+		piece_add(f, start, from, new_from(r, start), w);
+		o.compare = p->offset + (from - p->start);
+		o.compare_file = p->file;
+		piece_add(f, from, to, o, w);
 		start = to;
 	}
-	piece_add(f, start, end, r->offset + (start - r->start), FILL_NEW, w);
+	piece_add(f, start, end, new_from(r, start), w);
 }
 
 /* [start, end) of the parent's pages without what the child has: dropped. */
@@ -102,18 +126,20 @@ static void drop_without(struct fill *f, uint64_t start, uint64_t end, const str
 	for (size_t i = run_at(own, start); i < own->runs.n && own->runs.data[i].start < end; i++) {
 		const struct image_run *r = &own->runs.data[i];
 		if (r->start > start)
-			array_push(&f->drop) = (struct image_run){ start, r->start, 0 };
+			array_push(&f->drop) = (struct image_run){ start, r->start, 0, 0 };
 		start = min64(r->end, end);
 	}
 	if (start < end)
-		array_push(&f->drop) = (struct image_run){ start, end, 0 };
+		array_push(&f->drop) = (struct image_run){ start, end, 0, 0 };
 }
 
-void fill_add_inherited(struct fill *f, const struct image_pages *own, const struct image_pages *parent, const struct fill_where *w)
+void fill_add_inherited(struct fill *f, const struct fill_where *w)
 {
+	const struct image_pages *own = f->own, *parent = f->parent;
+
 	for (size_t i = run_at(own, w->start); i < own->runs.n && own->runs.data[i].start < w->end; i++) {
 		const struct image_run *r = &own->runs.data[i];
-		add_against(f, r, max64(r->start, w->start), min64(r->end, w->end), parent, w);
+		add_against(f, r, max64(r->start, w->start), min64(r->end, w->end), w);
 	}
 	for (size_t i = run_at(parent, w->start); i < parent->runs.n && parent->runs.data[i].start < w->end; i++) {
 		const struct image_run *p = &parent->runs.data[i];
@@ -183,7 +209,7 @@ static int put(const struct fill *f, struct vector *v, const struct fill_piece *
 static int put_changed(struct fill *f, struct vector *v, const struct fill_piece *p, char *data, char *other)
 {
 	uint64_t same = 0;
-	int r = fd_pread_all(f->parent, other, p->size, p->compare);
+	int r = fd_pread_all(f->parent->files.data[p->compare_file].fd, other, p->size, p->compare);
 
 	if (r < 0)
 		return fail(-r, "%s: read the pages image of its parent", f->who);
@@ -207,7 +233,7 @@ static int fill_chunk(void *arg, size_t i, void *buffer)
 	const struct fill_piece *p = &f->pieces.data[c->first];
 	struct vector v = { .n = 0 };
 	char *data = buffer;
-	int r = fd_pread_all(f->from, data, c->size, p->offset);
+	int r = fd_pread_all(f->own->files.data[p->file].fd, data, c->size, p->offset);
 
 	if (r < 0)
 		return fail(-r, "%s: read its pages image", f->who);

@@ -358,9 +358,9 @@ static void plan_fill(struct layout *l)
 			continue;
 		struct fill_where w = { v->start, v->end, v->prot & PROT_WRITE, !l->kept[i] && (v->status & VMA_ANON_PRIVATE) };
 		if (l->kept[i])
-			fill_add_inherited(&l->fill, &l->own->pages, &l->parent->pages, &w);
+			fill_add_inherited(&l->fill, &w);
 		else
-			fill_add(&l->fill, &l->own->pages, &w, 0);
+			fill_add(&l->fill, &w, 0);
 	}
 }
 
@@ -379,15 +379,16 @@ static int fill_segments(struct layout *l)
 
 static int fill_all(struct layout *l)
 {
-	autoclose int from = l->own->pages.size ? pages_open(l->r, &l->own->pages) : -1;
-	autoclose int parent = l->parent && l->parent->pages.size ? pages_open(l->r, &l->parent->pages) : -1;
 	struct restore_stats *st = &l->r->stats;
+	int e = pages_open(&l->own->pages);
 
-	if ((l->own->pages.size && from < 0) || (l->parent && l->parent->pages.size && parent < 0))
-		return from < 0 ? from : parent;
-	l->fill.from = from;
-	l->fill.parent = parent;
-	int e = fill_run(&l->fill, &memory(l->r)->pool);
+	if (e == 0 && l->parent)
+		e = pages_open(&l->parent->pages);
+	if (e == 0)
+		e = fill_run(&l->fill, &memory(l->r)->pool);
+	pages_close(&l->own->pages);
+	if (l->parent)
+		pages_close(&l->parent->pages);
 	st->pages_restored += l->fill.restored;
 	st->pages_compared += l->fill.compared;
 	st->pages_skipped_cow += l->fill.skipped;
@@ -468,7 +469,7 @@ int mm_restore(struct restore *r, struct task *t, struct remote *stub)
 		return fail_text(EINVAL, "task %d: its parent has no memory yet", t->pid);
 	struct layout l = { .r = r, .t = t, .stub = stub, .own = own, .parent = parent, .uffd_number = -1 };
 	snprintf(l.who, sizeof l.who, "task %d", t->pid);
-	l.fill = (struct fill){ .from = -1, .parent = -1, .uffd = -1, .pid = remote_tid(stub), .mem_fd = remote_mem_fd(stub), .who = l.who };
+	l.fill = (struct fill){ .own = &own->pages, .parent = parent ? &parent->pages : NULL, .uffd = -1, .pid = remote_tid(stub), .mem_fd = remote_mem_fd(stub), .who = l.who };
 	l.kept = parent ? inherit_plan(t->mm, parent->task->mm) : mem_zalloc(t->mm->n_vmas + 1);
 	int e = restore_all(&l);
 	own->filled = e == 0;

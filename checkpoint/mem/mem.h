@@ -17,6 +17,9 @@ int mm_save_pages(struct dump *d, struct task *t, struct remote *r);
 /* Shared segments (anonymous MAP_SHARED): found during mm_collect, saved once: pagemap-shmem-<id>. No pages come after them. */
 int shmem_save(struct dump *d);
 void shmem_end(struct dump *d);
+/* A round of a pre-dump: the anonymous pages of a task, which may run. One that has ended has none. */
+int mm_pre_collect(struct dump *d, struct task *t);
+int mm_pre_save(struct dump *d, struct task *t);
 
 /* --- restore --- */
 /* An address where `size` bytes are free in every task of the tree and in this process. 0: none. */
@@ -27,7 +30,8 @@ int mm_check(struct restore *r, struct task *t);
  * (remote_empty), or, for the copy-on-write sharing of a forked program, still has its parent's restored memory: what matches is
  * kept, the rest goes. Files come from the builder over the stub's channel. */
 int mm_restore(struct restore *r, struct task *t, struct remote *stub);
-int shmem_prepare(struct restore *r);   /* the shared segments, filled, as files in the engine */
+int shmem_check(struct restore *r);     /* after mm_check of all tasks: the segments' pagemaps */
+int shmem_prepare(struct restore *r);   /* the shared segments as files in the engine */
 void shmem_done(struct restore *r);
 
 #endif

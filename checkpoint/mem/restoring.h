@@ -12,14 +12,21 @@
 
 /* What a restore knows of the tree's memory besides the mm images (struct restore.memory): freed by shmem_done(). */
 
-/* A stretch of pages with content, and where it is in the pages file. */
+/* A stretch of pages with content, and where it is in a pages file. */
 struct image_run {
 	uint64_t start, end, offset;
+	uint32_t file;                           /* index in image_pages.files */
+};
+struct image_file {
+	struct image_dir *dir;                   /* the images to be restored, or a checkpoint that they were saved upon */
+	uint32_t id;                             /* pages-ID.img */
+	uint64_t size;                           /* bytes that it has to have */
+	int fd;                                  /* pages_open(); -1 */
 };
 struct image_pages {
-	uint32_t id;                             /* pages-ID.img */
+	ARRAY(struct image_file) files;
 	uint64_t size;                           /* bytes of content */
-	ARRAY(struct image_run) runs;            /* ascending, apart from each other */
+	ARRAY(struct image_run) runs;            /* ascending, not overlapping */
 };
 
 struct task_memory {
@@ -43,6 +50,7 @@ struct foreign_segment {
 };
 
 struct memory {
+	ARRAY(struct image_dir *) chain;         /* parent, its parent, … (chain.c) */
 	ARRAY(struct task_memory *) tasks;
 	ARRAY(struct foreign_segment) foreign;
 	ARRAY(struct segment) segments;
@@ -55,9 +63,12 @@ struct memory *memory(struct restore *r);                                    /* 
 struct task_memory *task_memory(struct restore *r, const struct task *t);    /* NULL: not checked yet */
 struct segment *segment_find(struct restore *r, uint64_t shmid);             /* NULL */
 
-/* Reads and checks a pagemap image. A bare -ENOENT if there is none. */
+/* --- chain.c --- */
+/* Reads and checks a pagemap image, and those of the parents that it refers to. A bare -ENOENT if there is none. */
 int pages_read(struct restore *r, enum image_kind kind, uint64_t id, const char *who, struct image_pages *p);
-int pages_open(struct restore *r, const struct image_pages *p);              /* the pages file; explained */
+int pages_open(struct image_pages *p);       /* the pages files that runs refer to; explained */
+void pages_close(struct image_pages *p);
+void pages_done(struct image_pages *p);
 
 /* Entries of mm_entry.vmas that are no mappings but guard regions within one. */
 static inline bool vma_is_guard(const VmaEntry *v)
@@ -88,6 +99,7 @@ bool *inherit_plan(const MmEntry *child, const MmEntry *parent);
 struct fill_piece {
 	uint64_t address, size, offset;
 	uint64_t compare;            /* offset in the parent's pages file of what is there already; FILL_NEW: nothing is */
+	uint32_t file, compare_file; /* which one; of `own`, of `parent` */
 	bool writable, uffd;         /* the mapping can be written to; is a new private anonymous one */
 };
 #define FILL_NEW UINT64_MAX
@@ -96,7 +108,7 @@ struct fill_where {
 	bool writable, uffd;
 };
 struct fill_chunk {
-	size_t first, n;             /* pieces that follow each other in the pages file */
+	size_t first, n;             /* pieces that follow each other in one pages file */
 	uint64_t size;
 };
 struct fill {
@@ -104,16 +116,16 @@ struct fill {
 	ARRAY(struct image_run) drop;            /* what the parent has and the child has not */
 	ARRAY(struct fill_chunk) chunks;
 	uint64_t size, uffd_size;                /* bytes in all; of them in new private anonymous mappings */
-	int from, parent;                        /* pages files */
+	const struct image_pages *own, *parent;  /* open (pages_open()); parent NULL: nothing is inherited */
 	pid_t pid;
 	int mem_fd, uffd;                        /* uffd -1: none */
 	const char *who;
 	uint64_t restored, compared, skipped;    /* pages */
 };
 /* Adds the content of a new mapping; addresses in the task are those of the image plus `shift`. */
-void fill_add(struct fill *f, const struct image_pages *own, const struct fill_where *w, uint64_t shift);
+void fill_add(struct fill *f, const struct fill_where *w, uint64_t shift);
 /* Adds what differs in a mapping kept from the parent. */
-void fill_add_inherited(struct fill *f, const struct image_pages *own, const struct image_pages *parent, const struct fill_where *w);
+void fill_add_inherited(struct fill *f, const struct fill_where *w);
 int fill_run(struct fill *f, struct pool *pool);
 void fill_done(struct fill *f);
 

@@ -50,16 +50,23 @@ static int segment_read(struct restore *r, struct segment *s)
 	return e;
 }
 
+int shmem_check(struct restore *r)
+{
+	struct memory *m = memory(r);
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < m->segments.n; i++)
+		e = segment_read(r, &m->segments.data[i]);
+	return e;
+}
+
 int shmem_prepare(struct restore *r)
 {
 	struct memory *m = memory(r);
 	int e = 0;
 
-	for (size_t i = 0; e == 0 && i < m->segments.n; i++) {
-		e = segment_read(r, &m->segments.data[i]);
-		if (e == 0)
-			e = segment_make(&m->segments.data[i]);
-	}
+	for (size_t i = 0; e == 0 && i < m->segments.n; i++)
+		e = segment_make(&m->segments.data[i]);
 	return e;
 }
 
@@ -68,13 +75,14 @@ int segment_fill(struct restore *r, struct segment *s, struct remote *stub, uint
 	char who[64];
 
 	snprintf(who, sizeof who, "shared memory segment %" PRIu64, s->shmid);
-	autoclose int from = s->pages.size ? pages_open(r, &s->pages) : -1;
-	if (s->pages.size && from < 0)
-		return from;
-	struct fill f = { .from = from, .parent = -1, .pid = remote_tid(stub), .mem_fd = remote_mem_fd(stub), .uffd = -1, .who = who };
+	int e = pages_open(&s->pages);
+	if (e < 0)
+		return e;
+	struct fill f = { .own = &s->pages, .pid = remote_tid(stub), .mem_fd = remote_mem_fd(stub), .uffd = -1, .who = who };
 	struct fill_where all = { .end = s->size, .writable = true };
-	fill_add(&f, &s->pages, &all, address);
-	int e = fill_run(&f, &memory(r)->pool);
+	fill_add(&f, &all, address);
+	e = fill_run(&f, &memory(r)->pool);
+	pages_close(&s->pages);
 	r->stats.pages_restored += f.restored;
 	fill_done(&f);
 	s->filled = e == 0;
@@ -92,12 +100,15 @@ void shmem_done(struct restore *r)
 		if (s->mapping)
 			munmap(s->mapping, s->size);
 		fd_close(&s->fd);
-		array_free(&s->pages.runs);
+		pages_done(&s->pages);
 	}
 	for (size_t i = 0; i < m->tasks.n; i++) {
-		array_free(&m->tasks.data[i]->pages.runs);
+		pages_done(&m->tasks.data[i]->pages);
 		free(m->tasks.data[i]);
 	}
+	for (size_t i = 0; i < m->chain.n; i++)
+		image_dir_free(m->chain.data[i]);
+	array_free(&m->chain);
 	array_free(&m->segments);
 	array_free(&m->tasks);
 	array_free(&m->foreign);

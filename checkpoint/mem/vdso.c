@@ -67,7 +67,7 @@ static int other_kernel(const struct task *t, const char *what)
 	return -EOPNOTSUPP;
 }
 
-static int compare_content(struct restore *r, const struct task *t, const VmaEntry *v, const struct image_pages *p)
+static int compare_content(struct restore *r, const struct task *t, const VmaEntry *v, struct image_pages *p)
 {
 	uint64_t size = v->end - v->start;
 
@@ -76,10 +76,11 @@ static int compare_content(struct restore *r, const struct task *t, const VmaEnt
 		if (run->start > v->start || run->end < v->end)
 			continue;
 		autofree char *content = mem_alloc(size);
-		autoclose int fd = pages_open(r, p);
-		if (fd < 0)
-			return fd;
-		int e = fd_pread_all(fd, content, size, run->offset + (v->start - run->start));
+		int e = pages_open(p);
+		if (e < 0)
+			return e;
+		e = fd_pread_all(p->files.data[run->file].fd, content, size, run->offset + (v->start - run->start));
+		pages_close(p);
 		if (e < 0)
 			return fail(-e, "task %d: read the vdso from its pages image", t->pid);
 		return memcmp(content, memory(r)->vdso, size) ? other_kernel(t, "its code differs") : 0;

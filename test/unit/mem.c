@@ -343,7 +343,8 @@ static void check_bad_pages(void)
 		{ { { 0x12000, 1, 4 }, { 0x11000, 1, 4 } }, 8192, "out of order" },
 		{ { { 0x1f000, 2, 4 } }, 8192, "no private mapping" },
 		{ { { 0x30000, 1, 4 } }, 8192, "no private mapping" },
-		{ { { 0x11000, 1, 1 } }, 0, "parent checkpoint" },
+		{ { { 0x11000, 1, 1 } }, 0, "an earlier checkpoint" },
+		{ { { 0x11000, 1, 5 } }, 0, "both" },
 		{ { { 0x11000, 1, 2 } }, 0, "lazy dump" },
 		{ { { 0x11000, 1, 12 } }, 4096, "unknown flags" },
 	};
@@ -482,12 +483,12 @@ static void save_self(struct image_dir *images, uint32_t id, char *p, struct ima
 
 	ranges_add(&where, (uintptr_t)p, (uintptr_t)p + FILL_PAGES * PAGE);
 	CHECK_OK(scan_pages(getpid(), &where, &pages, &guards));
-	out->id = id;
+	array_push(&out->files) = (struct image_file){ .dir = images, .id = id, .fd = -1 };
 	for (size_t i = 0; i < pages.list.n; i++) {
 		const struct range *r = &pages.list.data[i];
 		array_push(&runs.list) = (struct page_run){ r->start, r->end, PAGEMAP_PRESENT };
 		last = &array_push(&out->runs);
-		*last = (struct image_run){ r->start, r->end, out->size };
+		*last = (struct image_run){ r->start, r->end, out->size, 0 };
 		out->size += r->end - r->start;
 	}
 	CHECK_OK(sink_put(sink, IMG_PAGEMAP, id, &from, &runs, NULL));
@@ -513,23 +514,23 @@ static void check_child(pid_t pid, const char *p)
 	waitpid(pid, NULL, 0);
 }
 
-static void fill_child(struct restore *r, pid_t pid, char *p, const struct image_pages *own, const struct image_pages *parent,
-		       int other, struct fill *f)
+static void fill_child(pid_t pid, char *p, struct image_pages *own, const struct image_pages *parent, struct fill *f)
 {
 	char path[64];
 	struct pool pool = { 0 };
 	uint64_t start = (uintptr_t)p, none = start + 100 * PAGE, end = start + FILL_PAGES * PAGE;
 
 	snprintf(path, sizeof path, "/proc/%d/mem", pid);
-	autoclose int mem = open(path, O_RDWR | O_CLOEXEC), from = pages_open(r, own);
-	CHECK(mem >= 0 && from >= 0);
-	*f = (struct fill){ .from = from, .parent = other, .pid = pid, .mem_fd = mem, .uffd = -1, .who = "this test" };
+	autoclose int mem = open(path, O_RDWR | O_CLOEXEC);
+	CHECK(mem >= 0);
+	CHECK_OK(pages_open(own));
+	*f = (struct fill){ .own = own, .parent = parent, .pid = pid, .mem_fd = mem, .uffd = -1, .who = "this test" };
 	struct fill_where w[] = { { start, none, parent != NULL, false }, { none, end, true, true } };
 	for (size_t i = 0; i < 2; i++)
 		if (parent)
-			fill_add_inherited(f, own, parent, &w[i]);
+			fill_add_inherited(f, &w[i]);
 		else
-			fill_add(f, own, &w[i], 0);
+			fill_add(f, &w[i], 0);
 	CHECK_OK(fill_run(f, &pool));
 	pool_done(&pool);
 }
@@ -543,7 +544,6 @@ static void save_and_fill(void)
 
 	/* A parent's pages; a child's that differ in every hundredth, lack some and have some more. */
 	CHECK_OK(image_dir_create(test_dir(), &images));
-	struct restore r = { .images = images };
 	pages_of_child(p, 1);
 	mprotect(p, 10 * PAGE, PROT_NONE);
 	save_self(images, 1, p, &first);
@@ -553,7 +553,7 @@ static void save_and_fill(void)
 	CHECK_OK(image_dir_commit(images, false));
 
 	pid_t pid = child_with(fresh, p);
-	fill_child(&r, pid, p, &first, NULL, -1, &f);
+	fill_child(pid, p, &first, NULL, &f);
 	CHECK_EQ(f.restored, first.size / PAGE);
 	fill_done(&f);
 	check_child(pid, p);
@@ -562,14 +562,12 @@ static void save_and_fill(void)
 	for (size_t i = 0; i < FILL_PAGES; i += 100)
 		p[i * PAGE + 17] ^= 1;
 	madvise(p + 3000 * PAGE, 20 * PAGE, MADV_DONTNEED);
-	autoclose int other = pages_open(&r, &first);
 	image_dir_free(images);
 	CHECK_OK(image_dir_create(test_dir(), &images));
-	r.images = images;
 	save_self(images, 2, p, &second);
 	CHECK_OK(image_write_one(images, IMG_INVENTORY, 0, &(InventoryEntry)INVENTORY_ENTRY__INIT));
 	CHECK_OK(image_dir_commit(images, false));
-	fill_child(&r, pid, p, &second, &first, other, &f);
+	fill_child(pid, p, &second, &first, &f);
 	CHECK(f.skipped > FILL_PAGES / 2);
 	CHECK_EQ(f.restored, FILL_PAGES / 100 - 1);                        /* but for page 3000, which is dropped */
 	CHECK_EQ(f.compared - f.skipped, f.restored - FILL_PAGES / 700 - 1);  /* those in multiples of 700 were not there */
@@ -579,8 +577,8 @@ static void save_and_fill(void)
 	CHECK(dropped >= 16 && dropped <= 20);
 	fill_done(&f);
 	image_dir_free(images);
-	array_free(&first.runs);
-	array_free(&second.runs);
+	pages_done(&first);
+	pages_done(&second);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 }
