@@ -39,6 +39,12 @@ struct ck_dump_options {
 	unsigned timeout;             /* seconds to stop the tree in; 0: 10 */
 	const char *manage_cgroups;   /* NULL, "ignore", "none", "soft", … */
 	const struct ck_page_peer *page_server;   /* page content goes there; NULL: into images_dir */
+	/* Rounds: */
+	bool pre_dump;                /* memory only; the tree runs on */
+	bool track_mem;               /* record what is written from now on (pre_dump implies it) */
+	const char *tracker;          /* how: NULL or "auto", "uffd", "soft-dirty", "none" */
+	const char *prev_images_dir;  /* of the round before, relative to images_dir: unchanged pages are left there. NULL: none */
+	bool auto_dedup;              /* pages saved again are freed in the earlier rounds */
 };
 
 /* Dumps the tree into images_dir. On success its tasks are gone (or left as asked). On failure they run on unharmed, no image

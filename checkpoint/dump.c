@@ -13,6 +13,8 @@
  *   seal       inventory; files renamed into place: from here on this is a checkpoint
  *   finish     the tasks are killed (or left stopped), statistics written: cannot fail any more
  *
+ * A pre-dump has stages of its own in between (predump.c).
+ *
  * A stage that fails is undone, and so are those before it: the tasks go on where they were, the images of the attempt vanish. */
 #define LOG_PREFIX "dump"
 #include "dump.h"
@@ -32,7 +34,9 @@
 #include "freeze.h"
 #include "inventory.h"
 #include "mem/mem.h"
+#include "mem/track.h"
 #include "ns/ns.h"
+#include "predump.h"
 #include "remote/remote.h"
 #include "task/task.h"
 
@@ -60,6 +64,8 @@ static int check_options(const struct ck_dump_options *o)
 		return fail_text(ENOTSUP, "--tcp-close: saving connected TCP sockets as closed is not supported yet");
 	if (o->link_remap)
 		return fail_text(ENOTSUP, "--link-remap: temporary hard links for unlinked files are not supported yet");
+	if (o->pre_dump && o->leave_stopped)
+		return fail_text(EINVAL, "--leave-stopped: a pre-dump lets the tasks run");
 	if (o->leave_running && o->leave_stopped)
 		return fail_text(EINVAL, "--leave-running and --leave-stopped exclude each other");
 	return 0;
@@ -102,6 +108,7 @@ static void undo_open(void *ctx)
 {
 	struct dump *d = ctx;
 
+	tracker_end(d, d->failed || !d->killed);
 	files_end(d);
 	shmem_end(d);
 	ns_end(d);
@@ -162,6 +169,8 @@ static int dump_task(struct dump *d, struct task *t)
 	if (t->state == TASK_DEAD)
 		return task_dump_zombie(d, t);
 	int r = files_dump_task(d, t);
+	if (r >= 0)
+		r = tracker_attach(d, t, t->threads[0].remote);
 	if (r >= 0)
 		r = mm_collect(d, t, t->threads[0].remote);
 	if (r >= 0)
@@ -245,6 +254,7 @@ static int stage_finish(void *ctx)
 		thaw(d);
 	if (!d->released) {
 		freeze_kill(d);
+		d->killed = true;
 		d->stats.frozen_us = clock_us() - d->freeze_begin_us;
 	}
 	d->released = true;
@@ -270,13 +280,24 @@ static const struct stage stages[] = {
 	{ "finish", stage_finish, NULL },
 };
 
+static const struct stage pre_stages[] = {
+	{ "open", stage_open, undo_open },
+	{ "freeze", stage_freeze, undo_freeze },
+	{ "track", predump_track, NULL },
+	{ "release", predump_release, NULL },
+	{ "memory", predump_memory, NULL },
+	{ "seal", stage_seal, NULL },
+	{ "finish", predump_finish, NULL },
+};
+
 int ck_dump(const struct ck_dump_options *o)
 {
 	struct dump d = { .o = o, .root_fd = -1 };
 
 	d.tree = tree_new();
 	d.arena = &d.tree->arena;
-	int r = stage_run(stages, sizeof stages / sizeof *stages, &d, NULL);
+	const struct stage *list = o->pre_dump ? pre_stages : stages;
+	int r = stage_run(list, o->pre_dump ? sizeof pre_stages / sizeof *pre_stages : sizeof stages / sizeof *stages, &d, NULL);
 	if (r >= 0)
 		undo_open(&d);
 	tree_free(d.tree);

@@ -19,6 +19,9 @@ struct dump {
 	bool failed;                     /* what follows is the undoing */
 	bool own_pid_ns, own_mnt_ns, own_net_ns, own_ipc_ns, own_uts_ns, own_cgroup_ns, own_user_ns, own_time_ns;
 	struct ns_table *ns;             /* ns/ids.c: ids of namespaces */
+	char run_id[64];                 /* of this dump: a UUID's text */
+	struct image_dir *parent;        /* --prev-images-dir; NULL: none */
+	struct tracker *tracker;         /* mem/track.h: change tracking; NULL: none */
 	struct page_sink *sink;          /* mem/sink.h: where pages go */
 	struct file_table *files;        /* files/table.c: open file descriptions found so far */
 	struct mount_table *mounts;      /* ns/mount: the root task's mounts */
@@ -26,6 +29,7 @@ struct dump {
 	struct task_facts *task_facts;   /* task/: seccomp filters, user mappings, objects compared so far (in the arena) */
 	struct image *shared[IMG_KINDS]; /* images that many resources append to, opened when first needed (dump_image) */
 	bool released;                   /* the tasks are no longer held */
+	bool killed;                     /* the tree has ended by our hand */
 	uint64_t freeze_begin_us;
 	struct dump_stats {
 		uint64_t pages_scanned, pages_written, pages_skipped_parent, shpages_scanned, shpages_written;

@@ -234,9 +234,13 @@ static int find_children(struct dump *d)
 				forget_last(d->tree);
 				continue;
 			}
+			found++;
+			if (r == -ESRCH && err_count() == mark) {   /* it ended just now: a zombie at the next pass */
+				forget_last(d->tree);
+				continue;
+			}
 			if (r < 0)
 				return r;
-			found++;
 		}
 	}
 	return found;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -17,6 +18,7 @@
 #include "stats.pb-c.h"
 
 #define IMAGE_VERSION 2             /* head magics are there */
+#define PRE_DUMP_READ 2             /* pages are read by calls on the running task */
 #define NETWORK_LOCK_SKIP 2         /* in the inventory's own numbering: nothing was locked */
 
 int pstree_write(struct dump *d)
@@ -42,26 +44,59 @@ int pstree_write(struct dump *d)
 }
 
 /* The text of a fresh UUID, from the kernel. */
-static void run_id(char out[64])
+int inventory_run_id_new(struct dump *d)
 {
 	autofree char *text = NULL;
+	ssize_t n = file_read(AT_FDCWD, "/proc/sys/kernel/random/uuid", &text, 128);
 
-	if (file_read(AT_FDCWD, "/proc/sys/kernel/random/uuid", &text, 128) < 36)
-		out[0] = 0;
-	else
-		snprintf(out, 64, "%.36s", text);
+	if (n < 36)
+		return fail(n < 0 ? (int)-n : EIO, "read /proc/sys/kernel/random/uuid");
+	snprintf(d->run_id, sizeof d->run_id, "%.36s", text);
+	return 0;
+}
+
+/* Microseconds since the machine has started: CRIU tells by it whether a process is older than a round. */
+static uint64_t uptime_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static int write_entry(struct dump *d, InventoryEntry *e)
+{
+	PluginsEntry plugins = PLUGINS_ENTRY__INIT;
+	autofree char *parent = d->parent ? inventory_run_id(d->parent) : NULL;
+
+	e->plugins_entry = &plugins;
+	e->dump_criu_run_id = d->run_id;
+	e->torpor_parent_run_id = parent;
+	e->has_dump_uptime = d->o->track_mem || d->o->pre_dump;
+	e->dump_uptime = uptime_us();
+	return image_write_one(d->images, IMG_INVENTORY, 0, e);
+}
+
+/* As CRIU's: what makes a checkpoint restorable is missing. */
+static int write_pre_dump(struct dump *d)
+{
+	InventoryEntry e = INVENTORY_ENTRY__INIT;
+
+	e.img_version = 0;
+	e.has_pre_dump_mode = true;
+	e.pre_dump_mode = PRE_DUMP_READ;
+	return write_entry(d, &e);
 }
 
 int inventory_write(struct dump *d)
 {
 	InventoryEntry e = INVENTORY_ENTRY__INIT;
 	TaskKobjIdsEntry ids = TASK_KOBJ_IDS_ENTRY__INIT;
-	PluginsEntry plugins = PLUGINS_ENTRY__INIT;
-	char uuid[64];
 
+	if (d->o->pre_dump)
+		return write_pre_dump(d);
 	ids.vm_id = ids.files_id = ids.fs_id = ids.sighand_id = 1;
 	ns_fill_root_ids(d, &ids);
-	run_id(uuid);
 	e.img_version = IMAGE_VERSION;
 	e.has_fdinfo_per_id = e.fdinfo_per_id = 1;
 	e.has_ns_per_id = e.ns_per_id = 1;
@@ -72,10 +107,7 @@ int inventory_write(struct dump *d)
 	e.lsmtype = LSMTYPE__NO_LSM;
 	e.has_network_lock_method = 1;
 	e.network_lock_method = NETWORK_LOCK_SKIP;
-	e.plugins_entry = &plugins;
-	if (uuid[0])
-		e.dump_criu_run_id = uuid;
-	return image_write_one(d->images, IMG_INVENTORY, 0, &e);
+	return write_entry(d, &e);
 }
 
 /* A service file: written in the work directory at once, whole. */

@@ -54,16 +54,22 @@ static int check_modes(const struct cr_options *o)
 		return fail_text(ENOTSUP, "--manage-cgroups=%s: only ignore and none are supported yet", o->manage_cgroups);
 	if (o->network_lock && strcmp(o->network_lock, "skip") != 0 && strcmp(o->network_lock, "none") != 0)
 		return fail_text(ENOTSUP, "--network-lock %s: only skip and none are supported yet", o->network_lock);
+	if (o->pre_dump_mode && strcmp(o->pre_dump_mode, "splice") != 0 && strcmp(o->pre_dump_mode, "read") != 0)
+		return fail_text(EINVAL, "--pre-dump-mode %s: splice and read are known", o->pre_dump_mode);
 	if (o->ext_unix_sk && *o->ext_unix_sk)
 		return fail_text(ENOTSUP, "--ext-unix-sk=%s: a list of sockets is not supported, use --external unix[INODE]", o->ext_unix_sk);
 	return 0;
 }
 
-static int run_dump(const struct cr_options *o)
+static int save(const struct cr_options *o, bool pre_dump)
 {
 	const struct ck_page_peer peer = cr_page_peer(o);
 	struct ck_dump_options d = {
 		.pid = o->tree,
+		.pre_dump = pre_dump,
+		.track_mem = o->track_mem,
+		.tracker = o->tracker,
+		.prev_images_dir = o->prev_images_dir,
 		.images_dir = o->images_dir,
 		.work_dir = o->work_dir,
 		.leave_running = o->leave_running,
@@ -81,6 +87,16 @@ static int run_dump(const struct cr_options *o)
 	};
 
 	return ck_dump(&d);
+}
+
+static int run_dump(const struct cr_options *o)
+{
+	return save(o, false);
+}
+
+static int run_pre_dump(const struct cr_options *o)
+{
+	return save(o, true);
 }
 
 /* "fd[3]:pipe:[1234]" */
@@ -143,6 +159,7 @@ static int run_check(const struct cr_options *o)
 
 static int (*const verbs[CR_VERBS])(const struct cr_options *o) = {
 	[CR_DUMP] = run_dump, [CR_RESTORE] = run_restore, [CR_CHECK] = run_check, [CR_PAGE_SERVER] = cr_page_server,
+	[CR_PRE_DUMP] = run_pre_dump,
 };
 
 static int run(enum cr_verb verb, struct cr_options *o)
@@ -199,7 +216,7 @@ static int parse(int argc, char **argv, struct cr_options *o, enum cr_verb *verb
 	if (r < 0)
 		return r;
 	*verb = (enum cr_verb)v;
-	if (cr_options_table.verbs[v].hidden)
+	if (!verbs[v])
 		return fail_text(ENOTSUP, "%s: this command is not supported yet", cr_options_table.verbs[v].name);
 	if (argc > 0)
 		return fail_text(EINVAL, "unexpected argument %s", argv[0]);

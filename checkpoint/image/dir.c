@@ -85,7 +85,7 @@ int image_create_raw(struct image_dir *d, const char *name)
 
 int image_create_link(struct image_dir *d, const char *name, const char *target)
 {
-	autofree char *temporary = temporary_name(name);
+	autofree char *temporary = temporary_name(d, name);
 
 	if (symlinkat(target, d->fd, temporary) < 0)
 		return fail(errno, "make the link %s/%s to %s", d->path, name, target);

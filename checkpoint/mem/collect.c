@@ -87,7 +87,8 @@ static int check_supported(const struct collector *c, const struct smaps_vma *v)
 		if (str_starts(v->name, refused_names[i].name))
 			return refuse(c, v, refused_names[i].reason);
 	for (size_t i = 0; i < sizeof refused_flags / sizeof *refused_flags; i++)
-		if (v->flags & refused_flags[i].flag)
+		if ((v->flags & refused_flags[i].flag) &&
+		    !(refused_flags[i].flag == SMAPS_UFFD && tracker_owns(c->d, c->t, v->start, v->end)))
 			return refuse(c, v, refused_flags[i].reason);
 	return 0;
 }
@@ -206,6 +207,8 @@ static int add_anonymous(struct collector *c, const struct smaps_vma *v, uint64_
 	e->status = status;
 	if (!v->mapped_elsewhere)
 		ranges_add(&c->pages->sole, start, end);
+	if (!(status & (VMA_VDSO | VMA_VVAR | VMA_VSYSCALL)))
+		array_push(&c->pages->mappings.list) = (struct track_mapping){ start, end, v->flags & SMAPS_UFFD };
 	return 0;
 }
 
@@ -307,6 +310,8 @@ static int collect_pages(struct collector *c)
 		VmaEntry *e = entry_add(c, &v, guards.list.data[i].start, guards.list.data[i].end);
 		e->status = VMA_GUARD;
 	}
+	if (r == 0)
+		r = tracker_clean(c->d, c->t, &c->pages->mappings, &c->pages->clean);
 	array_free(&where.list);
 	array_free(&guards.list);
 	c->d->stats.memdump_us += clock_us() - begin;
@@ -397,8 +402,7 @@ static int collect_all(struct collector *c, struct remote *r, const struct proc_
 {
 	MmEntry *m = arena_new(c->d->arena, MmEntry);
 
-	c->pages = array_push(&shmem_table(c->d)->tasks) = mem_zalloc(sizeof *c->pages);
-	c->pages->task = c->t;
+	c->pages = task_pages_add(c->d, c->t);
 	mm_entry__init(m);
 	fill_numbers(m, st);
 	int e = ask_task(m, r);

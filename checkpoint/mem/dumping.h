@@ -7,6 +7,7 @@
 #include "mem/pool.h"
 #include "mem/scan.h"
 #include "mem/sink.h"
+#include "mem/track.h"
 #include "remote/remote.h"
 
 /* What a dump knows of the tree's memory besides the mappings (struct dump.shmem): freed by shmem_end(). */
@@ -20,6 +21,8 @@ struct task_pages {
 	const struct task *task;
 	struct ranges pages;         /* found by mm_collect; the task stands still since then */
 	struct ranges sole;          /* mappings none of whose pages another address space has */
+	struct track_mappings mappings;   /* whose changes can be tracked */
+	struct ranges clean;         /* pages that the parent images have as they are */
 };
 
 /* A file that a task maps or runs and that is in the table of files: the sixty mappings of an interpreter are of twenty files, and the
@@ -39,7 +42,12 @@ struct shmem_table {
 };
 
 struct shmem_table *shmem_table(struct dump *d);   /* made at the first call */
+/* Remembers a task; freed by shmem_end(). */
+struct task_pages *task_pages_add(struct dump *d, const struct task *t);
+const struct task_pages *task_pages_of(struct dump *d, const struct task *t);   /* NULL: not collected */
 /* A task maps [pgoff, pgoff + size) of a shared anonymous segment. */
 int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t vma_start, uint64_t vma_end, uint64_t pgoff);
+/* Saves the pages of a task: which they are, in the mappings of m. */
+int task_save(struct dump *d, const struct task *t, const MmEntry *m, const struct task_pages *pages, const struct page_source *from);
 
 #endif

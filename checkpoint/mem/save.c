@@ -32,10 +32,28 @@ static void run_add(struct page_runs *runs, uint64_t start, uint64_t end, uint32
 		array_push(&runs->list) = (struct page_run){ start, end, flags };
 }
 
-/* The runs are the pages found in the task's private mappings, and the whole vdso, by which a restore tells the kernel. */
-static void runs_of(const MmEntry *m, const struct ranges *pages, struct page_runs *runs)
+/* A stretch of pages of a mapping: what is unchanged is left to the parent. *next is the first of the clean ranges that may matter. */
+static void run_split(struct page_runs *runs, uint64_t start, uint64_t end, uint32_t flags, const struct ranges *clean, size_t *next)
 {
-	const struct range *p = pages->list.data, *end = p + pages->list.n;
+	while (*next < clean->list.n && clean->list.data[*next].end <= start)
+		++*next;
+	for (size_t i = *next; i < clean->list.n && clean->list.data[i].start < end; i++) {
+		const struct range *c = &clean->list.data[i];
+		uint64_t from = c->start > start ? c->start : start, to = c->end < end ? c->end : end;
+		if (from > start)
+			run_add(runs, start, from, flags);
+		run_add(runs, from, to, PAGEMAP_PARENT);
+		start = to;
+	}
+	if (start < end)
+		run_add(runs, start, end, flags);
+}
+
+/* The runs are the pages found in the task's private mappings, and the whole vdso, by which a restore tells the kernel. */
+static void runs_of(const MmEntry *m, const struct task_pages *pages, struct page_runs *runs)
+{
+	const struct range *p = pages->pages.list.data, *end = p + pages->pages.list.n;
+	size_t next = 0;
 
 	for (size_t i = 0; i < m->n_vmas; i++) {
 		const VmaEntry *v = m->vmas[i];
@@ -46,11 +64,12 @@ static void runs_of(const MmEntry *m, const struct ranges *pages, struct page_ru
 		while (p < end && p->end <= v->start)
 			p++;
 		for (const struct range *k = p; k < end && k->start < v->end; k++)
-			run_add(runs, k->start > v->start ? k->start : v->start, k->end < v->end ? k->end : v->end, run_flags(v));
+			run_split(runs, k->start > v->start ? k->start : v->start, k->end < v->end ? k->end : v->end, run_flags(v),
+				  &pages->clean, &next);
 	}
 }
 
-static const struct task_pages *pages_of(struct dump *d, const struct task *t)
+const struct task_pages *task_pages_of(struct dump *d, const struct task *t)
 {
 	struct shmem_table *table = shmem_table(d);
 
@@ -60,31 +79,52 @@ static const struct task_pages *pages_of(struct dump *d, const struct task *t)
 	return NULL;
 }
 
-static uint64_t run_pages(const struct page_runs *runs)
+static uint64_t run_pages(const struct page_runs *runs, uint32_t flag)
 {
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < runs->list.n; i++)
-		n += (runs->list.data[i].end - runs->list.data[i].start) / PAGE;
+		if (runs->list.data[i].flags & flag)
+			n += (runs->list.data[i].end - runs->list.data[i].start) / PAGE;
 	return n;
+}
+
+static uint64_t range_pages(const struct ranges *r)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < r->list.n; i++)
+		n += (r->list.data[i].end - r->list.data[i].start) / PAGE;
+	return n;
+}
+
+int task_save(struct dump *d, const struct task *t, const MmEntry *m, const struct task_pages *pages, const struct page_source *from)
+{
+	struct page_runs runs = { 0 };
+	struct ranges gone = { 0 };
+	uint64_t begin = clock_us();
+
+	runs_of(m, pages, &runs);
+	int e = sink_put(d->sink, IMG_PAGEMAP, (uint64_t)t->pid, from, &runs, &gone);
+	uint64_t written = run_pages(&runs, PAGEMAP_PRESENT) - range_pages(&gone), skipped = run_pages(&runs, PAGEMAP_PARENT);
+	d->stats.pages_written += written;
+	d->stats.pages_skipped_parent += skipped;
+	d->stats.memwrite_us += clock_us() - begin;
+	log_debug("task %d: %" PRIu64 " pages in %zu runs, %" PRIu64 " of them in the parent, %" PRIu64 " vanished", t->pid, written + skipped,
+		  runs.list.n, skipped, range_pages(&gone));
+	array_free(&runs.list);
+	array_free(&gone.list);
+	return e;
 }
 
 int mm_save_pages(struct dump *d, struct task *t, struct remote *r)
 {
-	const struct task_pages *pages = pages_of(d, t);
-	struct page_runs runs = { 0 };
+	const struct task_pages *pages = task_pages_of(d, t);
 	char what[32];
 
 	if (!pages || !t->mm)
 		return fail_text(EINVAL, "task %d: its mappings were not collected", t->pid);
-	uint64_t begin = clock_us();
-	runs_of(t->mm, &pages->pages, &runs);
 	snprintf(what, sizeof what, "task %d", t->pid);
 	struct page_source from = { .fd = remote_mem_fd(r), .pid = t->host_pid, .sole = &pages->sole, .what = what };
-	int e = sink_put(d->sink, IMG_PAGEMAP, (uint64_t)t->pid, &from, &runs, NULL);
-	d->stats.pages_written += run_pages(&runs);
-	d->stats.memwrite_us += clock_us() - begin;
-	log_debug("task %d: %" PRIu64 " pages in %zu runs", t->pid, run_pages(&runs), runs.list.n);
-	array_free(&runs.list);
-	return e;
+	return task_save(d, t, t->mm, pages, &from);
 }

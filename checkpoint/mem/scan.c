@@ -36,7 +36,7 @@ struct scan_arg {
 		return_mask;
 };
 #define SCAN_IOCTL _IOWR('f', 16, struct scan_arg)
-enum { IS_FILE = 1 << 2, IS_PRESENT = 1 << 3, IS_SWAPPED = 1 << 4, IS_ZERO = 1 << 5, IS_GUARD = 1 << 8 };
+enum { IS_WRITTEN = 1 << 1, IS_FILE = 1 << 2, IS_PRESENT = 1 << 3, IS_SWAPPED = 1 << 4, IS_ZERO = 1 << 5, IS_GUARD = 1 << 8 };
 #define REGIONS 512
 
 void ranges_add(struct ranges *r, uint64_t start, uint64_t end)
@@ -78,10 +78,50 @@ static int scan_ioctl(int fd, uint64_t start, uint64_t end, bool with_guards, st
 	return 0;
 }
 
+/* --- written or not --- */
+
+enum { PROTECT = 1 << 0, CHECK_ASYNC = 1 << 1 };
+
+static int scan_protect(int fd, uint64_t start, uint64_t end, bool protect, uint64_t guard, struct ranges *clean)
+{
+	struct scan_region regions[REGIONS];
+	struct scan_arg arg = {
+		.size = sizeof arg, .flags = CHECK_ASYNC | (protect ? PROTECT : 0), .end = end, .vec = (uintptr_t)regions, .vec_len = REGIONS,
+		.category_inverted = IS_FILE | IS_ZERO | guard, .category_mask = IS_FILE | IS_ZERO | guard,
+		.category_anyof_mask = IS_PRESENT | IS_SWAPPED, .return_mask = IS_WRITTEN,
+	};
+
+	while (start < end) {
+		arg.start = start;
+		int n = ioctl(fd, SCAN_IOCTL, &arg);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		for (int i = 0; i < n; i++)
+			if (!(regions[i].categories & IS_WRITTEN))
+				ranges_add(clean, regions[i].start, regions[i].end);
+		if (n == 0 || (n < REGIONS && arg.walk_end >= end))
+			break;
+		start = regions[n - 1].end;
+	}
+	return 0;
+}
+
+int scan_written(int pagemap, uint64_t start, uint64_t end, bool protect, struct ranges *clean)
+{
+	int r = scan_protect(pagemap, start, end, protect, IS_GUARD, clean);
+
+	if (r == -EINVAL)
+		r = scan_protect(pagemap, start, end, protect, 0, clean);
+	return r == -EPERM || r == -ESRCH ? 0 : r;   /* no longer registered as a whole; gone */
+}
+
 /* --- the fallback --- */
 
 enum { WORDS = 4096 };
 static const uint64_t word_present = 1ull << 63, word_swapped = 1ull << 62, word_file = 1ull << 61, word_guard = 1ull << 58,
+		      word_soft_dirty = 1ull << 55,
 		      word_frame = (1ull << 55) - 1;
 
 /* The frame of the zero page; 0 where it cannot be known (then zero pages are saved like others). */
@@ -116,6 +156,24 @@ static int scan_words(int fd, uint64_t start, uint64_t end, struct ranges *pages
 				 !(zero && (w & word_present) && (w & word_frame) == zero))
 				ranges_add(pages, at, at + PAGE);
 		}
+		start += n * PAGE;
+	}
+	return 0;
+}
+
+int scan_soft_dirty(int pagemap, uint64_t start, uint64_t end, struct ranges *clean)
+{
+	uint64_t words[WORDS];
+
+	while (start < end) {
+		size_t want = (end - start) / PAGE < WORDS ? (size_t)((end - start) / PAGE) : WORDS;
+		ssize_t got = pread(pagemap, words, want * sizeof *words, (off_t)(start / PAGE * sizeof *words));
+		if (got < (ssize_t)sizeof *words)
+			return got < 0 ? -errno : 0;
+		size_t n = (size_t)got / sizeof *words;
+		for (size_t i = 0; i < n; i++)
+			if ((words[i] & (word_present | word_swapped)) && !(words[i] & (word_soft_dirty | word_file | word_guard)))
+				ranges_add(clean, start + i * PAGE, start + i * PAGE + PAGE);
 		start += n * PAGE;
 	}
 	return 0;

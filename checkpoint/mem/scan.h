@@ -2,6 +2,7 @@
 #ifndef MEM_SCAN_H
 #define MEM_SCAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -20,5 +21,11 @@ void ranges_add(struct ranges *r, uint64_t start, uint64_t end);
 /* The pages in the given ranges that have content of their own (present or swapped out; neither a page of a file or a shared
  * segment, nor the zero page), and, in guards, the guard regions (MADV_GUARD_INSTALL). */
 int scan_pages(pid_t pid, const struct ranges *where, struct ranges *pages, struct ranges *guards);
+
+/* Of one mapping that is write-protected asynchronously: the pages with content that were not written since they were protected. protect:
+ * all with content are protected from now on. What the task has changed of its mappings meanwhile is left out. */
+int scan_written(int pagemap, uint64_t start, uint64_t end, bool protect, struct ranges *clean);
+/* The same by the soft-dirty bit; the task stands. */
+int scan_soft_dirty(int pagemap, uint64_t start, uint64_t end, struct ranges *clean);
 
 #endif

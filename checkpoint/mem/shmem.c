@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "inventory.h"
 #include "mem/dumping.h"
 #include "mem/mem.h"
 
@@ -29,6 +30,14 @@ struct shmem_table *shmem_table(struct dump *d)
 	if (!d->shmem)
 		d->shmem = mem_zalloc(sizeof *d->shmem);
 	return d->shmem;
+}
+
+struct task_pages *task_pages_add(struct dump *d, const struct task *t)
+{
+	struct task_pages *p = array_push(&shmem_table(d)->tasks) = mem_zalloc(sizeof *p);
+
+	p->task = t;
+	return p;
 }
 
 static struct shmem_segment *segment_find(struct shmem_table *t, uint64_t inode)
@@ -109,10 +118,18 @@ static int begin_server(struct dump *d)
 
 int mem_begin(struct dump *d)
 {
-	if (d->o->page_server)
+	int r = inventory_run_id_new(d);
+
+	if (r >= 0)
+		r = parent_begin(d);
+	if (r >= 0)
+		r = parent_link(d);
+	if (r >= 0)
+		r = tracker_begin(d);
+	if (r >= 0 && d->o->page_server)
 		return begin_server(d);
 	d->sink = sink_files(d->images, &shmem_table(d)->pool, 1);
-	return 0;
+	return r;
 }
 
 int shmem_save(struct dump *d)
@@ -129,6 +146,8 @@ void shmem_end(struct dump *d)
 {
 	struct shmem_table *t = d->shmem;
 
+	image_dir_free(d->parent);
+	d->parent = NULL;
 	if (!t)
 		return;
 	if (d->sink)
@@ -140,6 +159,8 @@ void shmem_end(struct dump *d)
 	for (size_t i = 0; i < t->tasks.n; i++) {
 		array_free(&t->tasks.data[i]->pages.list);
 		array_free(&t->tasks.data[i]->sole.list);
+		array_free(&t->tasks.data[i]->mappings.list);
+		array_free(&t->tasks.data[i]->clean.list);
 		free(t->tasks.data[i]);
 	}
 	array_free(&t->segments);

@@ -7,6 +7,8 @@
 #define AT(field) offsetof(struct cr_options, field)
 #define DUMP OPTION_VERB(CR_DUMP)
 #define RESTORE OPTION_VERB(CR_RESTORE)
+#define PRE OPTION_VERB(CR_PRE_DUMP)
+#define DEDUP OPTION_VERB(CR_DEDUP)
 #define CHECK OPTION_VERB(CR_CHECK)
 #define SERVER OPTION_VERB(CR_PAGE_SERVER)
 #define EVERY OPTION_EVERY_VERB
@@ -15,7 +17,7 @@ static const struct option_verb verbs[CR_VERBS] = {
 	[CR_DUMP] = { "dump", NULL, "save a tree of processes", NULL, false, false },
 	[CR_RESTORE] = { "restore", NULL, "rebuild a tree of processes", NULL, false, false },
 	[CR_CHECK] = { "check", NULL, "ask whether this kernel has what is needed", NULL, false, false },
-	[CR_PRE_DUMP] = { "pre-dump", NULL, "(not supported yet)", NULL, false, true },
+	[CR_PRE_DUMP] = { "pre-dump", NULL, "save the memory of a tree that runs on, in rounds", NULL, false, false },
 	[CR_PAGE_SERVER] = { "page-server", NULL, "take the pages of a dump over a network", NULL, false, false },
 	[CR_LAZY_PAGES] = { "lazy-pages", NULL, "(not supported yet)", NULL, false, true },
 	[CR_SERVICE] = { "service", NULL, "(not supported yet)", NULL, false, true },
@@ -30,14 +32,14 @@ static const struct option_verb verbs[CR_VERBS] = {
 #define NOT_YET "not supported yet"
 
 static const struct option rows[] = {
-	{ "tree", 't', OPTION_INT, DUMP | RESTORE, AT(tree), "PID", "root of the tree to dump" },
+	{ "tree", 't', OPTION_INT, DUMP | PRE | RESTORE, AT(tree), "PID", "root of the tree to dump" },
 	{ "images-dir", 'D', OPTION_STRING, EVERY, AT(images_dir), "DIR", "directory of the images; default the current one" },
 	{ "work-dir", 'W', OPTION_STRING, EVERY, AT(work_dir), "DIR", "directory for log, pid file and statistics; default the images directory" },
 	{ "log-file", 'o', OPTION_STRING, EVERY, AT(log_file), "FILE", "log file, relative to the work directory; default standard error" },
 	{ "verbosity", 'v', OPTION_LEVEL, EVERY, AT(verbosity), "N", "0 none, 1 errors, 2 warnings (default), 3 information, 4 all" },
 	{ "help", 'h', OPTION_FLAG, EVERY, AT(help), NULL, "print this text" },
 	{ "version", 'V', OPTION_FLAG, EVERY, AT(version), NULL, "print the version" },
-	{ "leave-running", 'R', OPTION_FLAG, DUMP, AT(leave_running), NULL, "let the tree go on after the dump", .negatable = true },
+	{ "leave-running", 'R', OPTION_FLAG, DUMP | PRE, AT(leave_running), NULL, "let the tree go on after the dump", .negatable = true },
 	{ "leave-stopped", 's', OPTION_FLAG, DUMP | RESTORE, AT(leave_stopped), NULL, "leave the tasks stopped", .negatable = true },
 	{ "restore-detached", 'd', OPTION_FLAG, RESTORE, AT(detached), NULL, "return once the tree runs", .negatable = true },
 	{ "restore-sibling", 'S', OPTION_FLAG, RESTORE, AT(sibling), NULL, "make the root task a child of the caller; with --restore-detached",
@@ -54,9 +56,9 @@ static const struct option rows[] = {
 	{ "inherit-fd", 0, OPTION_LIST, RESTORE, AT(inherit_fd), "fd[N]:KEY", "use open descriptor N for the resource KEY" },
 	{ "root", 'r', OPTION_STRING, DUMP | RESTORE, AT(root), "PATH", "root of the mount namespace",
 	  .refused = "mount namespaces are rebuilt by torpor restore only" },
-	{ "freeze-cgroup", 0, OPTION_STRING, DUMP, AT(freeze_cgroup), "DIR", "the tree's freezer cgroup: it may be frozen" },
+	{ "freeze-cgroup", 0, OPTION_STRING, DUMP | PRE, AT(freeze_cgroup), "DIR", "the tree's freezer cgroup: it may be frozen" },
 	{ "ghost-limit", 0, OPTION_SIZE, DUMP, AT(ghost_limit), "SIZE", "largest deleted file to store; default 1M" },
-	{ "timeout", 0, OPTION_UINT, DUMP, AT(timeout), "SECONDS", "limit for stopping the tree; default 10" },
+	{ "timeout", 0, OPTION_UINT, DUMP | PRE, AT(timeout), "SECONDS", "limit for stopping the tree; default 10" },
 	{ "manage-cgroups", 0, OPTION_OPTIONAL, DUMP | RESTORE, AT(manage_cgroups), "MODE",
 	  "ignore or none: tasks are restored in the cgroups of the caller (the other modes are not supported yet)", .bare = "soft" },
 	{ "network-lock", 0, OPTION_STRING, DUMP | RESTORE, AT(network_lock), "METHOD", "skip or none (no connection is saved, so nothing is locked)" },
@@ -64,16 +66,20 @@ static const struct option rows[] = {
 	{ "extra", 0, OPTION_FLAG, CHECK, AT(extra), NULL, "features that some programs need as well", .negatable = true },
 	{ "experimental", 0, OPTION_FLAG, CHECK, AT(experimental), NULL, "as --extra", .negatable = true },
 	{ "all", 0, OPTION_FLAG, CHECK, AT(all), NULL, "as --extra --experimental" },
-	{ "display-stats", 0, OPTION_FLAG, DUMP | RESTORE, AT(display_stats), NULL, "print the statistics", .negatable = true },
+	{ "display-stats", 0, OPTION_FLAG, DUMP | PRE | RESTORE, AT(display_stats), NULL, "print the statistics", .negatable = true },
 	{ "skip-file-rwx-check", 0, OPTION_FLAG, RESTORE, AT(skip_rwx), NULL, "do not compare the permissions of opened files", .negatable = true },
-	{ "keep-partial", 0, OPTION_FLAG, DUMP, AT(keep_partial), NULL, "keep what a failed dump has written, for study (torpor's own)" },
+	{ "keep-partial", 0, OPTION_FLAG, DUMP | PRE, AT(keep_partial), NULL, "keep what a failed dump has written, for study (torpor's own)" },
 	{ "close", 0, OPTION_INT, EVERY, AT(close_fd), "FD", "close this descriptor first" },
 	{ "no-default-config", 0, OPTION_FLAG, EVERY, AT(no_default_config), NULL, "read no configuration file (none is read anyway)" },
 	{ "tcp-established", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "save connected TCP sockets", .refused = TCP },
 	{ "tcp-close", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "drop TCP connections", .refused = TCP },
 	{ "skip-in-flight", 0, OPTION_FLAG, DUMP, 0, NULL, "ignore half-open connections", .refused = TCP },
-	{ "track-mem", 0, OPTION_FLAG, DUMP, 0, NULL, "turn on change tracking", .refused = ROUNDS },
-	{ "prev-images-dir", 0, OPTION_STRING, DUMP, 0, "DIR", "images of the previous round", .refused = ROUNDS },
+	{ "track-mem", 0, OPTION_FLAG, DUMP | PRE, AT(track_mem), NULL,
+	  "record what is written from now on, for a next round (pre-dump always does)", .negatable = true },
+	{ "tracker", 0, OPTION_STRING, DUMP | PRE, AT(tracker), "HOW", "how: auto (default), uffd, soft-dirty, none (torpor's own)" },
+	{ "prev-images-dir", 0, OPTION_STRING, DUMP | PRE, AT(prev_images_dir), "DIR",
+	  "images of the previous round, relative to the images directory: what is unchanged since is not saved again" },
+	{ "pre-dump-mode", 0, OPTION_STRING, PRE, AT(pre_dump_mode), "MODE", "splice or read (the same here: memory is read from outside)" },
 	{ "auto-dedup", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "punch out pages that are no longer needed", .refused = ROUNDS },
 	{ "page-server", 0, OPTION_FLAG, DUMP, AT(page_server), NULL, "send pages to a page server", .negatable = true },
 	{ "address", 0, OPTION_STRING, DUMP | SERVER, AT(address), "ADDR", "of the page server: a name or a number, or the path of a unix socket" },

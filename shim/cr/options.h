@@ -10,10 +10,10 @@ enum cr_verb { CR_DUMP, CR_RESTORE, CR_CHECK, CR_PRE_DUMP, CR_PAGE_SERVER, CR_LA
 struct cr_options {
 	int tree, verbosity, close_fd, file_validation_method, status_fd, ps_socket;
 	const char *images_dir, *work_dir, *log_file, *root, *pidfile, *freeze_cgroup, *feature, *manage_cgroups;
-	const char *network_lock, *ext_unix_sk, *address;
+	const char *network_lock, *ext_unix_sk, *address, *tracker, *prev_images_dir, *pre_dump_mode;
 	struct option_list external, inherit_fd;
 	bool leave_running, leave_stopped, detached, sibling, shell_job, file_locks, help, version, evasive_devices, extra, experimental;
-	bool all, display_stats, keep_partial, skip_rwx, no_default_config, page_server, daemon;
+	bool all, display_stats, keep_partial, skip_rwx, no_default_config, page_server, daemon, track_mem;
 	uint64_t ghost_limit;
 	unsigned timeout, port, sessions;
 };

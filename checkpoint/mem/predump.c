@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A round of memory while the tasks run: their private anonymous pages.
+ *
+ * The order is: mappings, then the tracker's word on each page (which protects it again in the same step), then content. What a task
+ * writes after that step is read as it happens to be, and counts as written at the next round. So do mappings that came after the
+ * first step, and whatever vanished in between is left out (source.c). Nothing of a round is restored by itself.
+ *
+ * What is not tracked would be saved again by the last dump in any case, and is not saved before: written pages of private file
+ * mappings, shared memory. */
+#define LOG_PREFIX "mem"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "base/stage.h"
+#include "mem/dumping.h"
+#include "mem/mem.h"
+#include "mem/smaps.h"
+
+/* Ordinary private anonymous memory. */
+static bool is_wanted(const struct smaps_vma *v)
+{
+	const uint32_t other = SMAPS_HUGETLB | SMAPS_SHADOW_STACK | SMAPS_DEVICE;
+
+	if (v->shared || v->inode || v->flags & other || v->name[0] == '/')
+		return false;
+	return v->name[0] != '[' || !strcmp(v->name, "[heap]") || str_starts(v->name, "[stack") || str_starts(v->name, "[anon");
+}
+
+static void add_mapping(struct dump *d, struct task_pages *p, MmEntry *m, const struct smaps_vma *v)
+{
+	VmaEntry *e = m->vmas[m->n_vmas++] = arena_new(d->arena, VmaEntry);
+
+	vma_entry__init(e);
+	e->start = v->start;
+	e->end = v->end;
+	e->status = VMA_REGULAR | VMA_ANON_PRIVATE;
+	e->flags = MAP_PRIVATE | MAP_ANONYMOUS | (v->flags & SMAPS_LOCKED ? MAP_LOCKED : 0);
+	if (!v->mapped_elsewhere)
+		ranges_add(&p->sole, v->start, v->end);
+	array_push(&p->mappings.list) = (struct track_mapping){ v->start, v->end, v->flags & SMAPS_UFFD };
+	d->stats.pages_scanned += (v->end - v->start) / 4096;
+}
+
+static int read_mappings(struct dump *d, const struct task *t, struct task_pages *p, MmEntry *m)
+{
+	autofree char *text = NULL;
+	struct smaps maps = { 0 };
+	ssize_t n = proc_read(t->host_pid, "smaps", &text);
+
+	if (n < 0)
+		return n == -ENOENT || n == -ESRCH ? -ESRCH : fail((int)-n, "task %d: read its mappings", t->pid);
+	int r = smaps_parse(text, &maps);
+	if (r < 0)
+		fail_text(-r, "task %d: its smaps file is not in a form that is known", t->pid);
+	m->vmas = arena_array(d->arena, VmaEntry *, maps.vmas.n + 1);
+	for (size_t i = 0; r == 0 && i < maps.vmas.n; i++)
+		if (is_wanted(&maps.vmas.data[i]))
+			add_mapping(d, p, m, &maps.vmas.data[i]);
+	array_free(&maps.vmas);
+	return r;
+}
+
+/* What the tracker says, then what there is: a page that comes in between counts as written. */
+static int find_pages(struct dump *d, const struct task *t, struct task_pages *p)
+{
+	struct ranges where = { 0 }, guards = { 0 };
+
+	for (size_t i = 0; i < p->mappings.list.n; i++)
+		ranges_add(&where, p->mappings.list.data[i].start, p->mappings.list.data[i].end);
+	int r = tracker_clean(d, t, &p->mappings, &p->clean);
+	if (r == 0)
+		r = scan_pages(t->host_pid, &where, &p->pages, &guards);
+	array_free(&where.list);
+	array_free(&guards.list);
+	return r;
+}
+
+static bool has_gone(const struct task *t)
+{
+	struct proc_stat st;
+
+	return proc_stat_read(t->host_pid, &st) < 0 || st.state == 'Z' || st.state == 'X';
+}
+
+int mm_pre_collect(struct dump *d, struct task *t)
+{
+	struct task_pages *p = task_pages_add(d, t);
+	MmEntry *m = arena_new(d->arena, MmEntry);
+	size_t mark = err_mark();
+	uint64_t begin = clock_us();
+
+	mm_entry__init(m);
+	int r = read_mappings(d, t, p, m);
+	if (r == 0)
+		r = find_pages(d, t, p);
+	d->stats.memdump_us += clock_us() - begin;
+	if (r == 0) {
+		t->mm = m;
+		return 0;
+	}
+	if (r != -ESRCH && !has_gone(t))
+		return r;
+	err_rewind(mark);
+	return 0;
+}
+
+int mm_pre_save(struct dump *d, struct task *t)
+{
+	char what[32];
+
+	if (!t->mm)
+		return 0;
+	autoclose int mem = proc_open(t->host_pid, "mem");
+	if (mem == -ESRCH || (mem < 0 && has_gone(t)))
+		return 0;
+	if (mem < 0)
+		return fail(-mem, "task %d: open its memory", t->pid);
+	snprintf(what, sizeof what, "task %d", t->pid);
+	const struct task_pages *p = task_pages_of(d, t);
+	struct page_source from = { .fd = mem, .pid = t->host_pid, .sole = &p->sole, .running = true, .what = what };
+	return task_save(d, t, t->mm, p, &from);
+}
