@@ -29,7 +29,7 @@ fuzz: $(FUZZERS)
 
 tests: $(UNIT_TESTS) $(TEST_PROGRAMS)
 check: all tests
-	test/run --build $(O) $(T)
+	test/run --build $(O) $(if $(T),'$(T)')
 
 bench: all $(TEST_PROGRAMS)
 	test/bench/run --build $(O) $(B)
