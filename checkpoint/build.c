@@ -23,15 +23,21 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/proc.h"
 #include "mem/mem.h"
+#include "ns/ns.h"
 #include "plan.h"
 #include "remote/remote.h"
 #include "task/task.h"
+
+#define PID_TRIES 250
+#define PID_PAUSE_NS 2000000
 
 struct helper {
 	pid_t pid;
@@ -61,6 +67,30 @@ _Noreturn static void wait_for_engine(const int ends[2])
 	_exit(1);
 }
 
+/* A number stays taken for some microseconds after its process is no longer to be seen, and as long as a process that has ended is not
+ * waited for. Whether it is worth trying again. */
+static bool may_come_free(pid_t pid, unsigned *tries)
+{
+	struct proc_stat st;
+
+	if (++*tries > PID_TRIES || (proc_stat_read(pid, &st) >= 0 && st.state != 'Z' && st.state != 'X'))
+		return false;
+	nanosleep(&(struct timespec){ .tv_nsec = PID_PAUSE_NS }, NULL);
+	return true;
+}
+
+static int pid_in_use(pid_t pid)
+{
+	struct proc_stat st;
+
+	if (proc_stat_read(pid, &st) >= 0)
+		fail_text(EEXIST, "pid %d is in use (%s, state %c): the tree cannot get its pids back", pid, st.comm, st.state);
+	else
+		fail_text(EEXIST, "pid %d is in use: the tree cannot get its pids back", pid);
+	fail_hint("end the process that has it, or restore in a pid namespace (a container)");
+	return -EEXIST;
+}
+
 static pid_t clone_root(struct restore *r, pid_t pid, int *lifeline)
 {
 	bool own_pid_ns = r->clone_flags & CLONE_NEWPID;
@@ -76,19 +106,20 @@ static pid_t clone_root(struct restore *r, pid_t pid, int *lifeline)
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return fail(errno, "make a pipe for the root task");
-	pid_t child = (pid_t)syscall(SYS_clone3, &a, sizeof a);
-	if (child == 0)
-		wait_for_engine(ends);
-	int err = errno;
+	unsigned tries = 0;
+	pid_t child;
+	int err;
+	do {
+		child = (pid_t)syscall(SYS_clone3, &a, sizeof a);
+		if (child == 0)
+			wait_for_engine(ends);
+		err = errno;
+	} while (child < 0 && err == EEXIST && may_come_free(pid, &tries));
 	close(ends[0]);
 	*lifeline = ends[1];
-	errno = err;
-	if (child < 0 && errno == EEXIST) {
-		fail_text(EEXIST, "pid %d is in use: the tree cannot get its pids back", pid);
-		fail_hint("end the process that has it, or restore in a pid namespace (a container)");
-		return -EEXIST;
-	}
-	return child < 0 ? fail(errno, "make the root task with pid %d", pid) : child;
+	if (child < 0)
+		return err == EEXIST ? pid_in_use(pid) : fail(err, "make the root task with pid %d", pid);
+	return child;
 }
 
 /* The soft limits of the builder's machine must not be in the way of the rebuilding; the task's own come last. */
@@ -162,7 +193,7 @@ int build_root(struct restore *r)
 /* --- the others --- */
 
 /* One clone3 by a batch of `maker`; the child stands, traced. A sibling has the exit signal of its maker: naming one would be an error. */
-static int clone_stub(struct remote *maker, pid_t pid, uint64_t flags, struct remote **out)
+static int clone_stub(struct restore *r, struct remote *maker, pid_t pid, uint64_t flags, struct remote **out)
 {
 	struct {
 		struct clone_args a;
@@ -175,12 +206,13 @@ static int clone_stub(struct remote *maker, pid_t pid, uint64_t flags, struct re
 	int ret = remote_scratch_write(maker, 0, &block, sizeof block);
 	if (ret < 0)
 		return ret;
-	int64_t made = remote_call(maker, SYS_clone3, at, sizeof block.a, 0, 0, 0, 0);
-	if (made == -EEXIST) {
-		fail_text(EEXIST, "pid %d is in use: the tree cannot get its pids back", pid);
-		fail_hint("end the process that has it, or restore in a pid namespace (a container)");
-		return -EEXIST;
-	}
+	int64_t made;
+	unsigned tries = r->own_ns[NSK_PID] ? PID_TRIES : 0;   /* the numbers are not ours then */
+	do
+		made = remote_call(maker, SYS_clone3, at, sizeof block.a, 0, 0, 0, 0);
+	while (made == -EEXIST && may_come_free(pid, &tries));
+	if (made == -EEXIST)
+		return pid_in_use(pid);
 	if (made < 0)
 		return fail((int)-made, "make task %d", pid);
 	return remote_adopt_virtual((pid_t)made, maker, false, out);
@@ -212,7 +244,7 @@ static int make_children(struct restore *r, struct task *p);
 static int make_task(struct restore *r, struct task *t, struct remote *maker, uint64_t flags)
 {
 	struct remote *remote;
-	int ret = clone_stub(maker, t->pid, flags, &remote);
+	int ret = clone_stub(r, maker, t->pid, flags, &remote);
 
 	if (ret < 0)
 		return ret;
@@ -233,7 +265,7 @@ static struct helper *find_helper(struct restore *r, pid_t pid)
 static int make_helper(struct restore *r, struct task *parent, struct remote *maker, pid_t pid, struct helper **out)
 {
 	struct remote *remote;
-	int ret = clone_stub(maker, pid, 0, &remote);
+	int ret = clone_stub(r, maker, pid, 0, &remote);
 
 	if (ret < 0)
 		return ret;

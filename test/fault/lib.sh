@@ -58,13 +58,12 @@ end_tree() { # PID
 	# shellcheck disable=SC2086
 	kill -9 $all 2>/dev/null || :
 }
-# Processes of this pid namespace that are not this test's own.
-strangers() {
-	local p own
-	own=" 1 $$ $BASHPID $PPID "
+# Processes of this pid namespace that a restore may have made: stubs and builders of the engine, and the programs.
+made() {
+	local p comm
 	for p in /proc/[0-9]*; do
-		p=${p#/proc/}
-		[[ $own == *" $p "* ]] || echo "$p"
+		read -r comm 2>/dev/null <"$p/comm" || continue
+		case $comm in worker | torpor*) echo "${p#/proc/}" ;; esac
 	done
 }
 

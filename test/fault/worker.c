@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -37,8 +38,9 @@ static struct counter *counters;
 static struct counter *map_counters(const char *path, int flags)
 {
 	int fd = open(path, O_RDWR | flags, 0666);
+	struct stat st;
 
-	if (fd < 0 || (flags & O_CREAT && ftruncate(fd, COUNTERS * sizeof(struct counter)) < 0))
+	if (fd < 0 || fstat(fd, &st) < 0 || (!flags && st.st_size < (off_t)(COUNTERS * sizeof(struct counter))) || (flags & O_CREAT && ftruncate(fd, COUNTERS * sizeof(struct counter)) < 0))
 		return NULL;
 	void *at = mmap(NULL, COUNTERS * sizeof(struct counter), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
