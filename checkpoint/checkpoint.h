@@ -51,6 +51,10 @@ struct ck_dump_options {
  * of the attempt is left and an older complete checkpoint in the directory is untouched. 0 or -errno. */
 int ck_dump(const struct ck_dump_options *o);
 
+/* Frees, in each checkpoint of a chain of rounds that ends with these images, the pages that a later one has saved again. Only the last
+ * can be restored then. 0 or -errno. */
+int ck_dedup(const char *images_dir);
+
 struct ck_restore_options {
 	const char *images_dir, *work_dir;   /* as above; stats-restore */
 	const char *pidfile;                 /* relative to work_dir; must not exist */

@@ -100,7 +100,9 @@ static int stage_open(void *ctx)
 	d->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (d->root_fd < 0)
 		return no_task(d->o->pid, errno);
-	r = mem_begin(d);
+	r = inventory_run_id_new(d);
+	if (r >= 0)
+		r = mem_begin(d);
 	return r < 0 ? r : files_begin(d);
 }
 
@@ -246,6 +248,31 @@ static int stage_seal(void *ctx)
 	return r < 0 ? r : image_dir_commit(d->images, true);
 }
 
+/* The checkpoint is whole by now: what cannot be freed in earlier ones is no failure. */
+static int stage_dedup(void *ctx)
+{
+	struct dump *d = ctx;
+	size_t mark = err_mark();
+
+	if (d->o->auto_dedup && d->parent && mem_dedup(d->images, false) < 0) {
+		log_warn("--auto-dedup: %s", err_line(mark));
+		err_rewind(mark);
+	}
+	return 0;
+}
+
+int ck_dedup(const char *images_dir)
+{
+	struct image_dir *images;
+	int r = image_dir_open(images_dir, &images);
+
+	if (r < 0)
+		return r;
+	r = mem_dedup(images, true);
+	image_dir_free(images);
+	return r;
+}
+
 static int stage_finish(void *ctx)
 {
 	struct dump *d = ctx;
@@ -278,6 +305,7 @@ static const struct stage stages[] = {
 	{ "write", stage_write, NULL },
 	{ "seal", stage_seal, NULL },
 	{ "finish", stage_finish, NULL },
+	{ "dedup", stage_dedup, NULL },
 };
 
 static const struct stage pre_stages[] = {
@@ -288,6 +316,7 @@ static const struct stage pre_stages[] = {
 	{ "memory", predump_memory, NULL },
 	{ "seal", stage_seal, NULL },
 	{ "finish", predump_finish, NULL },
+	{ "dedup", stage_dedup, NULL },
 };
 
 int ck_dump(const struct ck_dump_options *o)

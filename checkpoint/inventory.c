@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "image/run_id.h"
 #include "inventory.pb-c.h"
 #include "ns/ns.h"
 #include "stats.pb-c.h"
@@ -67,7 +68,7 @@ static uint64_t uptime_us(void)
 static int write_entry(struct dump *d, InventoryEntry *e)
 {
 	PluginsEntry plugins = PLUGINS_ENTRY__INIT;
-	autofree char *parent = d->parent ? inventory_run_id(d->parent) : NULL;
+	autofree char *parent = d->parent ? image_run_id(d->parent) : NULL;
 
 	e->plugins_entry = &plugins;
 	e->dump_criu_run_id = d->run_id;

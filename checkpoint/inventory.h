@@ -13,10 +13,6 @@ int stats_dump_write(struct dump *d);     /* into the work directory, after ever
 
 /* Reads and checks all of inventory, pstree and the images per task (core, ids, mm, fs, fdinfo, files) into r->tree. */
 int inventory_read(struct restore *r);
-/* The id of the dump that made these images, to be freed; NULL if none is noted. */
-char *inventory_run_id(struct image_dir *images);
-/* Whether `parent` is the checkpoint that `images` were saved upon, where the inventories tell. */
-int inventory_check_parent(struct image_dir *images, struct image_dir *parent);
 int tree_read(struct restore *r);
 int stats_restore_write(struct restore *r);
 

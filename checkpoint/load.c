@@ -44,45 +44,6 @@ int inventory_read(struct restore *r)
 	return 0;
 }
 
-static int run_ids(struct image_dir *images, char **own, char **parent)
-{
-	struct arena arena = { 0 };
-	InventoryEntry *e;
-	int ret = image_read_one(images, IMG_INVENTORY, 0, &arena, &e);
-
-	if (ret >= 0 && own && e->dump_criu_run_id)
-		*own = str_dup(e->dump_criu_run_id);
-	if (ret >= 0 && parent && e->torpor_parent_run_id)
-		*parent = str_dup(e->torpor_parent_run_id);
-	arena_done(&arena);
-	return ret;
-}
-
-char *inventory_run_id(struct image_dir *images)
-{
-	size_t mark = err_mark();
-	char *id = NULL;
-
-	run_ids(images, &id, NULL);
-	err_rewind(mark);
-	return id;
-}
-
-int inventory_check_parent(struct image_dir *images, struct image_dir *parent)
-{
-	autofree char *wanted = NULL, *is = NULL;
-	int ret = run_ids(images, NULL, &wanted);
-
-	if (ret >= 0)
-		ret = run_ids(parent, &is, NULL);
-	if (ret < 0)
-		return ret == -ENOENT ? 0 : ret;
-	if (wanted && !(is && !strcmp(wanted, is)))
-		return fail_text(EINVAL, "%s is not the checkpoint that %s was saved upon: another has been saved there since", parent->path,
-				 images->path);
-	return 0;
-}
-
 static int add_task(struct restore *r, const PstreeEntry *e)
 {
 	struct task *parent = e->ppid ? tree_find(r->tree, (pid_t)e->ppid) : NULL;

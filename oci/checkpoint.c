@@ -101,6 +101,10 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 		.images_dir = k->image_path,
 		.work_dir = k->work_path,
 		.leave_running = k->leave_running,
+		.pre_dump = k->pre_dump,
+		.track_mem = k->parent_path && k->leave_running,
+		.prev_images_dir = k->parent_path,
+		.auto_dedup = k->auto_dedup,
 		.shell_job = k->shell_job,
 		.ext_unix_sk = k->ext_unix_sk,
 		.file_locks = k->file_locks,
@@ -120,7 +124,7 @@ static int checkpoint_locked(struct container *c, const struct oci_checkpoint_op
 	int r = make_directories(k->image_path);
 	if (r >= 0)
 		r = dump(c, k);
-	return r < 0 ? r : write_descriptors(c, k->image_path);
+	return r < 0 || k->pre_dump ? r : write_descriptors(c, k->image_path);
 }
 
 int oci_checkpoint(struct container *c, const struct oci_checkpoint_options *k)

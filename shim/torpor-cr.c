@@ -70,6 +70,7 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.track_mem = o->track_mem,
 		.tracker = o->tracker,
 		.prev_images_dir = o->prev_images_dir,
+		.auto_dedup = o->auto_dedup,
 		.images_dir = o->images_dir,
 		.work_dir = o->work_dir,
 		.leave_running = o->leave_running,
@@ -157,9 +158,14 @@ static int run_check(const struct cr_options *o)
 	return ck_check(&c);
 }
 
+static int run_dedup(const struct cr_options *o)
+{
+	return ck_dedup(o->images_dir);
+}
+
 static int (*const verbs[CR_VERBS])(const struct cr_options *o) = {
 	[CR_DUMP] = run_dump, [CR_RESTORE] = run_restore, [CR_CHECK] = run_check, [CR_PAGE_SERVER] = cr_page_server,
-	[CR_PRE_DUMP] = run_pre_dump,
+	[CR_PRE_DUMP] = run_pre_dump, [CR_DEDUP] = run_dedup,
 };
 
 static int run(enum cr_verb verb, struct cr_options *o)

@@ -22,24 +22,14 @@
 
 #include "base/err.h"
 #include "base/fd.h"
-#include "inventory.h"
+#include "image/run_id.h"
+#include "mem/chain.h"
 #include "mem/restoring.h"
 #include "mem/scan.h"
 #include "pagemap.pb-c.h"
 
 #define CHAIN_MAX 256
 
-/* One pagemap as it is in a directory. */
-struct level_run {
-	uint64_t start, end, offset;
-	bool parent;
-};
-struct level {
-	struct image_dir *dir;
-	uint32_t id;
-	uint64_t size;               /* of the content listed */
-	ARRAY(struct level_run) runs;
-};
 struct pending {
 	ARRAY(struct range) list;
 };
@@ -73,8 +63,7 @@ static int parent_open(struct restore *r, size_t depth, const char *who, struct 
 	return image_dir_adopt(take_fd(&fd), path, out);
 }
 
-/* The images `depth` steps behind those to be restored. */
-static int chain_directory(struct restore *r, size_t depth, const char *who, struct image_dir **out)
+int chain_directory(struct restore *r, size_t depth, const char *who, struct image_dir **out)
 {
 	struct memory *m = memory(r);
 
@@ -84,7 +73,7 @@ static int chain_directory(struct restore *r, size_t depth, const char *who, str
 		if (e < 0)
 			return e;
 		array_push(&m->chain) = d;
-		e = inventory_check_parent(below, d);
+		e = image_check_parent(below, d);
 		if (e < 0)
 			return e;
 	}
@@ -124,8 +113,7 @@ static int run_add(struct level *l, const char *who, const PagemapEntry *e)
 	return 0;
 }
 
-/* The name is for messages; a bare -ENOENT if there is no such pagemap. */
-static int level_read(struct level *l, enum image_kind kind, uint64_t id, const char *who)
+int level_read(struct level *l, enum image_kind kind, uint64_t id, const char *who)
 {
 	auto_image struct image *i = NULL;
 	PagemapHead *head;

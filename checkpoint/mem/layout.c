@@ -469,7 +469,10 @@ int mm_restore(struct restore *r, struct task *t, struct remote *stub)
 		return fail_text(EINVAL, "task %d: its parent has no memory yet", t->pid);
 	struct layout l = { .r = r, .t = t, .stub = stub, .own = own, .parent = parent, .uffd_number = -1 };
 	snprintf(l.who, sizeof l.who, "task %d", t->pid);
-	l.fill = (struct fill){ .own = &own->pages, .parent = parent ? &parent->pages : NULL, .uffd = -1, .pid = remote_tid(stub), .mem_fd = remote_mem_fd(stub), .who = l.who };
+	l.fill = (struct fill){
+		.own = &own->pages, .parent = parent ? &parent->pages : NULL, .uffd = -1, .pid = remote_tid(stub),
+		.mem_fd = remote_mem_fd(stub), .who = l.who,
+	};
 	l.kept = parent ? inherit_plan(t->mm, parent->task->mm) : mem_zalloc(t->mm->n_vmas + 1);
 	int e = restore_all(&l);
 	own->filled = e == 0;

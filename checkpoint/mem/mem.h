@@ -21,6 +21,9 @@ void shmem_end(struct dump *d);
 int mm_pre_collect(struct dump *d, struct task *t);
 int mm_pre_save(struct dump *d, struct task *t);
 
+/* Frees in the parents of these images the pages that they have themselves; whole: and in the parents' parents what those have. */
+int mem_dedup(struct image_dir *images, bool whole);
+
 /* --- restore --- */
 /* An address where `size` bytes are free in every task of the tree and in this process. 0: none. */
 uint64_t mm_find_hole(const struct tree *t, uint64_t size);

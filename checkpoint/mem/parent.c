@@ -11,7 +11,6 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "inventory.h"
 #include "mem/track.h"
 #include "pagemap.pb-c.h"
 

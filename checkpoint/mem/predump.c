@@ -84,9 +84,7 @@ static int find_pages(struct dump *d, const struct task *t, struct task_pages *p
 
 static bool has_gone(const struct task *t)
 {
-	struct proc_stat st;
-
-	return proc_stat_read(t->host_pid, &st) < 0 || st.state == 'Z' || st.state == 'X';
+	return proc_is_ending(t->host_pid);
 }
 
 int mm_pre_collect(struct dump *d, struct task *t)

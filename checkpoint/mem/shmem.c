@@ -19,7 +19,6 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "inventory.h"
 #include "mem/dumping.h"
 #include "mem/mem.h"
 
@@ -118,10 +117,8 @@ static int begin_server(struct dump *d)
 
 int mem_begin(struct dump *d)
 {
-	int r = inventory_run_id_new(d);
+	int r = parent_begin(d);
 
-	if (r >= 0)
-		r = parent_begin(d);
 	if (r >= 0)
 		r = parent_link(d);
 	if (r >= 0)

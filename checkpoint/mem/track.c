@@ -41,7 +41,7 @@
 #include "base/kernel.h"
 #include "base/log.h"
 #include "base/proc.h"
-#include "inventory.h"
+#include "image/run_id.h"
 
 #define PAGE UINT64_C(4096)
 #define USER_MODE_ONLY 1                                  /* UFFD_USER_MODE_ONLY */
@@ -81,7 +81,7 @@ static int choose(const char *wanted, enum tracker_kind *out)
 
 static void take_over(struct dump *d, struct tracker *t, int kept)
 {
-	autofree char *parent = d->parent ? inventory_run_id(d->parent) : NULL;
+	autofree char *parent = d->parent ? image_run_id(d->parent) : NULL;
 
 	t->trusted = parent && *t->now.round && !strcmp(parent, t->now.round);
 	if (kept == -ECONNREFUSED)

@@ -39,6 +39,9 @@ int shim_checkpoint(struct shim_call *c)
 		.image_path = images,
 		.work_path = work,
 		.leave_running = o->leave_running,
+		.pre_dump = o->pre_dump,
+		.parent_path = o->parent_path,
+		.auto_dedup = o->auto_dedup,
 		.ext_unix_sk = o->ext_unix_sk,
 		.shell_job = o->shell_job,
 		.file_locks = o->file_locks,
@@ -52,7 +55,7 @@ int shim_checkpoint(struct shim_call *c)
 	if (r < 0)
 		return r;
 	r = oci_checkpoint(container, &options);
-	if (r == 0 && !o->leave_running)
+	if (r == 0 && !o->leave_running && !o->pre_dump)
 		r = end_container(container);
 	container_free(container);
 	return r;

@@ -34,8 +34,8 @@ struct shim_options {
 	struct option_list env, caps, additional_gids;
 	bool no_new_privs, ignore_paused;
 	/* checkpoint, restore */
-	const char *image_path, *work_path, *manage_cgroups_mode;
-	bool leave_running, ext_unix_sk, shell_job, file_locks;
+	const char *image_path, *work_path, *parent_path, *manage_cgroups_mode;
+	bool pre_dump, auto_dedup, leave_running, ext_unix_sk, shell_job, file_locks;
 };
 
 /* One call of a verb. A verb returns the exit status of the program, or -errno with the error trail filled. */

@@ -12,7 +12,6 @@
 #define STARTS (MAKES | V(EXEC))
 #define IMAGES (V(CHECKPOINT) | V(RESTORE))
 #define NO_PAGER "memory is restored before the container runs, not on demand so far"
-#define NO_ROUNDS "each checkpoint is a whole one so far"
 #define NO_TCP "established TCP connections are not saved so far"
 #define NO_LABEL "security labels are not set so far"
 
@@ -92,11 +91,12 @@ static const struct option rows[] = {
 	{ "manage-cgroups-mode", 0, OPTION_STRING, IMAGES, AT(manage_cgroups_mode), "soft|full|strict|ignore", "what is done about control groups" },
 	{ "empty-ns", 0, OPTION_STRING, IMAGES, 0, "network", "do not save what is in this namespace",
 	  .refused = "a namespace is saved as a whole so far" },
-	{ "parent-path", 0, OPTION_STRING, IMAGES, 0, "DIR", "images of the round before", .refused = NO_ROUNDS },
-	{ "pre-dump", 0, OPTION_FLAG, V(CHECKPOINT), 0, .help = "save memory only and let the container run on",
-	  .refused = NO_ROUNDS },
-	{ "auto-dedup", 0, OPTION_FLAG, IMAGES, 0, .help = "free pages in images as they are superseded",
-	  .refused = NO_ROUNDS },
+	{ "parent-path", 0, OPTION_STRING, V(CHECKPOINT), AT(parent_path), "DIR",
+	  "images of the round before, relative to the images: what is unchanged since is not saved again" },
+	{ "pre-dump", 0, OPTION_FLAG, V(CHECKPOINT), AT(pre_dump), .help = "save memory only and let the container run on" },
+	{ "auto-dedup", 0, OPTION_FLAG, V(CHECKPOINT), AT(auto_dedup), .help = "free pages in earlier rounds as they are saved again" },
+	{ "auto-dedup", 0, OPTION_FLAG, V(RESTORE), 0, .help = "free pages of the images as they are restored",
+	  .refused = "images are kept until the restore has succeeded" },
 	{ "lazy-pages", 0, OPTION_FLAG, IMAGES, 0, .help = "fetch memory on demand", .refused = NO_PAGER },
 	{ "page-server", 0, OPTION_STRING, V(CHECKPOINT), 0, "ADDRESS:PORT", "send pages there",
 	  .refused = "images go to a directory so far" },

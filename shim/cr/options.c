@@ -8,7 +8,6 @@
 #define DUMP OPTION_VERB(CR_DUMP)
 #define RESTORE OPTION_VERB(CR_RESTORE)
 #define PRE OPTION_VERB(CR_PRE_DUMP)
-#define DEDUP OPTION_VERB(CR_DEDUP)
 #define CHECK OPTION_VERB(CR_CHECK)
 #define SERVER OPTION_VERB(CR_PAGE_SERVER)
 #define EVERY OPTION_EVERY_VERB
@@ -22,12 +21,11 @@ static const struct option_verb verbs[CR_VERBS] = {
 	[CR_LAZY_PAGES] = { "lazy-pages", NULL, "(not supported yet)", NULL, false, true },
 	[CR_SERVICE] = { "service", NULL, "(not supported yet)", NULL, false, true },
 	[CR_SWRK] = { "swrk", "FD", "(not supported yet)", NULL, false, true },
-	[CR_DEDUP] = { "dedup", NULL, "(not supported yet)", NULL, false, true },
+	[CR_DEDUP] = { "dedup", NULL, "free in earlier rounds the pages that a later one has", NULL, false, false },
 	[CR_CPUINFO] = { "cpuinfo", "dump|check", "(not supported yet)", NULL, false, true },
 };
 
 #define TCP "connected TCP sockets cannot be saved yet"
-#define ROUNDS "memory cannot be saved in rounds yet"
 #define PAGES "memory is restored before the tasks run, not on demand, so far"
 #define NOT_YET "not supported yet"
 
@@ -80,7 +78,9 @@ static const struct option rows[] = {
 	{ "prev-images-dir", 0, OPTION_STRING, DUMP | PRE, AT(prev_images_dir), "DIR",
 	  "images of the previous round, relative to the images directory: what is unchanged since is not saved again" },
 	{ "pre-dump-mode", 0, OPTION_STRING, PRE, AT(pre_dump_mode), "MODE", "splice or read (the same here: memory is read from outside)" },
-	{ "auto-dedup", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "punch out pages that are no longer needed", .refused = ROUNDS },
+	{ "auto-dedup", 0, OPTION_FLAG, DUMP | PRE, AT(auto_dedup), NULL, "free in earlier rounds what this one saves again", .negatable = true },
+	{ "auto-dedup", 0, OPTION_FLAG, RESTORE, 0, NULL, "free pages of the images as they are restored",
+	  .refused = "images are kept until the restore has succeeded; remove them afterwards" },
 	{ "page-server", 0, OPTION_FLAG, DUMP, AT(page_server), NULL, "send pages to a page server", .negatable = true },
 	{ "address", 0, OPTION_STRING, DUMP | SERVER, AT(address), "ADDR", "of the page server: a name or a number, or the path of a unix socket" },
 	{ "port", 0, OPTION_UINT, DUMP | SERVER, AT(port), "N", "of the page server; 0: the kernel chooses, and the server prints it" },
