@@ -110,7 +110,6 @@ static void undo_open(void *ctx)
 {
 	struct dump *d = ctx;
 
-	tracker_end(d, d->failed || !d->killed);
 	files_end(d);
 	shmem_end(d);
 	ns_end(d);
@@ -119,6 +118,7 @@ static void undo_open(void *ctx)
 	fd_close(&d->root_fd);
 	image_dir_free(d->images);
 	d->images = NULL;
+	tracker_end(d, !d->killed);   /* last: a keeper is a copy of what is in memory then */
 }
 
 static int stage_freeze(void *ctx)

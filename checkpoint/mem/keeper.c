@@ -14,6 +14,7 @@
 #define LOG_PREFIX "keeper"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -138,6 +139,7 @@ static void keep(int listener, int pidfd, const char *path, const struct trackin
 	if (chdir("/") < 0)
 		_exit(1);
 	close_others(listener, pidfd, t);
+	malloc_trim(0);
 	for (;;) {
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			break;

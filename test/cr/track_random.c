@@ -65,8 +65,8 @@ static bool right(const char *page, uint32_t stamp)
 
 static void check_page(const char *what, const char *page, uint32_t stamp, size_t i)
 {
-	expect(right(page, stamp), "%s, process %d (depth %d), page %zu at %p: stamp %u is not there, but %#jx (%u done)", what, getpid(), depth,
-	       i, page, stamp, (uintmax_t)*(const uint64_t *)page, (unsigned)s->done[15]);
+	expect(right(page, stamp), "%s, process %d (depth %d), page %zu at %p: stamp %u is not there, but %#jx (%u done)", what,
+	       getpid(), depth, i, page, stamp, (uintmax_t)((const uint64_t *)page)[0], (unsigned)s->done[15]);
 }
 
 /* --- what is done --- */
@@ -291,8 +291,8 @@ static void do_fork(void)
 	children[i] = pid;
 }
 
-static void (*const deeds[])(void) = { do_map,  do_map,   do_unmap, do_replace, do_remap, do_remap, do_swap, do_write, do_write, do_write,
-				       do_write, do_read, do_protect, do_drop,    do_huge,  do_huge,  do_fork };
+static void (*const deeds[])(void) = { do_map, do_map, do_unmap, do_replace, do_remap, do_remap, do_swap, do_write, do_write,
+	do_write, do_write, do_read, do_protect, do_drop, do_huge, do_huge, do_fork };
 
 /* --- the whole --- */
 
