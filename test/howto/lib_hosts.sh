@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two "hosts" for the how-to tests: network and mount namespaces, a and b, joined by a veth pair (10.77.0.1 and 10.77.0.2), each with a
+# disk of its own at $disk (a tmpfs). `on a COMMAND…` runs a command there. `copy a b NAME` sends a directory of the disk over the wire.
+. "${0%/*}/../lib.sh"
+require_root
+require_command ip python3 tar nsenter
+
+# As the parent of all: what ends is reaped at once.
+if [ -z "${CR_REAPER-}" ]; then
+	export CR_REAPER=1
+	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
+fi
+
+new_tmpdir disk
+declare -A host_pid
+make_host() { # NAME
+	unshare --mount --net sleep 1000 </dev/null >/dev/null 2>&1 &
+	host_pid[$1]=$!
+	at_exit kill -9 $!
+	wait_until 5 eval "[ \"\$(readlink /proc/$!/ns/net)\" != \"\$(readlink /proc/self/ns/net)\" ]"
+	wait_until 5 eval "[ \"\$(cat /proc/$!/comm)\" = sleep ]"
+	on "$1" mount -t tmpfs host "$disk"
+	on "$1" ip link set lo up
+}
+on() { # HOST COMMAND…
+	nsenter --target "${host_pid[$1]}" --mount --net -- "${@:2}"
+}
+make_host a
+make_host b
+ip link add name host-a netns "${host_pid[a]}" type veth peer name host-b netns "${host_pid[b]}" || skip "no veth devices here"
+on a ip addr add 10.77.0.1/24 dev host-a
+on b ip addr add 10.77.0.2/24 dev host-b
+on a ip link set host-a up
+on b ip link set host-b up
+
+copy() { # FROM TO NAME
+	local address=10.77.0.2 port=$((20000 + RANDOM % 10000))
+	[ "$2" = a ] && address=10.77.0.1
+	on "$2" python3 -c "
+import socket, subprocess
+s = socket.create_server(('$address', $port))
+c = s.accept()[0]
+raise SystemExit(subprocess.call(['tar', '-C', '$disk', '-x'], stdin=c.fileno()))" &
+	local receiver=$!
+	on "$1" python3 -c "
+import socket, subprocess, time
+for i in range(200):
+    try:
+        c = socket.create_connection(('$address', $port))
+        break
+    except OSError:
+        time.sleep(0.02)
+raise SystemExit(subprocess.call(['tar', '-C', '$disk', '-c', '$3'], stdout=c.fileno()))"
+	wait $receiver
+}
