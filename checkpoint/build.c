@@ -405,6 +405,8 @@ int build_groups(struct restore *r)
 		if (ret >= 0)
 			r->helpers->list.n--;
 	}
+	if (!r->helpers->list.n)
+		array_free(&r->helpers->list);
 	return ret;
 }
 
@@ -429,6 +431,8 @@ void build_kill(struct restore *r)
 {
 	for (size_t i = 0; r->helpers && i < r->helpers->list.n; i++)
 		remote_kill(&r->helpers->list.data[i].remote);
+	if (r->helpers)
+		array_free(&r->helpers->list);
 	for (size_t i = r->tree->tasks.n; i-- > 0;) {
 		struct task *t = r->tree->tasks.data[i];
 		if (t->host_pid > 0)

@@ -102,10 +102,15 @@ int locks_read(struct restore *r, struct file_locks **out)
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
 	while ((ret = image_read(i, r->arena, &e)) > 0) {
-		if (e->type > F_UNLCK || (e->flag != LOCK_POSIX && e->flag != LOCK_FLOCK && e->flag != LOCK_OFD))
-			return fail_text(ENOTSUP, "filelocks.img: task %d, descriptor %d: lock of flag %u and type %u is not supported", e->pid,
-					 e->fd, e->flag, e->type);
+		if (e->type > F_UNLCK || (e->flag != LOCK_POSIX && e->flag != LOCK_FLOCK && e->flag != LOCK_OFD)) {
+			ret = fail_text(ENOTSUP, "filelocks.img: task %d, descriptor %d: lock of flag %u and type %u is not supported", e->pid,
+					e->fd, e->flag, e->type);
+			break;
+		}
 		array_push(l) = e;
 	}
+	void *grown = l->data;   /* from here on it lives as long as the restore */
+	l->data = arena_dup(r->arena, grown, l->n * sizeof *l->data);
+	free_pointer(&grown);
 	return ret;
 }
