@@ -37,6 +37,7 @@
 #include "mem/track.h"
 #include "ns/ns.h"
 #include "predump.h"
+#include "remote/ahead.h"
 #include "remote/remote.h"
 #include "task/task.h"
 
@@ -100,7 +101,11 @@ static int stage_open(void *ctx)
 	d->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (d->root_fd < 0)
 		return no_task(d->o->pid, errno);
-	r = inventory_run_id_new(d);
+	remote_look_ahead(d->o->pid);
+	ahead_begin(d);
+	r = ns_begin(d);
+	if (r >= 0)
+		r = inventory_run_id_new(d);
 	if (r >= 0)
 		r = mem_begin(d);
 	return r < 0 ? r : files_begin(d);
@@ -110,6 +115,7 @@ static void undo_open(void *ctx)
 {
 	struct dump *d = ctx;
 
+	ahead_end(d);
 	files_end(d);
 	shmem_end(d);
 	ns_end(d);
@@ -128,6 +134,8 @@ static int stage_freeze(void *ctx)
 	d->freeze_begin_us = clock_us();
 	int r = freeze_tree(d);
 	d->stats.freezing_us = clock_us() - d->freeze_begin_us;
+	if (r >= 0)
+		ahead_standing(d);
 	return r;
 }
 
@@ -154,6 +162,7 @@ static int stage_prepare(void *ctx)
 			r = remote_prepare(t->threads[k].remote, remote_get_mm(t->threads[0].remote));
 		if (r < 0)
 			return r;
+		ahead_mapped(d, i + 1);
 	}
 	return 0;
 }
@@ -187,6 +196,7 @@ static int stage_tasks(void *ctx)
 
 	for (size_t i = 0; i < d->tree->tasks.n && r >= 0; i++)
 		r = dump_task(d, d->tree->tasks.data[i]);
+	ahead_end(d);
 	return r < 0 ? r : files_collected(d);
 }
 

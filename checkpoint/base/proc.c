@@ -63,6 +63,30 @@ int proc_ns_inode(pid_t pid, const char *name, uint64_t *inode)
 	return 0;
 }
 
+ssize_t proc_ns_links(pid_t pid, char **text)
+{
+	static const char *const names[] = { "pid", "net", "ipc", "uts", "time", "mnt", "user", "cgroup" };
+	char path[PATH_MAX], all[512];
+	size_t n = 0;
+
+	proc_path(path, pid, "ns");
+	autoclose int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return -errno;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		ssize_t got = readlinkat(dir, names[i], all + n, 64);
+		if (got < 0 && errno == ENOENT)   /* a kernel without this kind */
+			continue;
+		if (got < 0)
+			return -errno;
+		n += (size_t)got;
+		all[n++] = ' ';
+	}
+	all[n] = 0;
+	*text = str_dup(all);
+	return (ssize_t)n;
+}
+
 static int compare_ints(const void *a, const void *b)
 {
 	int x = *(const int *)a, y = *(const int *)b;

@@ -40,6 +40,7 @@
 #include "mem/dumping.h"
 #include "mem/mem.h"
 #include "mem/smaps.h"
+#include "remote/ahead.h"
 
 struct collector {
 	struct dump *d;
@@ -273,11 +274,11 @@ static int collect_mappings(struct collector *c)
 {
 	autofree char *text = NULL;
 	struct smaps maps = { 0 };
-	int r = ahead_smaps(c->d, &shmem_table(c->d)->ahead, c->t, &text);
+	ssize_t n = ahead_read(c->d, c->t, AHEAD_SMAPS, &text);
 
-	if (r < 0)
-		return fail(-r, "task %d (%s): read its mappings", c->t->pid, c->comm);
-	r = smaps_parse(text, &maps);
+	if (n < 0)
+		return fail((int)-n, "task %d (%s): read its mappings", c->t->pid, c->comm);
+	int r = smaps_parse(text, &maps);
 	if (r < 0)
 		fail_text(-r, "task %d (%s): its smaps file is not in a form that is known", c->t->pid, c->comm);
 	for (size_t i = 0; r == 0 && i < maps.vmas.n; i++)
@@ -357,7 +358,7 @@ static int ask_task(MmEntry *m, struct remote *r)
 static int collect_auxv(struct collector *c, MmEntry *m)
 {
 	autofree char *text = NULL;
-	ssize_t n = proc_read(c->pid, "auxv", &text);
+	ssize_t n = ahead_read(c->d, c->t, AHEAD_AUXV, &text);
 
 	if (n < 0)
 		return fail((int)-n, "task %d (%s): read its auxiliary vector", c->t->pid, c->comm);
@@ -398,13 +399,13 @@ static int collect_exe(struct collector *c, MmEntry *m)
 	return r;
 }
 
-static int collect_all(struct collector *c, struct remote *r, const struct proc_stat *st)
+static int collect_all(struct collector *c, struct remote *r)
 {
 	MmEntry *m = arena_new(c->d->arena, MmEntry);
 
 	c->pages = task_pages_add(c->d, c->t);
 	mm_entry__init(m);
-	fill_numbers(m, st);
+	fill_numbers(m, c->t->stat);
 	int e = ask_task(m, r);
 	if (e == 0)
 		e = collect_auxv(c, m);
@@ -424,17 +425,16 @@ static int collect_all(struct collector *c, struct remote *r, const struct proc_
 
 int mm_collect(struct dump *d, struct task *t, struct remote *r)
 {
-	struct proc_stat st;
-	int e = proc_stat_read(t->host_pid, &st);
+	int e = ahead_stat(d, t);
 
 	if (e < 0)
 		return fail(-e, "task %d: read /proc/%d/stat", t->pid, t->host_pid);
 	struct collector c = {
-		.d = d, .t = t, .pid = t->host_pid, .comm = st.comm,
+		.d = d, .t = t, .pid = t->host_pid, .comm = t->stat->comm,
 		.area = remote_area(r), .area_end = remote_area(r) + remote_area_size(r),
 	};
-	e = collect_all(&c, r, &st);
+	e = collect_all(&c, r);
 	array_free(&c.vmas);
-	log_debug("task %d (%s): %zu mappings", t->pid, st.comm, t->mm ? t->mm->n_vmas : 0);
+	log_debug("task %d (%s): %zu mappings", t->pid, t->stat->comm, t->mm ? t->mm->n_vmas : 0);
 	return e;
 }

@@ -3,7 +3,6 @@
 #define MEM_DUMPING_H
 
 #include "dump.h"
-#include "mem/ahead.h"
 #include "mem/pool.h"
 #include "mem/scan.h"
 #include "mem/sink.h"
@@ -38,7 +37,6 @@ struct shmem_table {
 	ARRAY(struct task_pages *) tasks;
 	ARRAY(struct seen_file) seen;
 	struct pool pool;
-	struct ahead *ahead;
 };
 
 struct shmem_table *shmem_table(struct dump *d);   /* made at the first call */

@@ -150,7 +150,6 @@ void shmem_end(struct dump *d)
 	if (d->sink)
 		d->sink->ops->free(d->sink);
 	d->sink = NULL;
-	ahead_end(&t->ahead);
 	for (size_t i = 0; i < t->segments.n; i++)
 		fd_close(&t->segments.data[i].fd);
 	for (size_t i = 0; i < t->tasks.n; i++) {

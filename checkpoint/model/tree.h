@@ -43,6 +43,7 @@ struct task {
 	MmEntry *mm;                /* NULL for a zombie */
 	FsEntry *fs;
 	struct fdtable *fds;        /* shared by tasks with the same files_id; NULL for a zombie */
+	const struct proc_stat *stat;   /* of a dump (ahead_stat) */
 	void *priv;                 /* of the dump or the restore in progress */
 };
 

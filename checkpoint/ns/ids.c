@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "base/fd.h"
 #include "base/proc.h"
 #include "ns/internal.h"
+#include "remote/ahead.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -32,25 +34,34 @@ struct ns_table {
 	uint32_t mine_id[NSK_KINDS], root_id[NSK_KINDS];
 };
 
-static int read_inodes(pid_t pid, uint64_t inodes[NSK_KINDS])
+/* Out of the links' texts. 0: the kernel has no such kind. */
+static void take_inodes(const char *links, uint64_t inodes[NSK_KINDS])
 {
+	char key[16];
+
 	for (int k = 0; k < NSK_KINDS; k++) {
-		int r = proc_ns_inode(pid, ns_rows[k].proc, &inodes[k]);
-		if (r == -ENOENT)
-			inodes[k] = 0;
-		else if (r < 0)
-			return fail(-r, "read the %s namespace of task %d", ns_rows[k].proc, pid);
+		snprintf(key, sizeof key, "%s:[", ns_rows[k].proc);
+		const char *at = strstr(links, key);
+		inodes[k] = at ? strtoull(at + strlen(key), NULL, 10) : 0;
 	}
+}
+
+static int read_inodes(struct dump *d, const struct task *t, uint64_t inodes[NSK_KINDS])
+{
+	autofree char *links = NULL;
+	ssize_t n = ahead_read(d, t, AHEAD_NS, &links);
+
+	if (n < 0)
+		return fail((int)-n, "read the namespaces of task %d", t->host_pid);
+	take_inodes(links, inodes);
 	return 0;
 }
 
 static int check_task(struct dump *d, const struct task *t)
 {
 	uint64_t inodes[NSK_KINDS];
+	int r = read_inodes(d, t, inodes);
 
-	if (t->state == TASK_DEAD)
-		return 0;
-	int r = read_inodes(t->host_pid, inodes);
 	for (int k = 0; k < NSK_KINDS && r >= 0; k++)
 		if (inodes[k] != d->ns->root[k])
 			return fail_text(ENOTSUP, "task %d is in a %s namespace of its own (%s:[%" PRIu64 "]), not in the root task's: not supported",
@@ -58,23 +69,38 @@ static int check_task(struct dump *d, const struct task *t)
 	return r;
 }
 
-int ns_collect(struct dump *d)
+int ns_begin(struct dump *d)
 {
-	d->ns = arena_new(d->arena, struct ns_table);
-	uint32_t next = 1;
-	int r = read_inodes(getpid(), d->ns->mine);
+	autofree char *links = NULL;
+	ssize_t n = proc_ns_links(getpid(), &links);
 
-	if (r >= 0)
-		r = read_inodes(tree_root(d->tree)->host_pid, d->ns->root);
-	if (r < 0)
-		return r;
+	if (n < 0)
+		return fail((int)-n, "read the engine's own namespaces");
+	d->ns = arena_new(d->arena, struct ns_table);
+	take_inodes(links, d->ns->mine);
+	return 0;
+}
+
+static void number(struct dump *d, bool own[NSK_KINDS])
+{
+	uint32_t next = 1;
+
 	for (int k = 0; k < NSK_KINDS; k++)
 		d->ns->mine_id[k] = next++;
-	bool own[NSK_KINDS];
 	for (int k = 0; k < NSK_KINDS; k++) {
 		own[k] = d->ns->root[k] != d->ns->mine[k];
 		d->ns->root_id[k] = own[k] ? next++ : d->ns->mine_id[k];
 	}
+}
+
+int ns_collect(struct dump *d)
+{
+	bool own[NSK_KINDS];
+	int r = read_inodes(d, tree_root(d->tree), d->ns->root);
+
+	if (r < 0)
+		return r;
+	number(d, own);
 	d->own_pid_ns = own[NSK_PID];
 	d->own_net_ns = own[NSK_NET];
 	d->own_ipc_ns = own[NSK_IPC];
@@ -87,9 +113,7 @@ int ns_collect(struct dump *d)
 		return fail_text(ENOTSUP, "task %d is in a user namespace of its own: not supported yet", d->o->pid);
 	if (d->own_pid_ns && tree_root(d->tree)->pid != 1)
 		return fail_text(EINVAL, "task %d is in another pid namespace but not its init: dump the namespace's first task", d->o->pid);
-	for (size_t i = 1; i < d->tree->tasks.n && r >= 0; i++)
-		r = check_task(d, d->tree->tasks.data[i]);
-	return r;
+	return 0;
 }
 
 static void fill(TaskKobjIdsEntry *e, const uint32_t id[NSK_KINDS])
@@ -109,7 +133,7 @@ static void fill(TaskKobjIdsEntry *e, const uint32_t id[NSK_KINDS])
 int ns_fill_ids(struct dump *d, struct task *t)
 {
 	fill(t->ids, d->ns->root_id);
-	return 0;
+	return t == tree_root(d->tree) ? 0 : check_task(d, t);
 }
 
 void ns_fill_root_ids(struct dump *d, TaskKobjIdsEntry *ids)

@@ -8,8 +8,10 @@
 /* Namespaces of the tree: which are its own, their ids in the images, and what they contain. */
 enum ns_kind { NSK_PID, NSK_NET, NSK_IPC, NSK_UTS, NSK_TIME, NSK_MNT, NSK_USER, NSK_CGROUP, NSK_KINDS };   /* in CRIU's order of ids */
 
+int ns_begin(struct dump *d);                                 /* before the tree stands: the engine's own namespaces */
 int ns_collect(struct dump *d);                               /* own_*_ns, ids; refuses what it cannot do, by name */
-int ns_fill_ids(struct dump *d, struct task *t);              /* task->ids->*_ns_id (other fields of ids stay) */
+/* task->ids->*_ns_id (other fields of ids stay); refuses a task with a namespace of its own. */
+int ns_fill_ids(struct dump *d, struct task *t);
 void ns_fill_root_ids(struct dump *d, TaskKobjIdsEntry *ids); /* the engine's own, for the inventory */
 uint32_t ns_id(const struct dump *d, enum ns_kind kind);      /* of the root task's namespace */
 int ns_save(struct dump *d);                                  /* uts, ipc, net, mount (tmpfs contents), cgroup, time images */

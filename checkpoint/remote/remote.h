@@ -39,6 +39,9 @@ int remote_seize(pid_t tid, struct remote **out);
 /* Waits until it stands, for that many seconds (0: 10). *signal: 0, or the signal of the group stop (SIGSTOP…) in which it was
  * found. -ESRCH, bare, when it has ended before; -ETIMEDOUT, explained, when the time is up. */
 int remote_wait_stop(struct remote *r, int *signal, unsigned seconds);
+/* Before it is seized: looks for what remote_prepare() needs of a task's text, so that the task need not stand still for that. Must
+ * come from the thread that seizes; a miss costs time only. */
+void remote_look_ahead(pid_t pid);
 /* Gives the thread what a batch needs, heal-safe from the first register write on. mm NULL: maps the batch pages into the
  * address space (leader); for further threads of the process pass remote_get_mm(leader). Threads that need no batch need not be
  * prepared. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/proc.h"
 #define LOG_PREFIX "remote"
 #include "base/log.h"
@@ -200,18 +201,33 @@ static struct text_list executable(const char *maps)
 	return l;
 }
 
+static void find_code(int mem, const char *maps, struct text_code *c)
+{
+	struct text_list l = executable(maps);
+
+	for (size_t i = 0; i < l.maps.n && !(c->call_return && c->restorer); i++)
+		look(mem, &l.maps.data[i], c);
+	array_free(&l.maps);
+}
+
 int remote_find_code(struct remote *r, const char *maps, struct text_code *c)
 {
 	int e = remote_need_mem(r);
 
 	*c = (struct text_code){ 0 };
-	if (e < 0)
-		return e;
-	struct text_list l = executable(maps);
-	for (size_t i = 0; i < l.maps.n && !(c->call_return && c->restorer); i++)
-		look(remote_mem_fd(r), &l.maps.data[i], c);
-	array_free(&l.maps);
-	return 0;
+	if (e == 0)
+		find_code(remote_mem_fd(r), maps, c);
+	return e;
+}
+
+void remote_look_ahead(pid_t pid)
+{
+	autofree char *maps = NULL;
+	struct text_code c = { 0 };
+	autoclose int mem = proc_open(pid, "mem");
+
+	if (mem >= 0 && proc_read(pid, "maps", &maps) >= 0)
+		find_code(mem, maps, &c);
 }
 
 static bool poke(struct remote *r, const struct map_line *m, uint64_t *address, uint8_t saved[ARCH_CODE_MAX])
@@ -223,10 +239,23 @@ static bool poke(struct remote *r, const struct map_line *m, uint64_t *address, 
 	return pread(mem, saved, (size_t)size, (off_t)m->start) == size && pwrite(mem, arch_syscall_code, (size_t)size, (off_t)m->start) == size;
 }
 
+/* A task that was stopped in a system call, or has just been made by one, stands behind its instruction. */
+static bool stands_behind_call(struct remote *r, uint64_t *address)
+{
+	uint8_t bytes[ARCH_CODE_MAX];
+
+	*address = arch_ip(&r->found) - arch_syscall_code_size;
+	return remote_need_mem(r) == 0 && arch_code_is_syscall(bytes, peek(remote_mem_fd(r), *address, bytes));
+}
+
 int remote_find_syscall(struct remote *r, uint64_t *address, bool *poked, uint8_t saved[ARCH_CODE_MAX])
 {
 	autofree char *maps = NULL;
 	struct text_code c = { 0 };
+
+	*poked = false;
+	if (stands_behind_call(r, address))
+		return 0;
 	ssize_t got = proc_read(r->tid, "maps", &maps);
 	int e = got < 0 ? fail((int)-got, "read the mappings of task %d", r->tid) : remote_need_mem(r);
 
@@ -237,7 +266,6 @@ int remote_find_syscall(struct remote *r, uint64_t *address, bool *poked, uint8_
 		if (l.maps.data[i].start != remote_area(r))
 			look(remote_mem_fd(r), &l.maps.data[i], &c);
 	*address = c.syscall;
-	*poked = false;
 	for (size_t i = 0; i < l.maps.n && !c.syscall && !*poked; i++)
 		*poked = l.maps.data[i].start != remote_area(r) && poke(r, &l.maps.data[i], address, saved);
 	array_free(&l.maps);

@@ -2,9 +2,10 @@
 /* Saving a task: what /proc and ptrace tell, and one batch for each thread; then the images core-, ids-, mm- and fs-.
  *
  * Order of one thread:
- * 1. /proc/PID/task/TID/status, for credentials, masks and whether signals are pending.
+ * 1. /proc/PID/task/TID/status, for credentials and masks.
  * 2. One batch with everything that only the thread can tell; the leader is asked for the process's things as well.
- * 3. Pending signals, seccomp filters, scheduling, by ptrace and from outside.
+ * 3. Pending signals, after the timers: one that expires meanwhile is saved with what it sends, never without. Then seccomp filters and
+ *    scheduling, by ptrace and from outside.
  * 4. Registers last: a call that was interrupted is judged by the signals that wait.
  *
  * The leader's core has the task's part (tc); its state, name and mask are there for older readers as well as in thread_core. */
@@ -14,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/proc.h"
+#include "remote/ahead.h"
 #include "remote/regs.h"
 #include "task/subject.h"
 
@@ -76,15 +78,16 @@ static int take_process(struct dump *d, struct ask *a, const struct slots *s, st
 static int take_signals(struct dump *d, struct thread *th, const struct task_status *st, uint64_t mask)
 {
 	CoreEntry *core = th->core;
-	int r = signal_queue_dump(d, th, false, st->pending != 0, &core->thread_core->signals_p);
+	uint64_t pending = st->pending | st->shared_pending;
+	int r = signal_queue_dump(d, th, false, &core->thread_core->signals_p, &pending);
 
 	if (r >= 0 && core->tc)
-		r = signal_queue_dump(d, th, true, st->shared_pending != 0, &core->tc->signals_s);
+		r = signal_queue_dump(d, th, true, &core->tc->signals_s, &pending);
 	if (r < 0)
 		return r;
 	core->thread_core->has_blk_sigset = true;
 	core->thread_core->blk_sigset = mask;
-	return regs_save(th->remote, d->arena, core, ((st->pending | st->shared_pending) & ~mask & st->caught) != 0);
+	return regs_save(th->remote, d->arena, core, (pending & ~mask & st->caught) != 0);
 }
 
 static void fill_process(struct task *t, const struct thread *th)
@@ -97,6 +100,20 @@ static void fill_process(struct task *t, const struct thread *th)
 	tc->blk_sigset = th->core->thread_core->blk_sigset;
 }
 
+/* The leader's was read by another thread, perhaps a while ago: what signals wait is asked of ptrace. */
+static int status_read(struct dump *d, const struct thread *th, struct task_status *s)
+{
+	autofree char *text = NULL;
+
+	if (th != &th->task->threads[0])
+		return task_status_read(th->task->host_pid, th->host_tid, s);
+	ssize_t n = ahead_read(d, th->task, AHEAD_STATUS, &text);
+	if (n >= 0)
+		return task_status_parse(text, s);
+	memset(s, 0, sizeof *s);
+	return (int)n;
+}
+
 static int thread_dump(struct dump *d, struct thread *th, uint32_t *umask)
 {
 	struct task *t = th->task;
@@ -107,12 +124,14 @@ static int thread_dump(struct dump *d, struct thread *th, uint32_t *umask)
 
 	th->core = core_new(d, leader, true);
 	ThreadCoreEntry *tce = th->core->thread_core;
-	int r = task_status_read(t->host_pid, th->host_tid, &st);
+	int r = status_read(d, th, &st);
 	if (r < 0)
 		return fail(-r, "read the status of " THREAD_FMT, THREAD_ARG(th));
 	ask_begin(&a, th, false);
 	ask_all(&a, &s, leader);
 	r = ask_run(&a);
+	if (r >= 0 && leader)
+		r = take_process(d, &a, &s, t);
 	if (r >= 0)
 		r = take_signals(d, th, &st, remote_sigmask(th->remote));
 	if (r >= 0)
@@ -120,7 +139,6 @@ static int thread_dump(struct dump *d, struct thread *th, uint32_t *umask)
 	if (r >= 0 && leader) {
 		fill_process(t, th);
 		*umask = st.umask;
-		r = take_process(d, &a, &s, t);
 	}
 	if (r >= 0)
 		r = creds_take(d, &a, &s.creds, &st, tce);

@@ -28,6 +28,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "remote/ahead.h"
 
 #define PERSONALITY_ASK 0xffffffffu
 #define PR_GET_MDWE_VALUE 66
@@ -58,23 +59,32 @@ static bool proc_number(pid_t pid, const char *name, int64_t *v)
 	return true;
 }
 
-static int take_outside(struct task *t, TaskCoreEntry *tc)
+static bool ahead_number(struct dump *d, const struct task *t, enum ahead_text which, int64_t *v)
 {
-	struct proc_stat st;
+	autofree char *text = NULL;
+
+	if (ahead_read(d, t, which, &text) < 0)
+		return false;
+	*v = strtoll(text, NULL, 10);
+	return true;
+}
+
+static int take_outside(struct dump *d, struct task *t, TaskCoreEntry *tc)
+{
 	int64_t v;
-	int r = proc_stat_read(t->host_pid, &st);
+	int r = ahead_stat(d, t);
 
 	if (r < 0)
 		return fail(-r, "read /proc/%d/stat", t->host_pid);
-	tc->flags = st.flags;
-	if (t->parent && st.exit_signal != SIGCHLD)
+	tc->flags = t->stat->flags;
+	if (t->parent && t->stat->exit_signal != SIGCHLD)
 		return fail_text(ENOTSUP, TASK_FMT " was made by clone() with exit signal %d instead of SIGCHLD, which cannot be saved", TASK_ARG(t),
-				 st.exit_signal);
-	if (proc_number(t->host_pid, "oom_score_adj", &v)) {
+				 t->stat->exit_signal);
+	if (ahead_number(d, t, AHEAD_OOM, &v)) {
 		tc->has_oom_score_adj = true;
 		tc->oom_score_adj = (int32_t)v;
 	}
-	if (proc_number(t->host_pid, "loginuid", &v)) {
+	if (ahead_number(d, t, AHEAD_LOGINUID, &v)) {
 		tc->has_loginuid = true;
 		tc->loginuid = (uint32_t)v;
 	}
@@ -83,7 +93,6 @@ static int take_outside(struct task *t, TaskCoreEntry *tc)
 
 int process_take(struct dump *d, struct ask *a, const struct ask_slot *s, struct task *t, TaskCoreEntry *tc)
 {
-	(void)d;
 	const struct call *c = &a->calls[s->first];
 
 	for (size_t i = ASK_PERSONALITY; i <= ASK_SUBREAPER; i++)
@@ -98,7 +107,7 @@ int process_take(struct dump *d, struct ask *a, const struct ask_slot *s, struct
 		tc->has_membarrier_registration_mask = true;
 		tc->membarrier_registration_mask = (uint32_t)c[ASK_MEMBARRIER].ret;
 	}
-	return take_outside(t, tc);
+	return take_outside(d, t, tc);
 }
 
 int process_check(const struct task *t)

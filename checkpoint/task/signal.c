@@ -4,7 +4,7 @@
  * Kernel facts:
  * - The image has the actions of signals 1…64 without SIGKILL and SIGSTOP: 62. All are asked for: a default action may still have
  *   SA_NOCLDWAIT or SA_NOCLDSTOP.
- * - Queues are read with PTRACE_PEEKSIGINFO, which takes nothing out. /proc tells whether there is anything to read.
+ * - Queues are read with PTRACE_PEEKSIGINFO, which takes nothing out.
  * - A process may queue any siginfo to itself (rt_sigqueueinfo), others may not forge what the kernel or kill(2) sends: each
  *   thread queues its own.
  * - A blocked signal, or one of a traced task, is queued even if it is ignored. During a batch all are blocked: nothing is lost or delivered.
@@ -93,21 +93,23 @@ static void queue_add(struct dump *d, SignalQueueEntry *q, size_t *cap, const si
 	q->signals[q->n_signals++] = e;
 }
 
-int signal_queue_dump(struct dump *d, struct thread *th, bool shared, bool any, SignalQueueEntry **out)
+int signal_queue_dump(struct dump *d, struct thread *th, bool shared, SignalQueueEntry **out, uint64_t *pending)
 {
 	siginfo_t info[PEEK_AT_ONCE];
 	size_t cap = 0;
 	SignalQueueEntry *q = *out = arena_new(d->arena, SignalQueueEntry);
 
 	signal_queue_entry__init(q);
-	while (any) {
+	for (bool more = true; more;) {
 		struct __ptrace_peeksiginfo_args args = { q->n_signals, shared ? PTRACE_PEEKSIGINFO_SHARED : 0, PEEK_AT_ONCE };
 		long n = ptrace(PTRACE_PEEKSIGINFO, th->host_tid, &args, info);
 		if (n < 0)
 			return fail(errno, "read the pending signals of " THREAD_FMT, THREAD_ARG(th));
-		for (long i = 0; i < n; i++)
+		for (long i = 0; i < n; i++) {
 			queue_add(d, q, &cap, &info[i]);
-		any = n > 0;
+			*pending |= 1ull << (info[i].si_signo - 1);
+		}
+		more = n == PEEK_AT_ONCE;
 	}
 	return 0;
 }

@@ -46,7 +46,7 @@ int process_restore_outside(struct task *t);     /* oom_score_adj, loginuid */
 /* signal.c: handlers, queues, masks */
 void signal_ask(struct ask *a, struct ask_slot *s);
 int signal_take(struct dump *d, struct ask *a, const struct ask_slot *s, TaskCoreEntry *tc);
-int signal_queue_dump(struct dump *d, struct thread *th, bool shared, bool any, SignalQueueEntry **out);
+int signal_queue_dump(struct dump *d, struct thread *th, bool shared, SignalQueueEntry **out, uint64_t *pending);   /* adds to the set */
 int signal_check(const struct task *t);
 void signal_restore_actions(struct ask *a);
 void signal_restore_queues(struct ask *a);       /* the thread's; a leader's: the process's as well */

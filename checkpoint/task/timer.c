@@ -32,6 +32,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "remote/ahead.h"
 
 #define ITIMERS 3
 #define TIMERS_MAX 65536
@@ -176,7 +177,7 @@ int timer_dump(struct dump *d, struct task *t, TaskTimersEntry *timers)
 {
 	autofree char *text = NULL;
 	ARRAY(PosixTimerEntry *) list = { 0 };
-	ssize_t len = proc_read(t->host_pid, "timers", &text);
+	ssize_t len = ahead_read(d, t, AHEAD_TIMERS, &text);
 	int r = 0;
 
 	if (len == -ENOENT)
