@@ -149,22 +149,34 @@ static void undo_freeze(void *ctx)
 	freeze_release(d);
 }
 
+static int prepare_leader(struct remote *r)
+{
+	return remote_prepare_step(r, NULL);
+}
+
+static int prepare_others(struct task *t)
+{
+	int r = 0;
+
+	for (size_t k = 1; k < t->n_threads && r >= 0; k++)
+		r = remote_prepare(t->threads[k].remote, remote_get_mm(t->threads[0].remote));
+	return r;
+}
+
 static int stage_prepare(void *ctx)
 {
 	struct dump *d = ctx;
 
-	for (size_t i = 0; i < d->tree->tasks.n; i++) {
-		struct task *t = d->tree->tasks.data[i];
-		if (t->state == TASK_DEAD)
-			continue;
-		int r = remote_prepare(t->threads[0].remote, NULL);
-		for (size_t k = 1; k < t->n_threads && r >= 0; k++)
-			r = remote_prepare(t->threads[k].remote, remote_get_mm(t->threads[0].remote));
-		if (r < 0)
-			return r;
-		ahead_mapped(d, i + 1);
+	int r = 0;
+
+	for (size_t i = 0, end; i < d->tree->tasks.n && r >= 0; i = end) {
+		end = i + FREEZE_AT_ONCE < d->tree->tasks.n ? i + FREEZE_AT_ONCE : d->tree->tasks.n;
+		r = freeze_each(d, i, end, prepare_leader);
+		for (size_t k = i; k < end && r >= 0; k++)
+			r = prepare_others(d->tree->tasks.data[k]);
+		ahead_mapped(d, end);
 	}
-	return 0;
+	return r;
 }
 
 static int stage_namespaces(void *ctx)
@@ -179,7 +191,9 @@ static int dump_task(struct dump *d, struct task *t)
 {
 	if (t->state == TASK_DEAD)
 		return task_dump_zombie(d, t);
-	int r = files_dump_task(d, t);
+	int r = task_ask(d, t);
+	if (r >= 0)
+		r = files_dump_task(d, t);
 	if (r >= 0)
 		r = tracker_attach(d, t, t->threads[0].remote);
 	if (r >= 0)

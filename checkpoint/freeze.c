@@ -390,19 +390,55 @@ void freeze_explain(struct dump *d)
 	}
 }
 
+int freeze_each(struct dump *d, size_t from, size_t end, int (*step)(struct remote *leader))
+{
+	bool more[FREEZE_AT_ONCE], any = true;
+	int r = 0;
+
+	for (size_t i = from; i < end; i++)
+		more[i - from] = d->tree->tasks.data[i]->n_threads && d->tree->tasks.data[i]->threads[0].remote;
+	while (any) {
+		any = false;
+		for (size_t i = end; i-- > from;) {
+			int e = more[i - from] ? step(d->tree->tasks.data[i]->threads[0].remote) : 0;
+			more[i - from] = e == 1;
+			any = any || e == 1;
+			r = e < 0 && r == 0 ? e : r;
+		}
+	}
+	return r;
+}
+
+static bool any_ending(const struct dump *d, size_t from, size_t end)
+{
+	bool ending = false;
+
+	for (size_t i = from; i < end && !ending; i++)
+		ending = d->tree->tasks.data[i]->state != TASK_DEAD && proc_is_ending(d->tree->tasks.data[i]->host_pid);
+	return ending;
+}
+
+static void release_some(struct dump *d, size_t from, size_t end)
+{
+	size_t mark = err_mark();
+
+	for (size_t i = from; i < end; i++)
+		for (size_t k = d->tree->tasks.data[i]->n_threads; k-- > 1;)
+			remote_release(&d->tree->tasks.data[i]->threads[k].remote, 0);
+	if (freeze_each(d, from, end, remote_unprepare_step) < 0 && any_ending(d, from, end))
+		err_rewind(mark);
+	for (size_t i = end; i-- > from;)
+		if (d->tree->tasks.data[i]->n_threads)
+			remote_release(&d->tree->tasks.data[i]->threads[0].remote, d->o->leave_stopped && !d->failed ? SIGSTOP : 0);
+}
+
+/* Some at a time: the first ones are not to wait for all. The root last: the end of one that was killed, first in a pid namespace, waits for
+ * those of the others. */
 void freeze_release(struct dump *d)
 {
-	/* the root last: the end of one that was killed, first in a pid namespace, waits for those of the others */
-	for (size_t i = d->tree->tasks.n; i-- > 0;) {
-		struct task *t = d->tree->tasks.data[i];
-		for (size_t k = t->n_threads; k-- > 1;)
-			remote_release(&t->threads[k].remote, 0);
-		if (t->n_threads && t->threads[0].remote) {
-			size_t mark = err_mark();
-			if (remote_unprepare(t->threads[0].remote) < 0 && proc_is_ending(t->host_pid))
-				err_rewind(mark);
-			remote_release(&t->threads[0].remote, d->o->leave_stopped && !d->failed ? SIGSTOP : 0);
-		}
+	for (size_t end = d->tree->tasks.n, from; end > 0; end = from) {
+		from = end > FREEZE_AT_ONCE ? end - FREEZE_AT_ONCE : 0;
+		release_some(d, from, end);
 	}
 	freezer_end(d);
 }

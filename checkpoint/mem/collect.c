@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Collecting a task's address space: one read of /proc/PID/smaps, one batch for what only the task can tell (break, dumpable, huge
- * pages off), /proc/PID/stat and auxv, and a scan for the pages to be saved.
+ * pages off; made by task/), /proc/PID/stat and auxv, and a scan for the pages to be saved.
  *
  * Facts relied on:
  * 1. A shared anonymous mapping is a file of the kernel's own tmpfs, "/dev/zero (deleted)"; its inode names the segment, in the
@@ -335,17 +335,21 @@ static void fill_numbers(MmEntry *m, const struct proc_stat *st)
 	m->mm_env_end = st->env_end;
 }
 
-static int ask_task(MmEntry *m, struct remote *r)
+void mm_ask(struct call calls[MM_QUESTIONS])
 {
-	struct call calls[] = {
-		{ .nr = SYS_brk, .must = 1 },
-		{ .nr = SYS_prctl, .arg = { PR_GET_DUMPABLE }, .must = 1 },
-		{ .nr = SYS_prctl, .arg = { PR_GET_THP_DISABLE }, .must = 1 },
-	};
-	int e = remote_batch_checked(r, calls, 3, "ask for its break and memory settings");
+	calls[0] = (struct call){ .nr = SYS_brk };
+	calls[1] = (struct call){ .nr = SYS_prctl, .arg = { PR_GET_DUMPABLE } };
+	calls[2] = (struct call){ .nr = SYS_prctl, .arg = { PR_GET_THP_DISABLE } };
+}
 
-	if (e < 0)
-		return e;
+int mm_take(struct task *t, const struct call calls[MM_QUESTIONS])
+{
+	static const char *const what[MM_QUESTIONS] = { "break", "dumpable flag", "setting of huge pages" };
+	MmEntry *m = t->mm;
+
+	for (size_t i = 0; i < MM_QUESTIONS; i++)
+		if (calls[i].ret < 0 && calls[i].ret >= -4095)
+			return fail((int)-calls[i].ret, "task %d: ask for its %s", t->pid, what[i]);
 	m->mm_brk = (uint64_t)calls[0].ret;
 	m->has_dumpable = true;
 	m->dumpable = (int32_t)calls[1].ret;
@@ -399,16 +403,14 @@ static int collect_exe(struct collector *c, MmEntry *m)
 	return r;
 }
 
-static int collect_all(struct collector *c, struct remote *r)
+static int collect_all(struct collector *c)
 {
 	MmEntry *m = arena_new(c->d->arena, MmEntry);
 
 	c->pages = task_pages_add(c->d, c->t);
 	mm_entry__init(m);
 	fill_numbers(m, c->t->stat);
-	int e = ask_task(m, r);
-	if (e == 0)
-		e = collect_auxv(c, m);
+	int e = collect_auxv(c, m);
 	if (e == 0)
 		e = collect_exe(c, m);
 	if (e == 0)
@@ -433,7 +435,7 @@ int mm_collect(struct dump *d, struct task *t, struct remote *r)
 		.d = d, .t = t, .pid = t->host_pid, .comm = t->stat->comm,
 		.area = remote_area(r), .area_end = remote_area(r) + remote_area_size(r),
 	};
-	e = collect_all(&c, r);
+	e = collect_all(&c);
 	array_free(&c.vmas);
 	log_debug("task %d (%s): %zu mappings", t->pid, t->stat->comm, t->mm ? t->mm->n_vmas : 0);
 	return e;

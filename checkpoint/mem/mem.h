@@ -9,9 +9,13 @@
 /* --- dump --- */
 /* Where the pages will go, by the options (sink.h). */
 int mem_begin(struct dump *d);
-/* Reads /proc/PID/smaps and friends into task->mm (vmas, brk, auxv; exe and mapped files get ids through files_dump_path). The
- * batch pages of `r` are left out. */
+/* Reads /proc/PID/smaps and friends into task->mm (vmas, auxv; exe and mapped files get ids through files_dump_path). The
+ * batch pages of `r` are left out. The task may be running a batch. */
 int mm_collect(struct dump *d, struct task *t, struct remote *r);
+/* What only the task can tell of its memory: calls for a batch of its leader, and their results into task->mm. */
+#define MM_QUESTIONS 3
+void mm_ask(struct call calls[MM_QUESTIONS]);
+int mm_take(struct task *t, const struct call calls[MM_QUESTIONS]);
 /* Saves the pages: pagemap-<pid>, pages-<n>. */
 int mm_save_pages(struct dump *d, struct task *t, struct remote *r);
 /* Shared segments (anonymous MAP_SHARED): found during mm_collect, saved once: pagemap-shmem-<id>. No pages come after them. */

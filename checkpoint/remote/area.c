@@ -98,32 +98,47 @@ static uint64_t free_window(const char *maps, uint64_t size)
 	return 0;
 }
 
-static int map_code(struct remote *r, const struct user_regs_struct *call, uint64_t at, uint64_t size)
+static uint64_t size_of(size_t slots)
 {
-	uint64_t flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED_NOREPLACE : 0);
-
-	return must_call(r, call, SYS_mmap, (uint64_t[6]){ at, size, PROT_READ | PROT_EXEC, flags, UINT64_MAX, 0 }, &r->mm->area);
+	return 2 * PAGE + slots * SLOT_SIZE;
 }
 
-/* Maps all of it r-x, then makes the slots rw-: the last page stays r-x, a wall to the task's own memory. */
-int area_map_anywhere(struct remote *r, const struct user_regs_struct *call, const char *maps, size_t slots)
+static void set_call(struct user_regs_struct *call, uint64_t nr, const uint64_t arg[6])
 {
-	uint64_t size = 2 * PAGE + slots * SLOT_SIZE, at = free_window(maps, size), ignored;
-	size_t mark = err_mark();
-	int e = map_code(r, call, at, size);
+	arch_set_call(call, arch_ip(call), arch_sp(call), nr, arg);
+}
 
-	if (e < 0 && at && !r->dead) {   /* an address limit (personality) */
-		err_rewind(mark);
-		e = map_code(r, call, 0, size);
-	}
-	if (e < 0)
-		return e;
-	r->mm->area_size = size;
+/* Maps all of it r-x, then makes the slots rw-: the last page stays r-x, a wall to the task's own memory. `anywhere`: there was no place at a
+ * window (an address limit by personality). */
+void area_to_map(struct remote *r, struct user_regs_struct *call, const char *maps, size_t slots, bool anywhere)
+{
+	uint64_t size = size_of(slots), at = anywhere ? 0 : free_window(maps, size);
+	uint64_t flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED_NOREPLACE : 0);
+
 	r->mm->slots = slots;
-	e = write_loop(r, size);
-	if (e < 0)
-		return e;
-	return must_call(r, call, SYS_mprotect, (uint64_t[6]){ slot_address(r->mm, 0), slots * SLOT_SIZE, PROT_READ | PROT_WRITE }, &ignored);
+	set_call(call, SYS_mmap, (uint64_t[6]){ at, size, PROT_READ | PROT_EXEC, flags, UINT64_MAX, 0 });
+}
+
+static bool call_failed(int64_t result)
+{
+	return result < 0 && result >= -4095;
+}
+
+int area_to_protect(struct remote *r, struct user_regs_struct *call, int64_t mapped)
+{
+	uint64_t size = size_of(r->mm->slots);
+
+	if (call_failed(mapped))
+		return fail((int)-mapped, "map the batch pages into task %d", r->tid);
+	r->mm->area = (uint64_t)mapped;
+	r->mm->area_size = size;
+	set_call(call, SYS_mprotect, (uint64_t[6]){ slot_address(r->mm, 0), r->mm->slots * SLOT_SIZE, PROT_READ | PROT_WRITE });
+	return write_loop(r, size);
+}
+
+int area_mapped(struct remote *r, int64_t protect)
+{
+	return call_failed(protect) ? fail((int)-protect, "make the batch pages of task %d writable", r->tid) : 0;
 }
 
 static int map_slots(struct remote *r, const struct user_regs_struct *call, size_t more)

@@ -45,14 +45,13 @@ static void name_births(struct remote *r, const struct call *calls, size_t n, si
 	}
 }
 
-int remote_batch(struct remote *r, struct call *calls, size_t n)
+int remote_batch_start(struct remote *r, struct call *calls, size_t n)
 {
 	struct call wire[REMOTE_CALLS_MAX];
-	size_t births = r->births.n;
 	uint64_t records = r->slot + SLOT_RECORDS;
 
-	if (!r->slot)
-		return fail_text(EINVAL, "batch: task %d is not prepared", r->tid);
+	if (!r->slot || r->running.n)
+		return fail_text(EINVAL, "batch: task %d is %s", r->tid, r->slot ? "busy with another one" : "not prepared");
 	if (n > REMOTE_CALLS_MAX)
 		return fail_text(EINVAL, "batch: %zu records, at most %d are possible", n, REMOTE_CALLS_MAX);
 	if (!n)
@@ -69,14 +68,38 @@ int remote_batch(struct remote *r, struct call *calls, size_t n)
 	struct user_regs_struct regs = r->found;
 	arch_set_batch(&regs, &(struct arch_batch){ .code = r->mm->area, .first = records, .end = records + n * sizeof *wire,
 						    .frame = r->slot + SLOT_FRAME, .signal = r->signal });
-	e = remote_run_batch(r, &regs);
+	e = remote_start_batch(r, &regs);
+	if (e == 0) {
+		r->running.calls = calls;
+		r->running.n = n;
+		r->running.births = r->births.n;
+	}
+	return e;
+}
+
+int remote_batch_finish(struct remote *r)
+{
+	struct call wire[REMOTE_CALLS_MAX], *calls = r->running.calls;
+	size_t n = r->running.n;
+
+	if (!n)
+		return 0;
+	r->running.n = 0;
+	int e = remote_finish_batch(r);
 	if (e == 0)
-		e = remote_read(r, records, wire, n * sizeof *wire);
+		e = remote_read(r, r->slot + SLOT_RECORDS, wire, n * sizeof *wire);
 	for (size_t i = 0; e == 0 && i < n; i++)
 		calls[i].ret = wire[i].ret;
 	if (e == 0)
-		name_births(r, calls, n, births);
+		name_births(r, calls, n, r->running.births);
 	return e;
+}
+
+int remote_batch(struct remote *r, struct call *calls, size_t n)
+{
+	int e = remote_batch_start(r, calls, n);
+
+	return e < 0 ? e : remote_batch_finish(r);
 }
 
 int remote_batch_checked(struct remote *r, struct call *calls, size_t n, const char *what)

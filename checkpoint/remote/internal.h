@@ -80,6 +80,11 @@ struct remote {
 		size_t size;
 		void *before;      /* what was there */
 	} first;
+	struct preparing *preparing;     /* a live task's leader that is on its way to its batch pages, or rid of them: it may run */
+	struct {
+		struct call *calls;      /* of a batch that was started */
+		size_t n, births;
+	} running;
 	ARRAY(struct birth) births;
 };
 
@@ -95,13 +100,21 @@ int remote_wait(struct remote *r, int *status, int timeout_ms);   /* < 0: as lon
 int remote_get_regs(struct remote *r, struct user_regs_struct *regs);
 int remote_set_regs(struct remote *r, const struct user_regs_struct *regs);
 int remote_block_signals(struct remote *r);
-int remote_run_batch(struct remote *r, struct user_regs_struct *regs);
+int remote_start_batch(struct remote *r, struct user_regs_struct *regs);
+int remote_finish_batch(struct remote *r);
 /* One call at an instruction of the task, stopped at its exit; `regs` as arch_set_call() has made them. */
 int remote_run_call(struct remote *r, const struct user_regs_struct *regs, int64_t *result);
+/* The same without waiting for it: started, then steps until one returns 0 (1: it has stopped on its way and runs again). */
+int remote_start_call(struct remote *r, const struct user_regs_struct *regs);
+int remote_step_call(struct remote *r, int64_t *result);
 int remote_died(struct remote *r, int status);
 void remote_reap_others(pid_t tgid, pid_t tid);
 int remote_explain(struct remote *r, int e, size_t mark);
 int remote_trace_failed(struct remote *r, const char *what);   /* explains errno */
+
+/* prepare.c */
+void preparing_free(struct remote *r);
+void remote_settle(struct remote *r);   /* waits for what the thread was started to do: it stands afterwards */
 
 /* text.c */
 struct map_line {
@@ -127,7 +140,10 @@ struct remote_mm *mm_new(int mem);
 void mm_release(struct remote_mm **mm);
 int area_take_slot(struct remote *r, struct remote_mm *mm);
 int area_map_at(struct remote *r, uint64_t instruction, uint64_t base, size_t slots);
-int area_map_anywhere(struct remote *r, const struct user_regs_struct *call, const char *maps, size_t slots);
+/* A live task's area, in three parts around two calls; the registers for the next one are put into *call. */
+void area_to_map(struct remote *r, struct user_regs_struct *call, const char *maps, size_t slots, bool anywhere);
+int area_to_protect(struct remote *r, struct user_regs_struct *call, int64_t mapped);
+int area_mapped(struct remote *r, int64_t protect);
 bool area_leftover(struct remote *r, const struct map_line *m, uint64_t *area, uint64_t *size);
 int area_write_frame(struct remote *r, bool has_pending);
 

@@ -22,6 +22,9 @@
  *    of it that somebody else sends would be ignored as well. A program that catches all of them (Go does) is run from call to call.
  *    (A tracee is told of ignored signals: sig_ignored() in kernel/signal.c.)
  *
+ * A thread need not be waited for at each of its stops: the steps of many tasks are taken in turn (remote_prepare_step), so that they run
+ * on other processors meanwhile.
+ *
  * Where the first frame goes: into the stack mapping, below the red zone, if the stack pointer is there. If not (Go's goroutines run
  * on small stacks in the heap, with other objects below), into pages at the low end of the stack mapping that were never touched.
  * What was there is put back as soon as the frame is no longer needed; in an untouched page 8 bytes stay, by which it is found again.
@@ -229,23 +232,51 @@ static int own_text(struct remote *r, const char *maps, bool has_pending, struct
 
 /* --- in --- */
 
-static int map_area(struct remote *r, const char *maps, const struct status *s, bool has_pending)
-{
-	struct user_regs_struct call;
-	uint64_t instruction = 0;
+/* A leader on its way to its batch pages, or rid of them: one call is being made. */
+struct preparing {
+	enum { MAP, MAP_ANYWHERE, PROTECT, UNMAP } call;
+	struct user_regs_struct regs;
+	char *maps;
+	size_t slots;
+	bool has_pending;
+	bool poked;              /* the instruction was written over what is saved */
+	uint64_t instruction;
 	uint8_t saved[ARCH_CODE_MAX];
-	bool poked = false;
-	int e = own_text(r, maps, has_pending, &call);
+};
 
-	if (e == 0 && !r->first.instruction) {
-		e = remote_find_syscall(r, &instruction, &poked, saved);
-		arch_set_call(&call, instruction, arch_sp(&call), 0, (uint64_t[6]){ 0 });
-	}
-	if (e == 0)
-		e = area_map_anywhere(r, &call, maps, s->threads ? s->threads : 1);
-	int back = poked ? remote_unpoke(r, instruction, saved) : 0;
-	e = e < 0 ? e : back;
+static int start_call(struct remote *r)
+{
+	int e = remote_start_call(r, &r->preparing->regs);
+
+	return e < 0 ? e : 1;
+}
+
+/* Calls without a net. */
+static int bare_text(struct remote *r, struct preparing *p)
+{
+	int e = remote_find_syscall(r, &p->instruction, &p->poked, p->saved);
+
+	p->regs = r->found;
+	arch_set_call(&p->regs, p->instruction, arch_sp(&r->found), 0, (uint64_t[6]){ 0 });
 	return e;
+}
+
+static int start_mapping(struct remote *r, bool anywhere)
+{
+	struct preparing *p = r->preparing;
+
+	p->call = anywhere ? MAP_ANYWHERE : MAP;
+	area_to_map(r, &p->regs, p->maps, p->slots, anywhere);
+	return start_call(r);
+}
+
+static int start_protecting(struct remote *r, int64_t mapped)
+{
+	struct preparing *p = r->preparing;
+	int e = area_to_protect(r, &p->regs, mapped);
+
+	p->call = PROTECT;
+	return e < 0 ? e : start_call(r);
 }
 
 /* The thread stands at the loop's end, with its frame in the area. */
@@ -278,10 +309,68 @@ static int remove_leftovers(struct remote *r, const char *maps)
 	return remote_batch_checked(r, unmap, n, "unmap what a killed dump left");
 }
 
-static int prepare_owner(struct remote *r, const struct status *s, bool has_pending)
+static int area_ready(struct remote *r, int64_t protect)
 {
-	autofree char *maps = NULL;
-	ssize_t got = proc_read(r->tid, "maps", &maps);
+	int e = area_mapped(r, protect);
+
+	if (e == 0)
+		e = enter_area(r, r->preparing->has_pending);
+	return e < 0 ? e : remove_leftovers(r, r->preparing->maps);
+}
+
+static int area_gone(struct remote *r, int64_t unmap)
+{
+	if (unmap < 0)
+		return fail((int)-unmap, "unmap the batch pages of task %d", r->tid);
+	r->mm->area = r->mm->area_size = r->slot = 0;
+	r->mm->slots = r->mm->used = 0;
+	return 0;
+}
+
+/* As far as it goes without waiting for the task's next stop: 1. */
+static int go_on(struct remote *r)
+{
+	int64_t result;
+	int e = remote_step_call(r, &result);
+
+	if (e)
+		return e;
+	switch (r->preparing->call) {
+	case MAP:
+		return result < 0 ? start_mapping(r, true) : start_protecting(r, result);
+	case MAP_ANYWHERE:
+		return start_protecting(r, result);
+	case PROTECT:
+		return area_ready(r, result);
+	case UNMAP:
+		return area_gone(r, result);
+	}
+	return -EINVAL;
+}
+
+/* Ends the steps unless there are more (1). A text that was written over is made good at once, before another task may need it. */
+static int step_done(struct remote *r, int e)
+{
+	while (e == 1 && r->preparing->poked)
+		e = go_on(r);
+	if (e == 1 || !r->preparing)
+		return e;
+	int back = r->preparing->poked ? remote_unpoke(r, r->preparing->instruction, r->preparing->saved) : 0;
+	preparing_free(r);
+	return e < 0 ? e : back;
+}
+
+void preparing_free(struct remote *r)
+{
+	if (r->preparing)
+		free(r->preparing->maps);
+	free_pointer(&r->preparing);
+}
+
+static int begin_owner(struct remote *r, const struct status *s, bool has_pending)
+{
+	struct preparing *p = r->preparing = mem_zalloc(sizeof *p);
+	ssize_t got = proc_read(r->tid, "maps", &p->maps);
 
 	if (got < 0)
 		return fail((int)-got, "read the mappings of task %d", r->tid);
@@ -289,16 +378,19 @@ static int prepare_owner(struct remote *r, const struct status *s, bool has_pend
 		r->mm = mm_new(take_fd(&r->own_mem));
 	r->mm->status = *s;
 	r->owner = true;
-	int e = map_area(r, maps, s, has_pending);
-	if (e == 0)
-		e = enter_area(r, has_pending);
-	return e < 0 ? e : remove_leftovers(r, maps);
+	p->slots = s->threads ? s->threads : 1;
+	p->has_pending = has_pending;
+	int e = own_text(r, p->maps, has_pending, &p->regs);
+	if (e == 0 && !r->first.instruction)
+		e = bare_text(r, p);
+	return e < 0 ? e : start_mapping(r, false);
 }
 
-static int prepare(struct remote *r, struct remote_mm *mm)
+static int begin(struct remote *r, struct remote_mm *mm)
 {
 	struct status s;
 	int e = read_status(r, mm, &s);
+
 	if (e == 0)
 		e = check_task(r, &s);
 	if (e == 0)
@@ -311,58 +403,74 @@ static int prepare(struct remote *r, struct remote_mm *mm)
 	r->signal = quiet_signal(&s, r->mask);
 	bool has_pending = s.pending & ~r->mask & s.caught;
 	if (!mm)
-		return prepare_owner(r, &s, has_pending);
+		return begin_owner(r, &s, has_pending);
 	fd_close(&r->own_mem);
 	r->mm = mm;
 	mm->users++;
 	return enter_area(r, has_pending);
 }
 
-int remote_prepare(struct remote *r, struct remote_mm *mm)
+int remote_prepare_step(struct remote *r, struct remote_mm *mm)
 {
 	size_t mark = err_mark();
 
-	return r->slot ? 0 : remote_explain(r, prepare(r, mm), mark);
+	if (r->slot && !r->preparing)
+		return 0;
+	return remote_explain(r, step_done(r, r->preparing ? go_on(r) : begin(r, mm)), mark);
+}
+
+int remote_prepare(struct remote *r, struct remote_mm *mm)
+{
+	int e;
+
+	do
+		e = remote_prepare_step(r, mm);
+	while (e == 1);
+	return e;
 }
 
 /* --- out --- */
 
-static int unprepare(struct remote *r)
+static int begin_unmapping(struct remote *r)
 {
-	struct user_regs_struct call = r->found;
+	const uint64_t arg[6] = { r->mm->area, r->mm->area_size };
 	uint64_t instruction = r->first.instruction;
-	uint8_t saved[ARCH_CODE_MAX];
-	bool poked = false;
-	int64_t result;
-	int e = 0;
 
-	if (!r->owner || !r->mm->area)
-		return 0;
 	if (r->mm->users > 1)
 		return fail_text(EBUSY, "the batch pages of task %d are still used by %u other threads", r->tid, r->mm->users - 1);
-	if (instruction) {
-		e = r->first.before ? 0 : write_first_frame(r, false);
-		arch_set_call(&call, instruction, r->first.low, SYS_munmap, (uint64_t[6]){ r->mm->area, r->mm->area_size });
-	} else {
-		e = remote_find_syscall(r, &instruction, &poked, saved);
-		arch_set_call(&call, instruction, arch_sp(&call), SYS_munmap, (uint64_t[6]){ r->mm->area, r->mm->area_size });
-	}
-	if (e == 0)
-		e = remote_run_call(r, &call, &result);
-	int back = poked ? remote_unpoke(r, instruction, saved) : 0;
-	e = e < 0 ? e : back;
-	if (e == 0 && result < 0)
-		e = fail((int)-result, "unmap the batch pages of task %d", r->tid);
+	struct preparing *p = r->preparing = mem_zalloc(sizeof *p);
+	p->call = UNMAP;
+	p->regs = r->found;
+	int e = !instruction ? bare_text(r, p) : r->first.before ? 0 : write_first_frame(r, false);
 	if (e < 0)
 		return e;
-	r->mm->area = r->mm->area_size = r->slot = 0;
-	r->mm->slots = r->mm->used = 0;
-	return 0;
+	arch_set_call(&p->regs, instruction ? instruction : p->instruction, instruction ? r->first.low : arch_sp(&p->regs), SYS_munmap, arg);
+	return start_call(r);
+}
+
+int remote_unprepare_step(struct remote *r)
+{
+	size_t mark = err_mark();
+
+	if (!r->preparing && (!r->owner || !r->mm->area))
+		return 0;
+	return remote_explain(r, step_done(r, r->preparing ? go_on(r) : begin_unmapping(r)), mark);
 }
 
 int remote_unprepare(struct remote *r)
 {
-	size_t mark = err_mark();
+	int e;
 
-	return remote_explain(r, unprepare(r), mark);
+	do
+		e = remote_unprepare_step(r);
+	while (e == 1);
+	return e;
+}
+
+void remote_settle(struct remote *r)
+{
+	while (!r->dead && r->preparing)
+		step_done(r, go_on(r));
+	if (!r->dead && r->running.n)
+		remote_batch_finish(r);
 }

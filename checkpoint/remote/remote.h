@@ -46,8 +46,12 @@ void remote_look_ahead(pid_t pid);
  * address space (leader); for further threads of the process pass remote_get_mm(leader). Threads that need no batch need not be
  * prepared. */
 int remote_prepare(struct remote *r, struct remote_mm *mm);
+/* The same without waiting for the task: 1, there is more to do (the next step waits for this one), so that many tasks are prepared at
+ * once: a step of each, until all have returned 0. */
+int remote_prepare_step(struct remote *r, struct remote_mm *mm);
 /* For the thread that mapped the batch pages, after all other threads were released: unmaps them. */
 int remote_unprepare(struct remote *r);
+int remote_unprepare_step(struct remote *r);   /* as remote_prepare_step() */
 /* Registers and signal mask back exactly as they were, detached: the thread goes on (or stays in its group stop; stop_signal:
  * it is put into one). Frees *r; NULL is harmless. */
 void remote_release(struct remote **r, int stop_signal);
@@ -79,6 +83,9 @@ int remote_exit(struct remote **r, int wait_status);
 /* Runs n records; results are filled in. Returns 0 if the batch ran (look at the results), or -errno if the task could not be
  * driven (died: -ESRCH, explained). A record with `must` that failed ends the batch, which returns 0 all the same. */
 int remote_batch(struct remote *r, struct call *calls, size_t n);
+/* In two parts: the task runs meanwhile, and nothing but remote_read() is to be done with it. `calls` must stay. */
+int remote_batch_start(struct remote *r, struct call *calls, size_t n);
+int remote_batch_finish(struct remote *r);
 /* Runs the batch and turns the first failed `must` record into an error: `what` names it ("map memory"). Longer lists than
  * REMOTE_CALLS_MAX are run in pieces (references must not cross them). */
 int remote_batch_checked(struct remote *r, struct call *calls, size_t n, const char *what);

@@ -6,6 +6,9 @@
  * - if there is no signal that would be harmless without a tracer (prepare.c), the thread is run from system call to system call
  *   (PTRACE_O_TRACESYSGOOD) and stopped at the exit of the loop's last one. Two stops per call: ten times slower, no signal needed.
  *
+ * Starting and waiting are two functions, so that many tasks can run on other processors at once (prepare.c), or the engine does something
+ * else meanwhile.
+ *
  *     stands ──resume()──> runs ──> stop ──┬─ end of the batch (at_end)          ──> stands
  *                            ^             ├─ PTRACE_EVENT_STOP, another call    ──> resume()
  *                            │             ├─ a child or thread was made         ──> noted, resume()
@@ -255,21 +258,20 @@ static int take_signal(struct remote *r, int signal, int *deliver)
 	return remote_block_signals(r);
 }
 
-/* Runs until a signal or a system call stop; notes births and passes over other stops. Returns WSTOPSIG or -errno. */
-static int run_to_stop(struct remote *r, int how, int deliver)
+/* Waits for a signal or a system call stop of a thread that runs; notes births and passes over other stops. Returns WSTOPSIG or -errno. */
+static int next_stop(struct remote *r, int how)
 {
 	for (;;) {
-		int status, e = resume(r, how, deliver);
-		if (e == 0)
-			e = remote_wait(r, &status, -1);
+		int status, e = remote_wait(r, &status, -1);
 		if (e < 0)
 			return e;
 		int event = status >> 16;
-		deliver = 0;
 		if (!event)
 			return WSTOPSIG(status);
 		if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE)
 			e = note_birth(r);
+		if (e == 0)
+			e = resume(r, how, 0);
 		if (e < 0)
 			return e;
 	}
@@ -320,43 +322,72 @@ static int end_by_calls(struct remote *r)
 	return remote_set_regs(r, &regs);
 }
 
-int remote_run_batch(struct remote *r, struct user_regs_struct *regs)
+static int how_to_run(const struct remote *r)
 {
-	int deliver = 0, e = remote_set_regs(r, regs);
+	return r->signal ? PTRACE_CONT : PTRACE_SYSCALL;
+}
+
+int remote_start_batch(struct remote *r, struct user_regs_struct *regs)
+{
+	int e = remote_set_regs(r, regs);
 
 	if (e == 0)
 		e = remote_block_signals(r);
-	while (e == 0) {
+	return e < 0 ? e : resume(r, how_to_run(r), 0);
+}
+
+int remote_finish_batch(struct remote *r)
+{
+	for (;;) {
 		bool by_calls = !r->signal, end;
-		int signal = run_to_stop(r, by_calls ? PTRACE_SYSCALL : PTRACE_CONT, deliver);
+		int deliver = 0, signal = next_stop(r, how_to_run(r));
 		if (signal < 0)
 			return signal;
-		deliver = 0;
-		e = at_end(r, signal, by_calls, &end);
+		int e = at_end(r, signal, by_calls, &end);
 		if (e < 0 || end)
 			return e;
 		if (signal != SYSCALL_STOP)
 			e = take_signal(r, signal, &deliver);
 		if (e == 0 && !by_calls && !r->signal)
 			e = end_by_calls(r);
+		if (e == 0)
+			e = resume(r, how_to_run(r), deliver);
+		if (e < 0)
+			return e;
 	}
-	return e;
+}
+
+int remote_start_call(struct remote *r, const struct user_regs_struct *regs)
+{
+	int e = remote_set_regs(r, regs);
+
+	if (e == 0)
+		e = remote_block_signals(r);
+	return e < 0 ? e : resume(r, PTRACE_SYSCALL, 0);
+}
+
+int remote_step_call(struct remote *r, int64_t *result)
+{
+	int e, deliver = 0, signal = next_stop(r, PTRACE_SYSCALL);
+	bool exit = false;
+	uint64_t ip;
+
+	if (signal < 0)
+		return signal;
+	e = signal == SYSCALL_STOP ? call_exit(r, &exit, &ip, result) : take_signal(r, signal, &deliver);
+	if (e < 0 || exit)
+		return e;
+	e = resume(r, PTRACE_SYSCALL, deliver);
+	return e < 0 ? e : 1;
 }
 
 int remote_run_call(struct remote *r, const struct user_regs_struct *regs, int64_t *result)
 {
-	int deliver = 0, e = remote_set_regs(r, regs);
-	bool exit = false;
-	uint64_t ip;
+	int e = remote_start_call(r, regs);
 
 	if (e == 0)
-		e = remote_block_signals(r);
-	while (e == 0 && !exit) {
-		int signal = run_to_stop(r, PTRACE_SYSCALL, deliver);
-		if (signal < 0)
-			return signal;
-		deliver = 0;
-		e = signal == SYSCALL_STOP ? call_exit(r, &exit, &ip, result) : take_signal(r, signal, &deliver);
-	}
+		do
+			e = remote_step_call(r, result);
+		while (e == 1);
 	return e;
 }

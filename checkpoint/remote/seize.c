@@ -48,6 +48,7 @@ void remote_free(struct remote **rp)
 	*rp = NULL;
 	if (!r)
 		return;
+	preparing_free(r);
 	mm_release(&r->mm);
 	fd_close(&r->own_mem);
 	fd_close(&r->pidfd);
@@ -262,6 +263,7 @@ void remote_release(struct remote **rp, int stop_signal)
 	int signal;
 	if (!r->stands && !r->dead)     /* only a thread that stands can be let go */
 		wait_for_stop(r, &signal, 1);
+	remote_settle(r);
 	if (!r->dead && r->owner && r->mm->area && r->mm->users == 1)
 		remote_unprepare(r);
 	if (!r->dead && put_back(r) < 0 && !r->dead)

@@ -29,15 +29,22 @@ void ask_begin(struct ask *a, struct thread *th, bool must)
 	a->must = must;
 }
 
-static int run(struct ask *a)
+static int start(struct ask *a)
 {
 	struct remote *r = a->th->remote;
 	int ret = a->used ? remote_scratch_write(r, 0, a->data, a->used) : 0;
 
 	for (size_t i = 0; i < a->n; i++)
 		a->calls[i].must = a->must && a->what[i];
-	if (ret >= 0 && a->n)
-		ret = remote_batch(r, a->calls, a->n);
+	return ret < 0 ? ret : remote_batch_start(r, a->calls, a->n);
+}
+
+static int finish(struct ask *a, int ret)
+{
+	struct remote *r = a->th->remote;
+
+	if (ret >= 0)
+		ret = remote_batch_finish(r);
 	if (ret >= 0 && a->used && !a->must)
 		ret = remote_scratch_read(r, 0, a->data, a->used);
 	if (ret < 0)
@@ -46,6 +53,11 @@ static int run(struct ask *a)
 		if (a->what[i] && a->calls[i].ret < 0 && a->calls[i].ret > -4096)
 			ret = fail((int)-a->calls[i].ret, "%s of " THREAD_FMT, a->what[i], THREAD_ARG(a->th));
 	return ret;
+}
+
+static int run(struct ask *a)
+{
+	return finish(a, start(a));
 }
 
 static int overflow(struct ask *a)
@@ -106,4 +118,15 @@ size_t ask_call(struct ask *a, const char *what, long nr, const uint64_t arg[6])
 int ask_run(struct ask *a)
 {
 	return a->error ? a->error : run(a);
+}
+
+void ask_start(struct ask *a)
+{
+	if (!a->error)
+		a->error = start(a);
+}
+
+int ask_finish(struct ask *a)
+{
+	return finish(a, a->error);
 }

@@ -38,6 +38,9 @@ size_t ask_call(struct ask *a, const char *what, long nr, const uint64_t arg[6])
 /* Runs what was asked. With `must`: the first failure explained ("WHAT of task 5 (comm): reason"). Without: results are in
  * calls[].ret, the space is filled; only a task that cannot be driven is an error. */
 int ask_run(struct ask *a);
+/* In two parts: the thread runs meanwhile, and must not be touched. */
+void ask_start(struct ask *a);
+int ask_finish(struct ask *a);
 
 /* "task 17 (redis-server)" for messages. */
 #define TASK_FMT "task %d (%s)"

@@ -3,7 +3,8 @@
  *
  * Order of one thread:
  * 1. /proc/PID/task/TID/status, for credentials and masks.
- * 2. One batch with everything that only the thread can tell; the leader is asked for the process's things as well.
+ * 2. One batch with everything that only the thread can tell; the leader is asked for the process's things as well, memory settings
+ *    among them, and runs it while the dump looks at its descriptors and mappings (task_ask).
  * 3. Pending signals, after the timers: one that expires meanwhile is saved with what it sends, never without. Then seccomp filters and
  *    scheduling, by ptrace and from outside.
  * 4. Registers last: a call that was interrupted is judged by the signals that wait.
@@ -15,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/proc.h"
+#include "mem/mem.h"
 #include "remote/ahead.h"
 #include "remote/regs.h"
 #include "task/subject.h"
@@ -46,15 +48,29 @@ static CoreEntry *core_new(struct dump *d, bool leader, bool alive)
 
 /* Where the answers of a thread's one batch are. */
 struct slots {
-	struct ask_slot thread, creds, process, signal, itimer, rlimit;
+	struct ask_slot thread, creds, memory, process, signal, itimer, rlimit;
 };
 
-static void ask_all(struct ask *a, struct slots *s, bool leader)
+/* A leader's batch runs while its files and mappings are looked at. */
+struct asked {
+	struct ask a;
+	struct slots s;
+};
+
+static void ask_thread(struct ask *a, struct slots *s)
 {
 	thread_ask(a, &s->thread);
 	creds_ask(a, &s->creds);
-	if (!leader)
-		return;
+}
+
+static void ask_process(struct ask *a, struct slots *s)
+{
+	struct call memory[MM_QUESTIONS];
+
+	s->memory.first = a->n;
+	mm_ask(memory);
+	for (size_t i = 0; i < MM_QUESTIONS; i++)
+		ask_call(a, "ask for the memory settings", (long)memory[i].nr, memory[i].arg);
 	process_ask(a, &s->process);
 	signal_ask(a, &s->signal);
 	itimer_ask(a, &s->itimer);
@@ -64,8 +80,10 @@ static void ask_all(struct ask *a, struct slots *s, bool leader)
 static int take_process(struct dump *d, struct ask *a, const struct slots *s, struct task *t)
 {
 	TaskCoreEntry *tc = t->threads[0].core->tc;
-	int r = process_take(d, a, &s->process, t, tc);
+	int r = mm_take(t, &a->calls[s->memory.first]);
 
+	if (r >= 0)
+		r = process_take(d, a, &s->process, t, tc);
 	if (r >= 0)
 		r = signal_take(d, a, &s->signal, tc);
 	if (r >= 0)
@@ -114,34 +132,30 @@ static int status_read(struct dump *d, const struct thread *th, struct task_stat
 	return (int)n;
 }
 
-static int thread_dump(struct dump *d, struct thread *th, uint32_t *umask)
+static int thread_dump(struct dump *d, struct thread *th, struct ask *a, const struct slots *s, uint32_t *umask)
 {
 	struct task *t = th->task;
 	bool leader = th == &t->threads[0];
 	auto_task_status struct task_status st;
-	struct slots s;
-	struct ask a;
 
 	th->core = core_new(d, leader, true);
 	ThreadCoreEntry *tce = th->core->thread_core;
 	int r = status_read(d, th, &st);
 	if (r < 0)
 		return fail(-r, "read the status of " THREAD_FMT, THREAD_ARG(th));
-	ask_begin(&a, th, false);
-	ask_all(&a, &s, leader);
-	r = ask_run(&a);
+	r = ask_finish(a);
 	if (r >= 0 && leader)
-		r = take_process(d, &a, &s, t);
+		r = take_process(d, a, s, t);
 	if (r >= 0)
 		r = take_signals(d, th, &st, remote_sigmask(th->remote));
 	if (r >= 0)
-		r = thread_take(d, &a, &s.thread, th->core);
+		r = thread_take(d, a, &s->thread, th->core);
 	if (r >= 0 && leader) {
 		fill_process(t, th);
 		*umask = st.umask;
 	}
 	if (r >= 0)
-		r = creds_take(d, &a, &s.creds, &st, tce);
+		r = creds_take(d, a, &s->creds, &st, tce);
 	if (r >= 0)
 		r = sched_dump(th, tce);
 	tce->has_cg_set = true;
@@ -149,13 +163,38 @@ static int thread_dump(struct dump *d, struct thread *th, uint32_t *umask)
 	return r < 0 ? r : seccomp_dump(d, th, &st);
 }
 
+int task_ask(struct dump *d, struct task *t)
+{
+	struct task_facts *f = task_facts(d);
+
+	if (!f->asked)
+		f->asked = arena_new(d->arena, struct asked);
+	ask_begin(&f->asked->a, &t->threads[0], false);
+	ask_thread(&f->asked->a, &f->asked->s);
+	ask_process(&f->asked->a, &f->asked->s);
+	ask_start(&f->asked->a);
+	return f->asked->a.error;
+}
+
+static int further_thread_dump(struct dump *d, struct thread *th)
+{
+	struct slots s;
+	struct ask a;
+
+	ask_begin(&a, th, false);
+	ask_thread(&a, &s);
+	ask_start(&a);
+	return thread_dump(d, th, &a, &s, NULL);
+}
+
 int task_dump(struct dump *d, struct task *t)
 {
+	struct asked *asked = task_facts(d)->asked;
 	uint32_t umask = 0;
-	int r = 0;
+	int r = thread_dump(d, &t->threads[0], &asked->a, &asked->s, &umask);
 
-	for (size_t i = 0; i < t->n_threads && r >= 0; i++)
-		r = thread_dump(d, &t->threads[i], &umask);
+	for (size_t i = 1; i < t->n_threads && r >= 0; i++)
+		r = further_thread_dump(d, &t->threads[i]);
 	if (r < 0)
 		return r;
 	seccomp_dump_end(d, t);

@@ -21,6 +21,7 @@ struct task_facts {
 	struct seccomp_table *seccomp;
 	struct sharing *sharing;
 	struct user_map *users;
+	struct asked *asked;
 };
 struct task_facts *task_facts(struct dump *d);
 

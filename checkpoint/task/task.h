@@ -9,6 +9,7 @@
 /* What a task is besides its memory and files: one file per subject (core, creds, signal, timer, rlimit, seccomp, thread). */
 
 /* --- dump: from /proc and ptrace, and one batch per thread --- */
+int task_ask(struct dump *d, struct task *t);             /* starts the leader's batch: until task_dump() nothing else may run in it */
 int task_dump(struct dump *d, struct task *t);            /* every thread's core; umask, cwd, root (fs) */
 int task_dump_zombie(struct dump *d, struct task *t);
 int task_write(struct dump *d, struct task *t);           /* core-, ids-, mm-, fs- images */
