@@ -116,36 +116,45 @@ static int thread_ids(struct task *t, struct thread *th)
 	return 0;
 }
 
-/* All threads of one process stand. */
-static int freeze_process(struct dump *d, struct task *t)
+static int wait_thread(struct dump *d, struct thread *th)
 {
-	size_t waited = 0;
+	int signal = 0, r = remote_wait_stop(th->remote, &signal, d->o->timeout);
 
-	for (;;) {
+	if (r >= 0 && signal) {
+		th->task->state = TASK_STOPPED;
+		th->task->stop_signal = signal;
+	}
+	return r;
+}
+
+/* The threads besides the leader, which stands: afterwards all do. */
+static int freeze_threads(struct dump *d, struct task *t)
+{
+	for (size_t waited = 1;;) {
 		int found = seize_threads(t);
-		if (found < 0)
+		if (found <= 0)
 			return found;
-		if (found == 0)
-			return 0;
 		for (; waited < t->n_threads; waited++) {
-			int signal = 0;
-			int r = remote_wait_stop(t->threads[waited].remote, &signal, d->o->timeout);
+			int r = wait_thread(d, &t->threads[waited]);
 			if (r >= 0)
 				r = thread_ids(t, &t->threads[waited]);
 			if (r < 0)
 				return r;
-			if (signal) {
-				t->state = TASK_STOPPED;
-				t->stop_signal = signal;
-			}
 		}
 	}
 }
 
-/* What /proc/PID/status says of a task in the tree's own numbering. */
-static int task_numbers(struct dump *d, struct task *t, bool *zombie)
+/* What /proc/PID/status says. */
+struct numbers {
+	char state;
+	pid_t parent;
+	unsigned threads;
+};
+
+static int task_numbers(struct dump *d, struct task *t, struct numbers *s)
 {
 	autofree char *status = NULL;
+	uint64_t parent = 0, threads = 0;
 	int depth, unused;
 	ssize_t n = proc_read(t->host_pid, "status", &status);
 
@@ -155,7 +164,11 @@ static int task_numbers(struct dump *d, struct task *t, bool *zombie)
 	t->pgid = innermost(status, "NSpgid", &unused);
 	t->sid = innermost(status, "NSsid", &unused);
 	const char *state = proc_field(status, "State");
-	*zombie = state && (*state == 'Z' || *state == 'X');
+	proc_field_u64(status, "PPid", 10, &parent);
+	proc_field_u64(status, "Threads", 10, &threads);
+	*s = (struct numbers){ state ? *state : '?', (pid_t)parent, (unsigned)threads };
+	if (t->parent && s->parent != t->parent->host_pid)
+		return -ESRCH;
 	if (!t->parent)
 		d->ns_depth = depth;
 	else if (depth != d->ns_depth)
@@ -164,26 +177,49 @@ static int task_numbers(struct dump *d, struct task *t, bool *zombie)
 	return 0;
 }
 
-static int add_task(struct dump *d, struct task *parent, pid_t host_pid)
+static int add_zombie(struct task *t)
+{
+	autofree int *tids = NULL;
+
+	if (!t->parent)
+		return fail_text(ESRCH, "task %d is a zombie: it has exited and there is nothing to dump", t->host_pid);
+	if (proc_numbers(t->host_pid, "task", &tids) > 1)
+		return fail_text(ENOTSUP, "task %d: its first thread has exited while others run on; this cannot be dumped", t->host_pid);
+	for (size_t i = 0; i < t->n_threads; i++)
+		remote_release(&t->threads[i].remote, 0);
+	t->n_threads = 0;
+	t->state = TASK_DEAD;
+	add_thread(t, t->host_pid)->tid = t->pid;
+	return 0;
+}
+
+/* A task whose leader was seized (leader NULL: it could not be, it has ended or become a zombie). -ESRCH, bare: it has gone, or is a child of
+ * somebody else now. */
+static int add_task(struct dump *d, struct task *parent, pid_t host_pid, struct remote *leader)
 {
 	struct task *t = tree_add(d->tree, parent, 0, 0);
-	bool zombie = false;
+	struct numbers s = { 0 };
+	size_t mark = err_mark();
+	int r, stop = -ESRCH;
 
 	t->host_pid = host_pid;
-	int r = task_numbers(d, t, &zombie);
+	if (leader) {
+		add_thread(t, host_pid)->remote = leader;
+		stop = wait_thread(d, &t->threads[0]);
+	}
+	if (stop < 0 && stop != -ESRCH)
+		return stop;
+	if (stop < 0)
+		err_rewind(mark);
+	r = task_numbers(d, t, &s);
 	if (r < 0)
 		return r;
-	if (zombie && !parent)
-		return fail_text(ESRCH, "task %d is a zombie: it has exited and there is nothing to dump", host_pid);
-	if (zombie) {
-		autofree int *tids = NULL;
-		if (proc_numbers(host_pid, "task", &tids) > 1)
-			return fail_text(ENOTSUP, "task %d: its first thread has exited while others run on; this cannot be dumped", host_pid);
-		t->state = TASK_DEAD;
-		add_thread(t, host_pid)->tid = t->pid;
-		return 0;
-	}
-	return freeze_process(d, t);
+	if (s.state == 'Z' || s.state == 'X')
+		return add_zombie(t);
+	if (stop < 0)
+		return -ESRCH;
+	t->threads[0].tid = t->pid;
+	return s.threads == 1 ? 0 : freeze_threads(d, t);   /* a thread that stands and is the only one makes no others */
 }
 
 static bool known_task(const struct tree *tree, pid_t host_pid)
@@ -207,41 +243,65 @@ static void forget_last(struct tree *tree)
 	free(t);
 }
 
+/* The leaders of the children that are not known: all on their way to their stop before the first is waited for. */
+struct newcomer {
+	pid_t pid;
+	struct remote *leader;
+};
+struct newcomers {
+	ARRAY(struct newcomer) list;
+};
+
+static int seize_children(struct dump *d, const struct task *t, struct newcomers *found)
+{
+	autofree pid_t *pids = NULL;
+	ssize_t n = t->n_threads == 1 ? proc_thread_children(t->host_pid, &pids) : proc_children(t->host_pid, &pids);
+
+	if (n < 0)
+		return fail((int)-n, "list the children of task %d", t->host_pid);
+	for (ssize_t k = 0; k < n; k++) {
+		struct remote *leader = NULL;
+		if (known_task(d->tree, pids[k]))
+			continue;
+		int r = remote_seize(pids[k], &leader);
+		array_push(&found->list) = (struct newcomer){ pids[k], leader };
+		if (r < 0 && r != -ESRCH)
+			return r;
+	}
+	return 0;
+}
+
+static int add_children(struct dump *d, struct task *t)
+{
+	struct newcomers new = { 0 };
+	int found = 0, r = seize_children(d, t, &new);
+	size_t i = 0;
+
+	for (; i < new.list.n && r >= 0; i++) {
+		size_t mark = err_mark();
+		r = add_task(d, t, new.list.data[i].pid, new.list.data[i].leader);
+		found++;
+		if (r != -ESRCH || err_count() > mark)
+			continue;
+		forget_last(d->tree);   /* it ended, or moved up, meanwhile: the next pass sees what there is */
+		r = 0;
+	}
+	for (; i < new.list.n; i++)
+		remote_release(&new.list.data[i].leader, 0);
+	array_free(&new.list);
+	return r < 0 ? r : found;
+}
+
 /* One pass over the children of every known task. Returns how many tasks are new. */
 static int find_children(struct dump *d)
 {
 	int found = 0;
 
 	for (size_t i = 0; i < d->tree->tasks.n; i++) {
-		struct task *t = d->tree->tasks.data[i];
-		autofree pid_t *pids = NULL;
-		if (t->state == TASK_DEAD)
-			continue;
-		ssize_t n = proc_children(t->host_pid, &pids);
-		if (n < 0)
-			return fail((int)-n, "list the children of task %d", t->host_pid);
-		for (ssize_t k = 0; k < n; k++) {
-			struct proc_stat st;
-			if (known_task(d->tree, pids[k]))
-				continue;
-			size_t mark = err_mark();
-			int r = add_task(d, t, pids[k]);
-			bool gone = proc_stat_read(pids[k], &st) < 0 || st.ppid != t->host_pid;
-			bool ended = r < 0 && !gone && st.state == 'Z';
-			found += ended;
-			if (gone || ended) {   /* it ended, or moved up, meanwhile: a later pass sees what there is */
-				err_rewind(mark);
-				forget_last(d->tree);
-				continue;
-			}
-			found++;
-			if (r == -ESRCH && err_count() == mark) {   /* it ended just now: a zombie at the next pass */
-				forget_last(d->tree);
-				continue;
-			}
-			if (r < 0)
-				return r;
-		}
+		int r = d->tree->tasks.data[i]->state == TASK_DEAD ? 0 : add_children(d, d->tree->tasks.data[i]);
+		if (r < 0)
+			return r;
+		found += r;
 	}
 	return found;
 }
@@ -354,8 +414,11 @@ int freeze_tree(struct dump *d)
 
 	if (r >= 0)
 		r = freezer_thaw(d, false);
+	struct remote *root = NULL;
 	if (r >= 0)
-		r = add_task(d, NULL, d->o->pid);
+		r = remote_seize(d->o->pid, &root);
+	if (r >= 0 || (r == -ESRCH && !err_count()))
+		r = add_task(d, NULL, d->o->pid, root);
 	if (r == -ESRCH && !err_count())
 		return fail_text(ESRCH, "there is no task %d to dump", d->o->pid);
 	for (int pass = 0; r >= 0; pass++) {

@@ -117,33 +117,55 @@ ssize_t proc_numbers(pid_t pid, const char *name, int **list)
 	return (ssize_t)a.n;
 }
 
+struct pids {
+	ARRAY(pid_t) list;
+};
+
+static int add_children(pid_t pid, int tid, struct pids *to)
+{
+	char name[64];
+	autofree char *text = NULL;
+
+	snprintf(name, sizeof name, "task/%d/children", tid);
+	ssize_t len = proc_read(pid, name, &text);
+	if (len == -ENOENT || len == -ESRCH)
+		return 0;   /* that thread has gone */
+	if (len < 0)
+		return (int)len;
+	char *at = text, *end;
+	for (long v; (v = strtol(at, &end, 10)) > 0 && end != at; at = end)
+		array_push(&to->list) = (pid_t)v;
+	return 0;
+}
+
+static ssize_t children_of(pid_t pid, const int *tids, size_t n, pid_t **list)
+{
+	struct pids a = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < n && r >= 0; i++)
+		r = add_children(pid, tids[i], &a);
+	if (r < 0) {
+		free(a.list.data);
+		return r;
+	}
+	if (a.list.n)
+		qsort(a.list.data, a.list.n, sizeof *a.list.data, compare_ints);
+	*list = a.list.data;
+	return (ssize_t)a.list.n;
+}
+
+ssize_t proc_thread_children(pid_t pid, pid_t **list)
+{
+	return children_of(pid, &pid, 1, list);
+}
+
 ssize_t proc_children(pid_t pid, pid_t **list)
 {
 	autofree int *tids = NULL;
 	ssize_t n = proc_numbers(pid, "task", &tids);
-	ARRAY(pid_t) a = { 0 };
 
-	if (n < 0)
-		return n;
-	for (ssize_t i = 0; i < n; i++) {
-		char name[64];
-		autofree char *text = NULL;
-		snprintf(name, sizeof name, "task/%d/children", tids[i]);
-		ssize_t len = proc_read(pid, name, &text);
-		if (len == -ENOENT || len == -ESRCH)
-			continue;   /* that thread has gone */
-		if (len < 0) {
-			free(a.data);
-			return len;
-		}
-		char *at = text, *end;
-		for (long v; (v = strtol(at, &end, 10)) > 0 && end != at; at = end)
-			array_push(&a) = (pid_t)v;
-	}
-	if (a.n)
-		qsort(a.data, a.n, sizeof *a.data, compare_ints);
-	*list = a.data;
-	return (ssize_t)a.n;
+	return n < 0 ? n : children_of(pid, tids, (size_t)n, list);
 }
 
 const char *proc_field(const char *text, const char *key)

@@ -25,6 +25,7 @@ ssize_t proc_ns_links(pid_t pid, char **text);
 ssize_t proc_numbers(pid_t pid, const char *name, int **list);
 /* Direct children of all threads of pid (/proc/PID/task/TID/children), ascending; *list to be freed. Returns n. */
 ssize_t proc_children(pid_t pid, pid_t **list);
+ssize_t proc_thread_children(pid_t pid, pid_t **list);   /* of its first thread alone */
 
 /* The text after "KEY:" and blanks on its line in status-like text, or NULL; ends at the newline, not NUL-terminated. */
 const char *proc_field(const char *text, const char *key);
