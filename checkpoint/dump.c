@@ -191,9 +191,9 @@ static int dump_task(struct dump *d, struct task *t)
 {
 	if (t->state == TASK_DEAD)
 		return task_dump_zombie(d, t);
-	int r = task_ask(d, t);
+	int r = files_dump_task(d, t);
 	if (r >= 0)
-		r = files_dump_task(d, t);
+		r = task_ask(d, t);
 	if (r >= 0)
 		r = tracker_attach(d, t, t->threads[0].remote);
 	if (r >= 0)

@@ -37,6 +37,7 @@
 
 #define SYSCALL_STOP (SIGTRAP | 0x80)
 #define SPINS 50
+#define SHORT_PAUSES 100
 #define LONGEST_PAUSE_NS 1000000
 #define GONE_TIMEOUT_MS 2000
 #define DEATH_TIMEOUT_MS 20
@@ -89,6 +90,8 @@ static pid_t wait_looking(pid_t tid, int *status, int timeout_ms)
 		if ((timeout_ms >= 0 && waited > timeout_ms) || (waited > ENDING_TIMEOUT_MS && proc_is_ending(tid)))
 			return 0;
 		nanosleep(&pause, NULL);
+		if (i < SPINS + SHORT_PAUSES)
+			continue;
 		if (pause.tv_nsec < LONGEST_PAUSE_NS)
 			pause.tv_nsec *= 2;
 		else if (has_ended(tid))

@@ -4,7 +4,7 @@
  * Order of one thread:
  * 1. /proc/PID/task/TID/status, for credentials and masks.
  * 2. One batch with everything that only the thread can tell; the leader is asked for the process's things as well, memory settings
- *    among them, and runs it while the dump looks at its descriptors and mappings (task_ask).
+ *    among them, and runs it while the dump looks at its mappings (task_ask).
  * 3. Pending signals, after the timers: one that expires meanwhile is saved with what it sends, never without. Then seccomp filters and
  *    scheduling, by ptrace and from outside.
  * 4. Registers last: a call that was interrupted is judged by the signals that wait.
