@@ -193,9 +193,9 @@ static int dump_task(struct dump *d, struct task *t)
 		return task_dump_zombie(d, t);
 	int r = files_dump_task(d, t);
 	if (r >= 0)
-		r = task_ask(d, t);
-	if (r >= 0)
 		r = tracker_attach(d, t, t->threads[0].remote);
+	if (r >= 0)
+		r = task_ask(d, t);
 	if (r >= 0)
 		r = mm_collect(d, t, t->threads[0].remote);
 	if (r >= 0)

@@ -21,6 +21,7 @@
 #include "mem/mem.h"
 #include "mem/sink.h"
 #include "mem/track.h"
+#include "remote/ahead.h"
 #include "remote/remote.h"
 
 static int for_tasks(struct dump *d, int (*fn)(struct dump *d, struct task *t))
@@ -49,6 +50,8 @@ static int attach(struct dump *d, struct task *t)
 int predump_track(void *ctx)
 {
 	struct dump *d = ctx;
+
+	ahead_end(d);   /* the tasks are about to run: nothing of them can be read beforehand */
 	int r = for_tasks(d, attach);
 
 	return r >= 0 && tracker_needs_stop(d) ? for_tasks(d, mm_pre_collect) : r;
