@@ -12,6 +12,7 @@
  * It is a fork of the engine that has closed all else: what it has of its own is a few pages. Killed, its descriptors close, the kernel
  * lifts the protection, and no page counts as unchanged: the next round is a full one. */
 #define LOG_PREFIX "keeper"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -152,10 +153,30 @@ static void keep(int listener, int pidfd, const char *path, const struct trackin
 	_exit(0);
 }
 
+/* What keepers that were killed have left, of trees of this pid namespace that are gone. */
+static void sweep(void)
+{
+	struct proc_stat st;
+	uint64_t own;
+	DIR *dir = proc_ns_inode(getpid(), "pid", &own) == 0 ? opendir(DIRECTORY) : NULL;
+
+	if (!dir)
+		return;
+	for (struct dirent *e; (e = readdir(dir));) {
+		unsigned long ns, start;
+		int pid;
+		if (sscanf(e->d_name, "%lu-%d-%lu", &ns, &pid, &start) == 3 && ns == own &&
+		    (proc_stat_read(pid, &st) < 0 || st.starttime != start))
+			unlinkat(dirfd(dir), e->d_name, 0);
+	}
+	closedir(dir);
+}
+
 static int make_listener(const struct sockaddr_un *a)
 {
 	if (mkdir(DIRECTORY, 0700) < 0 && errno != EEXIST)
 		return fail(errno, "make %s", DIRECTORY);
+	sweep();
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	unlink(a->sun_path);
 	if (fd < 0 || bind(fd, (const struct sockaddr *)a, sizeof *a) < 0 || chmod(a->sun_path, 0600) < 0 || listen(fd, 4) < 0)
