@@ -583,7 +583,72 @@ static void save_and_fill(void)
 	waitpid(pid, NULL, 0);
 }
 
+/* --- a source that runs on, and has lost pages when they are read --- */
+
+static bool is_there(uint64_t page)
+{
+	return page % 16 != 3 && page % 16 != 4 && page < 900;
+}
+
+/* Pages of process memory, from which some are taken; and what is left of the runs is right. */
+static void vanished(void)
+{
+	enum { N = 1000 };
+	struct image_dir *images;
+	struct pool pool = { 0 };
+	struct ranges gone = { 0 };
+	struct page_runs runs = { 0 };
+	char *p = anonymous(N);
+	uint64_t at = (uintptr_t)p, missing = 0, page = 0;
+	autoclose int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+
+	for (uint64_t i = 0; i < N; i++) {
+		memset(p + i * PAGE, (int)(i % 251), PAGE);
+		if (!is_there(i))
+			CHECK(munmap(p + i * PAGE, PAGE) == 0);
+		missing += !is_there(i) && i % 100 < 90;
+	}
+	for (uint64_t i = 0; i < N; i += 100) {
+		array_push(&runs.list) = (struct page_run){ at + i * PAGE, at + (i + 90) * PAGE, PAGEMAP_PRESENT };
+		array_push(&runs.list) = (struct page_run){ at + (i + 90) * PAGE, at + (i + 100) * PAGE, PAGEMAP_LAZY };
+	}
+	CHECK_OK(image_dir_create(test_dir(), &images));
+	struct page_sink *sink = sink_files(images, &pool, 1);
+	struct page_source from = { .fd = mem, .pid = getpid(), .running = true, .what = "this test" };
+	CHECK_OK(sink_put(sink, IMG_PAGEMAP, 7, &from, &runs, &gone));
+	for (size_t i = 0; i < gone.list.n; i++)
+		missing -= (gone.list.data[i].end - gone.list.data[i].start) / PAGE;
+	CHECK_EQ(missing, 0);
+	from.running = false;
+	CHECK(sink_put(sink, IMG_PAGEMAP, 8, &from, &runs, NULL) < 0);
+	CHECK_OK(image_dir_publish(images));
+
+	auto_image struct image *i = NULL;
+	struct arena arena = { 0 };
+	PagemapHead *head;
+	PagemapEntry *e;
+	char data[PAGE];
+	autoclose int pages = image_open_raw(images, "pages-1.img");
+	CHECK_OK(image_open(images, IMG_PAGEMAP, 7, &i));
+	CHECK(image_read_message(i, &pagemap_head__descriptor, &arena, &head) == 1);
+	while (image_read_message(i, &pagemap_entry__descriptor, &arena, &e) == 1)
+		for (uint64_t k = 0; e->flags == PAGEMAP_PRESENT && k < e->nr_pages; k++) {
+			uint64_t n = (e->vaddr - at) / PAGE + k;
+			CHECK(is_there(n));
+			CHECK_OK(fd_pread_all(pages, data, PAGE, page++ * PAGE));
+			CHECK(data[0] == (char)(n % 251) && data[PAGE - 1] == data[0]);
+		}
+	CHECK(fd_pread_all(pages, data, 1, page * PAGE) == -ENODATA);
+	CHECK(page > 600);
+	arena_done(&arena);
+	sink->ops->free(sink);
+	pool_done(&pool);
+	image_dir_free(images);
+	array_free(&runs.list);
+	array_free(&gone.list);
+}
+
 const struct test tests[] = {
 	TEST(smaps), TEST(smaps_strange), TEST(ranges_merge), TEST(scan_many_regions), TEST(scan_guards), TEST(check_good), TEST(check_foreign),
-	TEST(check_bad_mappings), TEST(check_bad_pages), TEST(check_bad_numbers), TEST(hole), TEST(inherit), TEST(save_and_fill), {}
+	TEST(check_bad_mappings), TEST(check_bad_pages), TEST(check_bad_numbers), TEST(hole), TEST(inherit), TEST(save_and_fill), TEST(vanished), {}
 };
