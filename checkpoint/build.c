@@ -249,7 +249,7 @@ static int make_task(struct restore *r, struct task *t, struct remote *maker, ui
 	if (ret < 0)
 		return ret;
 	set_leader(t, remote);
-	restore_task(t)->inherits = maker == driver(t->parent);
+	restore_task(t)->inherits = maker == driver(t->parent) && !r->o->lazy_pages;
 	ret = settle(r, t);
 	return ret < 0 ? ret : make_children(r, t);
 }

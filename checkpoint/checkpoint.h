@@ -68,6 +68,10 @@ struct ck_restore_options {
 	const char *const *external;
 	const char *manage_cgroups;
 	const char *root;
+	bool lazy_pages;                     /* private memory comes after the tasks run, from a pager: that of ck_lazy_pages() whose socket is
+	                                        in work_dir, or, with own_pager, a process that is started here and ends by itself */
+	bool own_pager;
+	const struct ck_page_peer *page_server;   /* of own_pager: who has the pages; NULL: the images */
 	/* Called with everything in place, before the tasks run: an error undoes the restore. */
 	int (*before_resume)(void *arg, pid_t root);
 	void *arg;
@@ -102,6 +106,16 @@ struct ck_page_server_options {
 	void *arg;
 };
 int ck_page_server(const struct ck_page_server_options *o);
+
+/* The pager of one restore with lazy_pages: listens on lazy-pages.socket in work_dir, serves faults, copies the rest. 0 when all memory is
+ * where it belongs, or its tasks have ended. */
+struct ck_lazy_options {
+	const char *images_dir, *work_dir;
+	const struct ck_page_peer *page_server;   /* who has the pages; NULL: the images */
+	int (*ready)(void *arg, unsigned port);   /* listening; may become a daemon here */
+	void *arg;
+};
+int ck_lazy_pages(const struct ck_lazy_options *o);
 
 /* check: prints to out what the kernel offers; returns 0 if all that is needed is there. feature NULL: everything. */
 struct ck_check_options {

@@ -33,6 +33,8 @@
 #include "build.h"
 #include "files/builder.h"
 #include "inventory.h"
+#include "lazy.h"
+#include "mem/lazy.h"
 #include "mem/mem.h"
 #include "ns/ns.h"
 #include "plan.h"
@@ -80,7 +82,9 @@ static int stage_open(void *ctx)
 		ret = shmem_check(r);
 	if (ret >= 0)
 		ret = files_check(r);
-	return ret < 0 ? ret : ns_read(r);
+	if (ret >= 0)
+		ret = ns_read(r);
+	return ret < 0 || !r->o->lazy_pages ? ret : r->o->own_pager ? lazy_start(r) : lazy_connect(r);
 }
 
 static void undo_open(void *ctx)
@@ -237,9 +241,13 @@ static int stage_go(void *ctx)
 
 	if (ret >= 0 && r->o->before_resume)
 		ret = r->o->before_resume(r->o->arg, tree_root(r->tree)->host_pid);
+	if (ret >= 0 && r->o->lazy_pages)
+		ret = lazy_hand_over(r);
 	if (ret >= 0)
 		ret = outlive_all(r);
-	return ret < 0 ? ret : for_tasks(r, let_go);
+	if (ret >= 0)
+		ret = for_tasks(r, let_go);
+	return ret < 0 || !r->o->lazy_pages ? ret : lazy_go(r);
 }
 
 static void undo_go(void *ctx)

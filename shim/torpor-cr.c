@@ -129,6 +129,7 @@ static int run_restore(const struct cr_options *o)
 		.leave_stopped = o->leave_stopped,
 		.skip_file_rwx_check = o->skip_rwx,
 		.sibling = o->sibling,
+		.lazy_pages = o->lazy_pages,
 		.inherit = inherit,
 		.n_inherit = o->inherit_fd.n,
 		.external = o->external.data,
@@ -166,6 +167,7 @@ static int run_dedup(const struct cr_options *o)
 static int (*const verbs[CR_VERBS])(const struct cr_options *o) = {
 	[CR_DUMP] = run_dump, [CR_RESTORE] = run_restore, [CR_CHECK] = run_check, [CR_PAGE_SERVER] = cr_page_server,
 	[CR_PRE_DUMP] = run_pre_dump, [CR_DEDUP] = run_dedup,
+	[CR_LAZY_PAGES] = cr_lazy_pages,
 };
 
 static int run(enum cr_verb verb, struct cr_options *o)

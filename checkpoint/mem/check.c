@@ -224,6 +224,7 @@ int mm_check(struct restore *r, struct task *t)
 		return fail_text(EINVAL, "task %d has no memory image (mm-%d.img)", t->pid, t->pid);
 	struct task_memory *m = array_push(&memory(r)->tasks) = mem_zalloc(sizeof *m);
 	m->task = t;
+	m->uffd = -1;
 	snprintf(who, sizeof who, "task %d", t->pid);
 	int e = check_numbers(r, t);
 	if (e == 0)

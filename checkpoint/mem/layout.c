@@ -34,6 +34,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "files/builder.h"
+#include "mem/lazy.h"
 #include "mem/mem.h"
 #include "mem/restoring.h"
 #include "mem/steps.h"
@@ -284,7 +285,7 @@ static int map_all(struct layout *l)
 	add_mappings(l);
 	add_segments(l);
 	add_closes(l);
-	if (l->fill.uffd_size >= UFFD_FROM) {
+	if (l->fill.uffd_size >= UFFD_FROM || l->r->o->lazy_pages) {
 		step_add(&l->map, "make a userfaultfd", 0, 0, CALL(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK))->may_fail = true;
 		l->uffd_step = l->map.list.n;
 	}
@@ -338,6 +339,11 @@ static void uffd_open(struct layout *l)
 	if (number >= 0) {
 		l->uffd_number = (int)number;
 		l->fill.uffd = remote_get_fd(l->stub, (int)number);
+		if (l->r->o->lazy_pages) {
+			l->own->uffd = l->fill.uffd;
+			l->fill.uffd = -1;
+			return;
+		}
 		e = l->fill.uffd < 0 ? l->fill.uffd : uffd_register(l, l->fill.uffd);
 	}
 	if (e < 0) {
@@ -357,7 +363,9 @@ static void plan_fill(struct layout *l)
 		if (!vma_is_private(v) || vma_is_guard(v) || (v->status & VMA_VDSO))
 			continue;
 		struct fill_where w = { v->start, v->end, v->prot & PROT_WRITE, !l->kept[i] && (v->status & VMA_ANON_PRIVATE) };
-		if (l->kept[i])
+		if (l->r->o->lazy_pages && vma_is_lazy(v))
+			lazy_add_early(l->t, &l->fill, &w);
+		else if (l->kept[i])
 			fill_add_inherited(&l->fill, &w);
 		else
 			fill_add(&l->fill, &w, 0);
@@ -441,6 +449,8 @@ static int restore_all(struct layout *l)
 	if (e < 0)
 		return e;
 	uffd_open(l);
+	if (l->r->o->lazy_pages && l->own->uffd < 0)
+		return fail_text(EPERM, "%s: its kernel gives it no userfaultfd, without which there is no lazy restore", l->who);
 	e = fill_all(l);
 	if (l->fill.uffd >= 0)
 		fd_close(&l->fill.uffd);

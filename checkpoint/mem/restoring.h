@@ -33,6 +33,7 @@ struct task_memory {
 	const struct task *task;
 	struct image_pages pages;
 	bool filled;                             /* its stub has it: children may inherit */
+	int uffd;                                /* lazy memory (lazy.c): of the stub, -1: none */
 };
 
 struct segment {
@@ -55,6 +56,7 @@ struct memory {
 	ARRAY(struct foreign_segment) foreign;
 	ARRAY(struct segment) segments;
 	struct pool pool;
+	int lazy;                                /* connection to the pager, 0: none */
 	uint64_t vvar_size, vdso_size;           /* of this kernel; 0: no vdso */
 	const void *vdso;
 };

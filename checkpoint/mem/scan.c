@@ -51,12 +51,12 @@ void ranges_add(struct ranges *r, uint64_t start, uint64_t end)
 		array_push(&r->list) = (struct range){ start, end };
 }
 
-static int scan_ioctl(int fd, uint64_t start, uint64_t end, bool with_guards, struct ranges *pages, struct ranges *guards)
+static int scan_ioctl(int fd, uint64_t start, uint64_t end, bool zeroes, bool with_guards, struct ranges *pages, struct ranges *guards)
 {
 	struct scan_region regions[REGIONS];
 	struct scan_arg arg = {
 		.size = sizeof arg, .end = end, .vec = (uintptr_t)regions, .vec_len = REGIONS,
-		.category_inverted = IS_FILE | IS_ZERO, .category_mask = IS_FILE | IS_ZERO,
+		.category_inverted = zeroes ? IS_FILE : IS_FILE | IS_ZERO, .category_mask = zeroes ? IS_FILE : IS_FILE | IS_ZERO,
 		.category_anyof_mask = IS_PRESENT | IS_SWAPPED, .return_mask = with_guards ? IS_GUARD : 0,
 	};
 
@@ -138,9 +138,9 @@ static uint64_t zero_frame(void)
 	return word & word_present ? word & word_frame : 0;
 }
 
-static int scan_words(int fd, uint64_t start, uint64_t end, struct ranges *pages, struct ranges *guards)
+static int scan_words(int fd, uint64_t start, uint64_t end, bool zeroes, struct ranges *pages, struct ranges *guards)
 {
-	uint64_t words[WORDS], zero = zero_frame();
+	uint64_t words[WORDS], zero = zeroes ? 0 : zero_frame();
 
 	while (start < end) {
 		size_t want = (end - start) / PAGE < WORDS ? (size_t)((end - start) / PAGE) : WORDS;
@@ -179,27 +179,41 @@ int scan_soft_dirty(int pagemap, uint64_t start, uint64_t end, struct ranges *cl
 	return 0;
 }
 
-static int scan_range(int fd, const struct range *w, struct ranges *pages, struct ranges *guards)
+static int scan_range(int fd, const struct range *w, bool zeroes, struct ranges *pages, struct ranges *guards)
 {
-	int r = scan_ioctl(fd, w->start, w->end, true, pages, guards);
+	int r = scan_ioctl(fd, w->start, w->end, zeroes, true, pages, guards);
 
 	if (r == -EINVAL)
-		r = scan_ioctl(fd, w->start, w->end, false, pages, guards);
+		r = scan_ioctl(fd, w->start, w->end, zeroes, false, pages, guards);
 	if (r == -ENOTTY || r == -EINVAL)
-		r = scan_words(fd, w->start, w->end, pages, guards);
+		r = scan_words(fd, w->start, w->end, zeroes, pages, guards);
 	return r;
 }
 
-int scan_pages(pid_t pid, const struct ranges *where, struct ranges *pages, struct ranges *guards)
+static int scan(pid_t pid, const struct ranges *where, bool zeroes, struct ranges *pages, struct ranges *guards)
 {
 	autoclose int fd = proc_open(pid, "pagemap");
 
 	if (fd < 0)
 		return fail(-fd, "open the page map of process %d", pid);
 	for (size_t i = 0; i < where->list.n; i++) {
-		int r = scan_range(fd, &where->list.data[i], pages, guards);
+		int r = scan_range(fd, &where->list.data[i], zeroes, pages, guards);
 		if (r < 0)
 			return fail(-r, "read the page map of process %d", pid);
 	}
 	return 0;
+}
+
+int scan_pages(pid_t pid, const struct ranges *where, struct ranges *pages, struct ranges *guards)
+{
+	return scan(pid, where, false, pages, guards);
+}
+
+int scan_touched(pid_t pid, const struct ranges *where, struct ranges *pages)
+{
+	struct ranges guards = { 0 };
+	int r = scan(pid, where, true, pages, &guards);
+
+	array_free(&guards.list);
+	return r;
 }

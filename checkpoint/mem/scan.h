@@ -21,6 +21,8 @@ void ranges_add(struct ranges *r, uint64_t start, uint64_t end);
 /* The pages in the given ranges that have content of their own (present or swapped out; neither a page of a file or a shared
  * segment, nor the zero page), and, in guards, the guard regions (MADV_GUARD_INSTALL). */
 int scan_pages(pid_t pid, const struct ranges *where, struct ranges *pages, struct ranges *guards);
+/* The same, with the zero page where it was read, and without guard regions: a userfaultfd tells nothing of accesses to these pages. */
+int scan_touched(pid_t pid, const struct ranges *where, struct ranges *pages);
 
 /* Of one mapping that is write-protected asynchronously: the pages with content that were not written since they were protected. protect:
  * all with content are protected from now on. What the task has changed of its mappings meanwhile is left out. */

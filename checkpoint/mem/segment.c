@@ -104,6 +104,7 @@ void shmem_done(struct restore *r)
 	}
 	for (size_t i = 0; i < m->tasks.n; i++) {
 		pages_done(&m->tasks.data[i]->pages);
+		fd_close(&m->tasks.data[i]->uffd);
 		free(m->tasks.data[i]);
 	}
 	for (size_t i = 0; i < m->chain.n; i++)
@@ -113,6 +114,8 @@ void shmem_done(struct restore *r)
 	array_free(&m->tasks);
 	array_free(&m->foreign);
 	pool_done(&m->pool);
+	if (m->lazy)
+		fd_close(&m->lazy);
 	free(m);
 	r->memory = NULL;
 }

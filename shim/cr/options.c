@@ -10,6 +10,7 @@
 #define PRE OPTION_VERB(CR_PRE_DUMP)
 #define CHECK OPTION_VERB(CR_CHECK)
 #define SERVER OPTION_VERB(CR_PAGE_SERVER)
+#define PAGER OPTION_VERB(CR_LAZY_PAGES)
 #define EVERY OPTION_EVERY_VERB
 
 static const struct option_verb verbs[CR_VERBS] = {
@@ -18,7 +19,7 @@ static const struct option_verb verbs[CR_VERBS] = {
 	[CR_CHECK] = { "check", NULL, "ask whether this kernel has what is needed", NULL, false, false },
 	[CR_PRE_DUMP] = { "pre-dump", NULL, "save the memory of a tree that runs on, in rounds", NULL, false, false },
 	[CR_PAGE_SERVER] = { "page-server", NULL, "take the pages of a dump over a network", NULL, false, false },
-	[CR_LAZY_PAGES] = { "lazy-pages", NULL, "(not supported yet)", NULL, false, true },
+	[CR_LAZY_PAGES] = { "lazy-pages", NULL, "give restored tasks their memory while they run", NULL, false, false },
 	[CR_SERVICE] = { "service", NULL, "(not supported yet)", NULL, false, true },
 	[CR_SWRK] = { "swrk", "FD", "(not supported yet)", NULL, false, true },
 	[CR_DEDUP] = { "dedup", NULL, "free in earlier rounds the pages that a later one has", NULL, false, false },
@@ -26,7 +27,7 @@ static const struct option_verb verbs[CR_VERBS] = {
 };
 
 #define TCP "connected TCP sockets cannot be saved yet"
-#define PAGES "memory is restored before the tasks run, not on demand, so far"
+#define PAGES "a dump does not keep its pages for others to fetch so far"
 #define NOT_YET "not supported yet"
 
 static const struct option rows[] = {
@@ -42,7 +43,7 @@ static const struct option rows[] = {
 	{ "restore-detached", 'd', OPTION_FLAG, RESTORE, AT(detached), NULL, "return once the tree runs", .negatable = true },
 	{ "restore-sibling", 'S', OPTION_FLAG, RESTORE, AT(sibling), NULL, "make the root task a child of the caller; with --restore-detached",
 	  .negatable = true },
-	{ "pidfile", 0, OPTION_STRING, RESTORE | SERVER, AT(pidfile), "FILE", "write the root task's (or the daemon's) pid; the file must not exist" },
+	{ "pidfile", 0, OPTION_STRING, RESTORE | SERVER | PAGER, AT(pidfile), "FILE", "write the root task's (or the daemon's) pid; the file must not exist" },
 	{ "shell-job", 'j', OPTION_FLAG, DUMP | RESTORE, AT(shell_job), NULL, "session and process group belong outside the tree",
 	  .negatable = true },
 	{ "ext-unix-sk", 'x', OPTION_OPTIONAL, DUMP | RESTORE, AT(ext_unix_sk), "INODE,…", "allow unix sockets with peers outside",
@@ -82,13 +83,16 @@ static const struct option rows[] = {
 	{ "auto-dedup", 0, OPTION_FLAG, RESTORE, 0, NULL, "free pages of the images as they are restored",
 	  .refused = "images are kept until the restore has succeeded; remove them afterwards" },
 	{ "page-server", 0, OPTION_FLAG, DUMP, AT(page_server), NULL, "send pages to a page server", .negatable = true },
-	{ "address", 0, OPTION_STRING, DUMP | SERVER, AT(address), "ADDR", "of the page server: a name or a number, or the path of a unix socket" },
-	{ "port", 0, OPTION_UINT, DUMP | SERVER, AT(port), "N", "of the page server; 0: the kernel chooses, and the server prints it" },
-	{ "ps-socket", 0, OPTION_INT, DUMP | SERVER, AT(ps_socket), "FD", "an open socket instead of address and port" },
-	{ "daemon", 'd', OPTION_FLAG, SERVER, AT(daemon), NULL, "go to the background when it listens", .negatable = true },
+	{ "page-server", 0, OPTION_FLAG, PAGER, AT(page_server), NULL, "fetch pages from the dump's page server", .negatable = true },
+	{ "address", 0, OPTION_STRING, DUMP | SERVER | PAGER, AT(address), "ADDR", "of the page server: a name or a number, or the path of a unix socket" },
+	{ "port", 0, OPTION_UINT, DUMP | SERVER | PAGER, AT(port), "N", "of the page server; 0: the kernel chooses, and the server prints it" },
+	{ "ps-socket", 0, OPTION_INT, DUMP | SERVER | PAGER, AT(ps_socket), "FD", "an open socket instead of address and port" },
+	{ "daemon", 'd', OPTION_FLAG, SERVER | PAGER, AT(daemon), NULL, "go to the background when it listens", .negatable = true },
 	{ "sessions", 0, OPTION_UINT, SERVER, AT(sessions), "N", "take so many dumps, at the same time if they come so; default 1 (torpor's own)" },
-	{ "lazy-pages", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "restore pages on demand", .refused = PAGES },
-	{ "status-fd", 0, OPTION_INT, SERVER, AT(status_fd), "FD", "write a byte there when it listens" },
+	{ "lazy-pages", 0, OPTION_FLAG, RESTORE, AT(lazy_pages), NULL, "let the tasks run before they have all of their memory; a lazy-pages daemon "
+	  "gives it to them", .negatable = true },
+	{ "lazy-pages", 0, OPTION_FLAG, DUMP, 0, NULL, "keep pages for a lazy restore to fetch", .refused = PAGES },
+	{ "status-fd", 0, OPTION_INT, SERVER | PAGER, AT(status_fd), "FD", "write a byte there when it listens" },
 	{ "action-script", 0, OPTION_STRING, EVERY, 0, "FILE", "run at stages", .refused = NOT_YET },
 	{ "link-remap", 0, OPTION_FLAG, DUMP, 0, NULL, "temporary hard links for unlinked files", .refused = NOT_YET },
 	{ "join-ns", 'J', OPTION_STRING, RESTORE, 0, "NS:PID", "restore into a namespace", .refused = NOT_YET },

@@ -13,7 +13,7 @@ struct cr_options {
 	const char *network_lock, *ext_unix_sk, *address, *tracker, *prev_images_dir, *pre_dump_mode;
 	struct option_list external, inherit_fd;
 	bool leave_running, leave_stopped, detached, sibling, shell_job, file_locks, help, version, evasive_devices, extra, experimental;
-	bool all, display_stats, keep_partial, skip_rwx, no_default_config, page_server, daemon, track_mem, auto_dedup;
+	bool all, display_stats, keep_partial, skip_rwx, no_default_config, page_server, daemon, track_mem, auto_dedup, lazy_pages;
 	uint64_t ghost_limit;
 	unsigned timeout, port, sessions;
 };

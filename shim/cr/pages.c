@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* torpor-cr page-server: the process around the engine's server. It becomes a daemon only when it listens, so that whoever started it
- * knows from its exit status that a dump can connect. */
+/* torpor-cr page-server and lazy-pages: the process around the engine's servers. It becomes a daemon only when it listens, so that whoever started it
+ * knows from its exit status that a dump or a restore can connect. */
 #include "cr/pages.h"
 
 #include <errno.h>
@@ -91,4 +91,19 @@ int cr_page_server(const struct cr_options *o)
 	};
 
 	return ck_page_server(&s);
+}
+
+int cr_lazy_pages(const struct cr_options *o)
+{
+	struct cr_options copy = *o;
+	const struct ck_page_peer peer = cr_page_peer(o);
+	const struct ck_lazy_options l = {
+		.images_dir = o->images_dir,
+		.work_dir = o->work_dir,
+		.page_server = o->page_server ? &peer : NULL,
+		.ready = is_ready,
+		.arg = &copy,
+	};
+
+	return ck_lazy_pages(&l);
 }

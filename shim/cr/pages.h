@@ -7,5 +7,6 @@
 
 struct ck_page_peer cr_page_peer(const struct cr_options *o);
 int cr_page_server(const struct cr_options *o);
+int cr_lazy_pages(const struct cr_options *o);
 
 #endif

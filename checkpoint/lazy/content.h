@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LAZY_CONTENT_H
+#define LAZY_CONTENT_H
+
+#include "mem/restoring.h"
+
+/* Where the pager has page content from: the images, at once, or a page server, by asking. */
+struct content;
+
+int content_open(struct restore *r, const struct ck_page_peer *server, struct content **out);
+void content_free(struct content **c);
+/* The images: reads; 0 or -errno, explained. */
+int content_read(struct content *c, const struct task *t, uint64_t at, void *data, uint64_t size);
+/* A page server: its socket, -1 with images; a request; an answer, whose content is then read into data (of CONTENT_MAX bytes). -errno
+ * (explained) means that the connection is gone. */
+#define CONTENT_MAX (1u << 20)
+int content_socket(const struct content *c);
+int content_ask(struct content *c, const struct task *t, uint64_t at, uint64_t size);
+int content_answer(struct content *c, pid_t *pid, uint64_t *at, uint64_t *size, void *data);
+/* All is here: the server may end. */
+int content_end(struct content *c);
+/* After the connection is gone: a new one, if the server takes it. */
+int content_again(struct content *c);
+
+#endif
