@@ -75,6 +75,7 @@ struct oci_restore_options {
 	struct oci_create_options create;
 	const char *image_path, *work_path;
 	bool tcp_established, ext_unix_sk, shell_job, file_locks;
+	bool lazy_pages;              /* the container runs before it has its memory; a process that ends by itself brings it */
 	const char *manage_cgroups_mode;
 };
 int oci_restore(const struct oci_options *o, const char *id, const struct oci_restore_options *r, struct container **out);

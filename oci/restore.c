@@ -118,6 +118,8 @@ static int rebuild(struct restoring *r, pid_t stub)
 		.shell_job = r->o->shell_job,
 		.ext_unix_sk = r->o->ext_unix_sk,
 		.file_locks = r->o->file_locks,
+		.lazy_pages = r->o->lazy_pages,
+		.own_pager = r->o->lazy_pages,
 		.stub = stub,
 		.inherit = r->inherit,
 		.n_inherit = r->n_inherit,

@@ -52,8 +52,6 @@ static void compact(struct space *s)
 {
 	size_t n = 0;
 
-	if (s->used_up < 64 || s->used_up * 2 < s->list.n)
-		return;
 	for (size_t i = 0; i < s->list.n; i++)
 		if (s->list.data[i].end > s->list.data[i].start)
 			s->list.data[n++] = s->list.data[i];
@@ -86,7 +84,8 @@ void space_cut(struct space *s, uint64_t start, uint64_t end)
 				insert(s, i + 1, (struct missing){ to, was.end, was.at + (to - was.start) });
 		}
 	}
-	compact(s);
+	if (s->used_up >= 64 && s->used_up * 2 >= s->list.n)
+		compact(s);
 }
 
 void space_move(struct space *s, uint64_t from, uint64_t to, uint64_t size)
@@ -100,6 +99,7 @@ void space_move(struct space *s, uint64_t from, uint64_t to, uint64_t size)
 	}
 	space_cut(s, from, from + size);
 	space_cut(s, to, to + size);
+	compact(s);   /* an empty one within what comes would be out of order */
 	for (size_t i = 0; i < moved.list.n; i++) {
 		const struct missing *m = &moved.list.data[i];
 		insert(s, index_of(s, m->start), *m);

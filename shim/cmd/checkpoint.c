@@ -80,6 +80,7 @@ int shim_restore(struct shim_call *c)
 		.ext_unix_sk = o->ext_unix_sk,
 		.shell_job = o->shell_job,
 		.file_locks = o->file_locks,
+		.lazy_pages = o->lazy_pages,
 		.manage_cgroups_mode = o->manage_cgroups_mode,
 	};
 	struct container *container = NULL;

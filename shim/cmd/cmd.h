@@ -35,7 +35,7 @@ struct shim_options {
 	bool no_new_privs, ignore_paused;
 	/* checkpoint, restore */
 	const char *image_path, *work_path, *parent_path, *manage_cgroups_mode;
-	bool pre_dump, auto_dedup, leave_running, ext_unix_sk, shell_job, file_locks;
+	bool pre_dump, auto_dedup, leave_running, ext_unix_sk, shell_job, file_locks, lazy_pages;
 };
 
 /* One call of a verb. A verb returns the exit status of the program, or -errno with the error trail filled. */

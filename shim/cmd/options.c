@@ -11,7 +11,7 @@
 #define MAKES (V(CREATE) | V(RUN) | V(RESTORE))
 #define STARTS (MAKES | V(EXEC))
 #define IMAGES (V(CHECKPOINT) | V(RESTORE))
-#define NO_PAGER "memory is restored before the container runs, not on demand so far"
+#define NO_PAGER "a checkpoint does not keep its pages for others to fetch so far"
 #define NO_TCP "established TCP connections are not saved so far"
 #define NO_LABEL "security labels are not set so far"
 
@@ -97,7 +97,9 @@ static const struct option rows[] = {
 	{ "auto-dedup", 0, OPTION_FLAG, V(CHECKPOINT), AT(auto_dedup), .help = "free pages in earlier rounds as they are saved again" },
 	{ "auto-dedup", 0, OPTION_FLAG, V(RESTORE), 0, .help = "free pages of the images as they are restored",
 	  .refused = "images are kept until the restore has succeeded" },
-	{ "lazy-pages", 0, OPTION_FLAG, IMAGES, 0, .help = "fetch memory on demand", .refused = NO_PAGER },
+	{ "lazy-pages", 0, OPTION_FLAG, V(CHECKPOINT), 0, .help = "keep memory for a lazy restore to fetch", .refused = NO_PAGER },
+	{ "lazy-pages", 0, OPTION_FLAG, V(RESTORE), AT(lazy_pages),
+	  .help = "let the container run before it has all of its memory; a process that ends by itself brings it" },
 	{ "page-server", 0, OPTION_STRING, V(CHECKPOINT), 0, "ADDRESS:PORT", "send pages there",
 	  .refused = "images go to a directory so far" },
 	{ "status-fd", 0, OPTION_INT, V(CHECKPOINT), 0, "FD", "tell when the lazy server is ready", .refused = NO_PAGER },
