@@ -96,6 +96,7 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 	for (int i = 0; i < 3; i++)
 		if (c->descriptors[i] && *c->descriptors[i])
 			external[n++] = oci_descriptor_key(c->descriptors[i]);
+	const struct ck_page_peer server = { .address = k->page_address, .port = k->page_port, .socket = -1 };
 	struct ck_dump_options d = {
 		.pid = c->pid,
 		.images_dir = k->image_path,
@@ -111,6 +112,7 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 		.freeze_cgroup = freezer ? freezer : cgroup_path(&c->cgroups, "freezer"),
 		.external = external,
 		.manage_cgroups = k->manage_cgroups_mode,
+		.page_server = k->page_address ? &server : NULL,
 	};
 	return ck_dump(&d);
 }

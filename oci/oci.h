@@ -64,6 +64,8 @@ int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid);
 struct oci_checkpoint_options {
 	const char *image_path, *work_path;
 	const char *parent_path;   /* of the round before, relative to image_path; NULL: none */
+	const char *page_address;  /* of the page server that takes the memory; NULL: it goes to image_path */
+	unsigned page_port;
 	bool auto_dedup;           /* free in earlier rounds what this one saves again */
 	bool pre_dump;             /* memory only, and the container runs on */
 	bool leave_running, tcp_established, ext_unix_sk, shell_job, file_locks, link_remap;

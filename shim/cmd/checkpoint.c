@@ -2,6 +2,8 @@
 /* checkpoint and restore. A container that was saved and not left running is gone afterwards, its state included: engines delete it
  * next and expect to hear that it does not exist. A restored one is run's container from there on. */
 #include <errno.h>
+#include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -31,16 +33,40 @@ static int end_container(struct container *container)
 	return r == -ENOENT ? 0 : r;
 }
 
+/* "10.0.0.2:1234", "[::1]:1234", or the path of a unix socket. */
+static int parse_server(const char *text, char **address, unsigned *port)
+{
+	uint64_t number = 0;
+	const char *colon = text ? strrchr(text, ':') : NULL;
+
+	*address = NULL;
+	*port = 0;
+	if (!text)
+		return 0;
+	bool is_path = *text == '/';
+	if (!is_path && (!colon || colon == text || parse_u64(colon + 1, 10, &number) < 0 || !number || number > 65535))
+		return fail_text(EINVAL, "--page-server %s: expected ADDRESS:PORT", text);
+	bool brackets = !is_path && *text == '[' && colon[-1] == ']';
+	*address = is_path ? str_dup(text) : str_printf("%.*s", (int)(colon - text) - (brackets ? 2 : 0), text + brackets);
+	*port = (unsigned)number;
+	return 0;
+}
+
 int shim_checkpoint(struct shim_call *c)
 {
 	const struct shim_options *o = c->o;
 	autofree char *images = absolute(image_path(o)), *work = absolute(o->work_path ? o->work_path : image_path(o));
+	autofree char *address = NULL;
+	unsigned port;
+	int r = parse_server(o->page_server, &address, &port);
 	const struct oci_checkpoint_options options = {
 		.image_path = images,
 		.work_path = work,
 		.leave_running = o->leave_running,
 		.pre_dump = o->pre_dump,
 		.parent_path = o->parent_path,
+		.page_address = address,
+		.page_port = port,
 		.auto_dedup = o->auto_dedup,
 		.ext_unix_sk = o->ext_unix_sk,
 		.shell_job = o->shell_job,
@@ -48,8 +74,9 @@ int shim_checkpoint(struct shim_call *c)
 		.manage_cgroups_mode = o->manage_cgroups_mode,
 	};
 	struct container *container;
-	int r = shim_need_root("checkpoint");
 
+	if (r == 0)
+		r = shim_need_root("checkpoint");
 	if (r == 0)
 		r = container_open(&c->oci, c->argv[0], &container);
 	if (r < 0)

@@ -34,7 +34,7 @@ struct shim_options {
 	struct option_list env, caps, additional_gids;
 	bool no_new_privs, ignore_paused;
 	/* checkpoint, restore */
-	const char *image_path, *work_path, *parent_path, *manage_cgroups_mode;
+	const char *image_path, *work_path, *parent_path, *page_server, *manage_cgroups_mode;
 	bool pre_dump, auto_dedup, leave_running, ext_unix_sk, shell_job, file_locks, lazy_pages;
 };
 
