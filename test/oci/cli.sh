@@ -31,7 +31,7 @@ refuses "events: not supported" torpor events --stats x
 refuses "option --systemd-cgroup is not supported" "$TORPOR" --systemd-cgroup list
 refuses "--cgroup-manager systemd: not supported" "$TORPOR" --cgroup-manager=systemd list
 refuses "--rootless true: not supported" "$TORPOR" --rootless true list
-for option in --lazy-pages --pre-dump --tcp-established --link-remap "--parent-path ../x" "--status-fd 3" "--empty-ns network"; do
+for option in --lazy-pages --tcp-established --link-remap "--status-fd 3" "--empty-ns network"; do
 	# shellcheck disable=SC2086
 	refuses "option ${option%% *} is not supported" torpor checkpoint $option x
 done
