@@ -466,7 +466,8 @@ int freeze_each(struct dump *d, size_t from, size_t end, int (*step)(struct remo
 			int e = more[i - from] ? step(d->tree->tasks.data[i]->threads[0].remote) : 0;
 			more[i - from] = e == 1;
 			any = any || e == 1;
-			r = e < 0 && r == 0 ? e : r;
+			if (e < 0 && r == 0)
+				r = e;
 		}
 	}
 	return r;

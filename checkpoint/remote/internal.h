@@ -33,6 +33,7 @@ struct status {
 	unsigned threads, seccomp;
 	uint64_t pending, blocked, ignored, caught;
 	bool shadow_stack;
+	bool first;            /* of its pid namespace */
 	char comm[64];
 };
 int status_read(pid_t tid, struct status *s);   /* 0 or a bare -errno */

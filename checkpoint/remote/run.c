@@ -123,6 +123,19 @@ static bool leads_others(const struct remote *r)
 	return leader && r->mm && (r->mm->users > 1 || r->mm->status.threads > 1);
 }
 
+/* A live process of one thread that is not the first of a pid namespace: its end is told at once, a waitpid() may sleep. */
+static bool ends_alone(const struct remote *r)
+{
+	return !r->stub && r->owner && r->mm && r->mm->status.threads == 1 && !r->mm->status.first;
+}
+
+static pid_t wait_for(const struct remote *r, int *status, int timeout_ms)
+{
+	if (timeout_ms >= 0 || leads_others(r))
+		return wait_looking(r->tid, status, timeout_ms);
+	return ends_alone(r) ? waitpid(r->tid, status, __WALL) : wait_sleeping(r->tid, status);
+}
+
 int remote_died(struct remote *r, int status)
 {
 	r->dead = true;
@@ -137,7 +150,7 @@ int remote_wait(struct remote *r, int *status, int timeout_ms)
 	pid_t got;
 
 	do
-		got = timeout_ms < 0 && !leads_others(r) ? wait_sleeping(r->tid, status) : wait_looking(r->tid, status, timeout_ms);
+		got = wait_for(r, status, timeout_ms);
 	while (got < 0 && errno == EINTR);
 	if (!got && proc_is_ending(r->tid))
 		return fail_text(ESRCH, "task %d has ended while it was being worked on", r->tid);

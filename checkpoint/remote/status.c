@@ -13,6 +13,15 @@ static uint64_t number(const char *text, const char *key, int base)
 	return value;
 }
 
+/* The last of its numbers, that in its own pid namespace, is 1. Not told (before 4.1): it may be. */
+static bool is_first(const char *text)
+{
+	const char *at = proc_field(text, "NSpid");
+	size_t n = at ? strcspn(at, "\n") : 0;
+
+	return n < 2 || (at[n - 1] == '1' && (at[n - 2] == '\t' || at[n - 2] == ' '));
+}
+
 int status_read(pid_t tid, struct status *s)
 {
 	autofree char *text = NULL;
@@ -32,6 +41,7 @@ int status_read(pid_t tid, struct status *s)
 		.ignored = number(text, "SigIgn", 16),
 		.caught = number(text, "SigCgt", 16),
 	};
+	s->first = is_first(text);
 	if (features)
 		s->shadow_stack = memmem(features, strcspn(features, "\n"), "shstk", 5);
 	if (name)
