@@ -277,9 +277,10 @@ static int add_children(struct dump *d, struct task *t)
 	int found = 0, r = seize_children(d, t, &new);
 	size_t i = 0;
 
-	for (; i < new.list.n && r >= 0; i++) {
+	while (r >= 0 && i < new.list.n) {
 		size_t mark = err_mark();
 		r = add_task(d, t, new.list.data[i].pid, new.list.data[i].leader);
+		i++;
 		found++;
 		if (r != -ESRCH || err_count() > mark)
 			continue;
