@@ -45,6 +45,10 @@ struct ck_dump_options {
 	const char *tracker;          /* how: NULL or "auto", "uffd", "soft-dirty", "none" */
 	const char *prev_images_dir;  /* of the round before, relative to images_dir: unchanged pages are left there. NULL: none */
 	bool auto_dedup;              /* pages saved again are freed in the earlier rounds */
+	/* Called when all images are written, before the checkpoint becomes valid: for files of the caller's that belong to it. An
+	 * error undoes the dump. */
+	int (*before_seal)(void *arg);
+	void *arg;
 };
 
 /* Dumps the tree into images_dir. On success its tasks are gone (or left as asked). On failure they run on unharmed, no image

@@ -269,6 +269,8 @@ static int stage_seal(void *ctx)
 	struct dump *d = ctx;
 	int r = inventory_write(d);
 
+	if (r >= 0 && d->o->before_seal)
+		r = d->o->before_seal(d->o->arg);
 	return r < 0 ? r : image_dir_commit(d->images, true);
 }
 

@@ -3,7 +3,7 @@
  *
  * What lies outside the container and is known to it, its stdin, stdout and stderr, is named to the engine by the text that the links
  * /proc/PID/fd/0…2 had at create; the images directory gets the same three texts as descriptors.json (runc's file), so that a restore
- * can put its own caller's descriptors in their place.
+ * can put its own caller's descriptors in their place. It is written before the engine seals the checkpoint: one without it would be lost.
  *
  * The log of the engine goes to WORK/dump.log, where users of CRIU look for it. */
 #define LOG_PREFIX "checkpoint"
@@ -59,10 +59,16 @@ void oci_log_end(int fd)
 	fd_close(&fd);
 }
 
-static int write_descriptors(const struct container *c, const char *image_path)
+struct saving {
+	const struct container *c;
+	char *path;   /* of descriptors.json */
+};
+
+static int write_descriptors(void *arg)
 {
+	const struct saving *s = arg;
+	const struct container *c = s->c;
 	struct json_out o = { 0 };
-	autofree char *path = str_printf("%s/descriptors.json", image_path);
 	const char *values[4] = { c->descriptors[0], c->descriptors[1], c->descriptors[2], NULL };
 
 	json_open_array(&o, NULL);
@@ -70,8 +76,8 @@ static int write_descriptors(const struct container *c, const char *image_path)
 		json_add_string(&o, NULL, values[i] ? values[i] : "");
 	json_close_array(&o);
 	autofree char *text = json_take(&o);
-	int r = file_replace(AT_FDCWD, path, text, strlen(text), 0600);
-	return r < 0 ? fail(-r, "write %s", path) : 0;
+	int r = file_replace(AT_FDCWD, s->path, text, strlen(text), 0600);
+	return r < 0 ? fail(-r, "write %s", s->path) : 0;
 }
 
 const char *oci_descriptor_key(const char *link)
@@ -91,6 +97,9 @@ static int check_options(const struct oci_checkpoint_options *k)
 static int dump(struct container *c, const struct oci_checkpoint_options *k)
 {
 	const char *external[4] = { NULL }, *freezer = cgroup_path(&c->cgroups, "");
+	autofree char *path = str_printf("%s/descriptors.json", k->image_path);
+	struct saving saving = { c, path };
+	bool older = access(path, F_OK) == 0;
 	size_t n = 0;
 
 	for (int i = 0; i < 3; i++)
@@ -113,8 +122,13 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 		.external = external,
 		.manage_cgroups = k->manage_cgroups_mode,
 		.page_server = k->page_address ? &server : NULL,
+		.before_seal = k->pre_dump ? NULL : write_descriptors,
+		.arg = &saving,
 	};
-	return ck_dump(&d);
+	int r = ck_dump(&d);
+	if (r < 0 && !older)
+		unlink(path);
+	return r;
 }
 
 static int checkpoint_locked(struct container *c, const struct oci_checkpoint_options *k)
@@ -124,9 +138,7 @@ static int checkpoint_locked(struct container *c, const struct oci_checkpoint_op
 	if (status != OCI_RUNNING && status != OCI_PAUSED)
 		return fail_text(ESRCH, "container not running: %s is %s", c->id, oci_status_names[status]);
 	int r = make_directories(k->image_path);
-	if (r >= 0)
-		r = dump(c, k);
-	return r < 0 || k->pre_dump ? r : write_descriptors(c, k->image_path);
+	return r < 0 ? r : dump(c, k);
 }
 
 int oci_checkpoint(struct container *c, const struct oci_checkpoint_options *k)
