@@ -305,7 +305,8 @@ static int take_inherited(struct restore *r, const FileEntry *fe, int fd)
 		close(owned);
 		owned = other;
 	}
-	int ret = file_set_flags(fe, owned, fe->reg->flags);
+	/* one that appends goes on to do so: it was not ours to begin with */
+	int ret = file_set_flags(fe, owned, fe->reg->flags | ((uint32_t)flags & O_APPEND));
 	return ret < 0 ? ret : take_fd(&owned);
 }
 

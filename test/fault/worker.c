@@ -405,6 +405,24 @@ static void run_vfork(void)
 	}
 }
 
+/* Clocks that neither stand still nor jump: a program that was away for a while does not see that. */
+static void run_clocks(void)
+{
+	static const clockid_t clocks[] = { CLOCK_MONOTONIC, CLOCK_BOOTTIME };
+	double last[2] = { 0 };
+
+	for (;;) {
+		for (unsigned i = 0; i < 2; i++) {
+			struct timespec t;
+			clock_gettime(clocks[i], &t);
+			double now = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+			round_done(i, last[i] != 0 && (now < last[i] || now > last[i] + 3) ? 50 : 0);
+			last[i] = now;
+		}
+		usleep(2000);
+	}
+}
+
 /* --- watching --- */
 
 static bool grown(const unsigned long *before)
@@ -447,7 +465,8 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} modes[] = { { "single", run_single }, { "threads", run_threads }, { "asleep", run_asleep }, { "tree", run_tree },
-		    { "family", run_family }, { "vfork", run_vfork } };
+		    { "family", run_family }, { "vfork", run_vfork },
+		    { "clocks", run_clocks } };
 
 	if (argc < 3)
 		return 2;
