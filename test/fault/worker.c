@@ -40,7 +40,8 @@ static struct counter *map_counters(const char *path, int flags)
 	int fd = open(path, O_RDWR | flags, 0666);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || (!flags && st.st_size < (off_t)(COUNTERS * sizeof(struct counter))) || (flags & O_CREAT && ftruncate(fd, COUNTERS * sizeof(struct counter)) < 0))
+	if (fd < 0 || fstat(fd, &st) < 0 || (!flags && st.st_size < (off_t)(COUNTERS * sizeof(struct counter))) ||
+	    (flags & O_CREAT && ftruncate(fd, COUNTERS * sizeof(struct counter)) < 0))
 		return NULL;
 	void *at = mmap(NULL, COUNTERS * sizeof(struct counter), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
