@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# coverage.tsv: every test that it names exists and speaks of the property (of its last word), every row is as the others are.
+. "${0%/*}/../lib.sh"
+here=${0%/*} top=${0%/*}/.. open=0 rows=0 last='' known=()
+
+has_test() {
+	[ -f "$top/$1.sh" ] && file=$top/$1.sh && return
+	[ -f "$top/$1.c" ] && file=$top/$1.c && return
+	fail "$2: there is no test $1"
+}
+while IFS=$'\t' read -r document path tests remark; do
+	rows=$((rows + 1))
+	case $remark in '' | refused* | ignored* | features*) ;; *) fail "$path: unknown remark \"$remark\"" ;; esac
+	[ "$tests" = - ] && { open=$((open + 1)); continue; }
+	last=${path%%\[\]*} last=${last##*.} known=()
+	for t in $tests; do
+		has_test "$t" "$path"
+		grep -qF -- "$last" "$file" && known+=("$t")
+	done
+	[ ${#known[@]} -gt 0 ] || [ "${last#<}" != "$last" ] || [ "${last#(}" != "$last" ] || [ "$document" != config ] ||
+		fail "$path: no word of $last in $tests"
+done < <(grep -v '^#' "$here/coverage.tsv")
+equal "$(grep -v '^#' "$here/coverage.tsv" | cut -f1,2 | sort | uniq -d)" "" "properties listed twice"
+echo "$rows properties, $open without a test"
