@@ -27,7 +27,6 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,17 +118,36 @@ static int group_path(struct arena *arena, const struct spec *s, const char *id,
 	return 0;
 }
 
-/* What a controller is wanted for on v1. */
+/* Whether the configuration sets one of a v1 controller's limits. */
+static bool v1_limited(const char *hierarchy, const struct spec_resources *r)
+{
+	const struct {
+		const char *controller;
+		bool limited;
+	} all[] = {
+		{ "cpu", r->has_cpu_shares || r->has_cpu_quota || r->has_cpu_period || r->has_cpu_burst || r->has_cpu_idle ||
+				 r->has_cpu_rt_period || r->has_cpu_rt_runtime },
+		{ "cpuset", r->cpuset_cpus || r->cpuset_mems },
+		{ "blkio", r->has_block_weight || r->has_block_leaf_weight || r->n_block_weights || r->throttle[THROTTLE_READ_BPS].n ||
+				   r->throttle[THROTTLE_WRITE_BPS].n || r->throttle[THROTTLE_READ_IOPS].n || r->throttle[THROTTLE_WRITE_IOPS].n },
+		{ "hugetlb", r->n_hugepages },
+		{ "net_cls", r->has_class_id },
+		{ "net_prio", r->n_priorities },
+		{ "rdma", r->n_rdma },
+	};
+
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (all[i].limited && has_controller(hierarchy, all[i].controller))
+			return true;
+	return false;
+}
+
+/* What a hierarchy is wanted for on v1. */
 static bool v1_wanted(const char *hierarchy, const struct spec_resources *r, bool unified)
 {
 	if (has_controller(hierarchy, "memory") || has_controller(hierarchy, "pids") || has_controller(hierarchy, "devices"))
 		return true;
-	if (has_controller(hierarchy, "freezer"))
-		return !unified;
-	if (has_controller(hierarchy, "cpu") &&
-		(r->has_cpu_shares || r->has_cpu_quota || r->has_cpu_period || r->has_cpu_burst || r->has_cpu_idle))
-		return true;
-	return has_controller(hierarchy, "cpuset") && (r->cpuset_cpus || r->cpuset_mems);
+	return has_controller(hierarchy, "freezer") ? !unified : v1_limited(hierarchy, r);
 }
 
 static void add_pair(struct arena *arena, struct spec_pairs *list, const char *key, char *value)
@@ -195,23 +213,6 @@ int cgroup_plan(struct arena *arena, const struct spec *s, const char *id, struc
 		break;
 	}
 	return plan_v1(arena, s, group, layout == CGROUP_HYBRID, cgroups);
-}
-
-int cgroup_set(const struct spec_pairs *cgroups, const char *controller, const char *file, const char *property, const char *fmt, ...)
-{
-	char path[PATH_MAX], value[256];
-	const char *dir = cgroup_path(cgroups, cgroup_ops_of(cgroups) == &cgroup_v2_ops ? "" : controller);
-
-	if (!dir)
-		return fail_text(EOPNOTSUPP, "%s: this machine has no cgroup controller \"%s\"", property, controller);
-	va_list ap;
-	va_start(ap, fmt);
-	int n = vsnprintf(value, sizeof value, fmt, ap);
-	va_end(ap);
-	if (n >= (int)sizeof value || snprintf(path, sizeof path, "%s/%s", dir, file) >= (int)sizeof path)
-		return fail(ENAMETOOLONG, "%s: write %s/%s", property, dir, file);
-	int r = file_write(AT_FDCWD, path, value);
-	return r < 0 ? fail(-r, "%s: write \"%s\" into %s", property, value, path) : 0;
 }
 
 /* v1: a new cpuset has no processors and no memory, and takes no task until it has both. */

@@ -22,6 +22,19 @@ const struct cgroup_ops *cgroup_ops_of(const struct spec_pairs *cgroups);
  * configuration's name for it, for the error. */
 int cgroup_set(const struct spec_pairs *cgroups, const char *controller, const char *file, const char *property, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
+bool cgroup_has_file(const struct spec_pairs *cgroups, const char *controller, const char *file);
+
+/* A limit that is one value in one file. */
+struct cgroup_limit {
+	const char *controller, *file, *property;   /* property: without "linux.resources."; LIMIT_REFUSED: file is the reason */
+	enum { LIMIT_I64, LIMIT_U64, LIMIT_U32, LIMIT_BOOL, LIMIT_AMOUNT, LIMIT_TEXT, LIMIT_REFUSED } kind;   /* AMOUNT: -1 is "max" */
+	size_t has, at;                             /* has: 1 + offset of the flag; 0: wanted if the text is there */
+};
+#define MAP_HAS_RESOURCE(flag) (1 + offsetof(struct spec_resources, flag))
+int cgroup_set_all(const struct spec_pairs *g, const struct spec_resources *r, const struct cgroup_limit *limits, size_t n);
+int cgroup_set_hugepages(const struct spec_pairs *g, const struct spec_resources *r, const char *limit);
+int cgroup_set_rdma(const struct spec_pairs *g, const struct spec_resources *r);
+uint64_t cgroup_weight(uint64_t shares);   /* cpu.weight of cpu.shares */
 
 int cgroup_v1_apply(const struct spec_pairs *cgroups, const struct spec_resources *r);
 int cgroup_v2_apply(const struct spec_pairs *cgroups, const struct spec_resources *r);

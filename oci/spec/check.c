@@ -136,24 +136,9 @@ static int check_devices(const char *name, const struct spec *s)
 	return 0;
 }
 
-static int check_device_rules(const char *name, const struct spec *s)
+static int check_resources(const char *name, const struct spec *s)
 {
-	for (size_t i = 0; i < s->resources.n_devices; i++) {
-		const char *access = s->resources.devices[i].access;
-		if (access && access[strspn(access, "rwm")])
-			return fail_text(EINVAL, "%s: linux.resources.devices[%zu].access: \"%s\" is not made of r, w and m", name, i, access);
-	}
-	return 0;
-}
-
-static int check_unified(const char *name, const struct spec *s)
-{
-	for (size_t i = 0; i < s->resources.unified.n; i++) {
-		const char *key = s->resources.unified.data[i].key;
-		if (!strchr(key, '.') || strchr(key, '/') || *key == '.')
-			return fail_text(EINVAL, "%s: linux.resources.unified: \"%s\" is not the name of a cgroup file", name, key);
-	}
-	return 0;
+	return spec_check_resources(name, "linux.resources.", &s->resources);
 }
 
 static int check_cgroups_path(const char *name, const struct spec *s)
@@ -229,7 +214,7 @@ int spec_check(const char *name, const struct spec *s)
 {
 	static int (*const rules[])(const char *, const struct spec *) = {
 		check_version, check_root, check_process, check_hostname, check_mounts, check_masks, check_devices,
-		check_device_rules, check_unified, check_cgroups_path, check_annotations, check_sysctls,
+		check_resources, check_cgroups_path, check_annotations, check_sysctls,
 	};
 	int r = 0;
 

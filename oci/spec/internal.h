@@ -7,10 +7,12 @@
 
 /* Between the files of this folder. */
 extern const struct map_table spec_table, spec_process_table, spec_resources_table;
+map_call spec_map_device_type;                       /* one letter by the row's names, into a char */
 map_call spec_map_seccomp;                           /* the object linux.seccomp into a struct spec_seccomp */
 extern const struct map_name spec_rlimit_names[];
 /* The rules between properties; prefix is what comes before "cwd" in messages ("process." or ""). */
 int spec_check(const char *name, const struct spec *s);
+int spec_check_resources(const char *name, const char *prefix, const struct spec_resources *r);
 int spec_check_process(const char *name, const char *prefix, const struct spec_process *p);
 
 #endif

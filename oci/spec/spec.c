@@ -49,6 +49,7 @@ static int parse_into(struct spec *s, const char *name)
 	r = map_object(&m, &spec_table, NULL, tree, s);
 	if (r < 0)
 		return r;
+	spec_resources_settle(&s->resources);
 	r = spec_check(name, s);
 	if (r == 0)
 		resolve_root(s);

@@ -75,19 +75,67 @@ struct spec_device_rule {
 	char *access;          /* some of "rwm" */
 };
 
+struct spec_block_rate {
+	int64_t major, minor;
+	uint64_t rate;
+};
+
+struct spec_block_weight {
+	int64_t major, minor;
+	bool has_weight, has_leaf_weight;
+	uint32_t weight, leaf_weight;
+};
+
+struct spec_hugepage {
+	char *page_size;   /* "2MB" */
+	uint64_t limit;
+};
+
+struct spec_net_priority {
+	char *name;
+	uint32_t priority;
+};
+
+struct spec_rdma {
+	char *device;
+	bool has_handles, has_objects;
+	uint32_t handles, objects;
+};
+
+enum spec_throttle { THROTTLE_READ_BPS, THROTTLE_WRITE_BPS, THROTTLE_READ_IOPS, THROTTLE_WRITE_IOPS, THROTTLES };
+
+/* A has_ flag is set when there is something to set: 0 stands for "leave it" where 0 is no limit that anybody could want (memory,
+ * cpu shares, quota, period, block I/O weights), as engines write it. -1 is no limit. */
 struct spec_resources {
 	struct spec_device_rule *devices;
 	size_t n_devices;
-	bool has_memory_limit, has_memory_reservation, has_memory_swap, has_swappiness, has_disable_oom_killer;
-	int64_t memory_limit, memory_reservation, memory_swap;
+	bool has_memory_limit, has_memory_reservation, has_memory_swap, has_memory_kernel, has_memory_kernel_tcp, has_swappiness,
+		has_disable_oom_killer;
+	int64_t memory_limit, memory_reservation, memory_swap, memory_kernel, memory_kernel_tcp;
 	uint64_t swappiness;
-	bool disable_oom_killer;
+	bool disable_oom_killer, check_before_update;
 	bool has_pids_limit;
 	int64_t pids_limit;
-	bool has_cpu_shares, has_cpu_quota, has_cpu_period, has_cpu_burst, has_cpu_idle;
-	uint64_t cpu_shares, cpu_period, cpu_burst;
-	int64_t cpu_quota, cpu_idle;
+	bool has_cpu_shares, has_cpu_quota, has_cpu_period, has_cpu_burst, has_cpu_idle, has_cpu_rt_period, has_cpu_rt_runtime;
+	uint64_t cpu_shares, cpu_period, cpu_burst, cpu_rt_period;
+	int64_t cpu_quota, cpu_idle, cpu_rt_runtime;
 	char *cpuset_cpus, *cpuset_mems;
+	bool has_block_weight, has_block_leaf_weight;
+	uint32_t block_weight, block_leaf_weight;
+	struct spec_block_weight *block_weights;
+	size_t n_block_weights;
+	struct {
+		struct spec_block_rate *data;
+		size_t n;
+	} throttle[THROTTLES];
+	struct spec_hugepage *hugepages;
+	size_t n_hugepages;
+	bool has_class_id;
+	uint32_t class_id;
+	struct spec_net_priority *priorities;
+	size_t n_priorities;
+	struct spec_rdma *rdma;
+	size_t n_rdma;
 	struct spec_pairs unified;
 };
 
@@ -141,7 +189,10 @@ struct spec {
 int spec_load(const char *bundle, const char *name, struct spec **out);
 int spec_parse(const char *bundle, const char *name, const char *text, size_t size, struct spec **out);   /* the same on text */
 void spec_free(struct spec *s);
-/* A process object on its own (exec --process FILE): the result belongs to *arena. */
+/* A process object on its own (exec --process FILE), a resources object (update --resources): the result belongs to *arena. */
+int spec_resources_parse(struct arena *arena, const char *name, const char *text, size_t size, struct spec_resources *out);
+/* Takes away the has_ flags of zeroes that ask for nothing, and completes what follows from the rest. spec_parse() has done it. */
+void spec_resources_settle(struct spec_resources *r);
 int spec_process_parse(struct arena *arena, const char *name, const char *text, size_t size, struct spec_process *out);
 /* The file below /proc/sys of a sysctl key ("net.ipv4.ip_forward", or with slashes where names contain dots); -EINVAL for a key
  * that would lead elsewhere. */

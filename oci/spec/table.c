@@ -105,7 +105,7 @@ static const struct map_row mount_rows[] = {
 static const struct map_table mount_table = MAP_TABLE_OF(mount_rows, struct spec_mount, NULL);
 #undef ROW_OF
 
-static int map_device_type(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
+int spec_map_device_type(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
 {
 	const struct map_name *names = row->names;
 	uint32_t type;
@@ -117,12 +117,11 @@ static int map_device_type(struct map *m, const struct map_row *row, const struc
 }
 
 static const struct map_name device_types[] = { { "b", 'b' }, { "c", 'c' }, { "u", 'c' }, { "p", 'p' }, { NULL, 0 } };
-static const struct map_name rule_types[] = { { "a", 'a' }, { "b", 'b' }, { "c", 'c' }, { "", 'a' }, { NULL, 0 } };
 
 #define ROW_OF spec_device
 static const struct map_row device_rows[] = {
 	{ "path", MAP_STRING, AT(path), .required = true },
-	{ "type", MAP_CALL, AT(type), .call = map_device_type, .names = device_types, .required = true },
+	{ "type", MAP_CALL, AT(type), .call = spec_map_device_type, .names = device_types, .required = true },
 	{ "major", MAP_I64, AT(major) },
 	{ "minor", MAP_I64, AT(minor) },
 	{ "fileMode", MAP_U32, AT(mode), .max = 0177777 },
@@ -133,53 +132,6 @@ static const struct spec_device new_device = { .mode = 0666, .major = -1, .minor
 static const struct map_table device_table = MAP_TABLE_OF(device_rows, struct spec_device, &new_device);
 #undef ROW_OF
 _Static_assert(sizeof(mode_t) == sizeof(uint32_t), "fileMode is read as an unsigned 32-bit number");
-
-#define ROW_OF spec_device_rule
-static const struct map_row device_rule_rows[] = {
-	{ "allow", MAP_BOOL, AT(allow), .required = true },
-	{ "type", MAP_CALL, AT(type), .call = map_device_type, .names = rule_types },
-	{ "major", MAP_I64, AT(major), .min = -1, .max = INT64_MAX },
-	{ "minor", MAP_I64, AT(minor), .min = -1, .max = INT64_MAX },
-	{ "access", MAP_STRING, AT(access) },
-};
-static const struct spec_device_rule new_device_rule = { .type = 'a', .major = -1, .minor = -1 };
-static const struct map_table device_rule_table = MAP_TABLE_OF(device_rule_rows, struct spec_device_rule, &new_device_rule);
-#undef ROW_OF
-
-/* resources; memory.useHierarchy and checkBeforeUpdate have no row: every kernel since 5.11 accounts hierarchically, and at create there
- * is no usage to check. */
-
-#define ROW_OF spec_resources
-static const struct map_row resource_rows[] = {
-	{ "devices", MAP_LIST, AT(devices), COUNT(n_devices), .of = &device_rule_table },
-	{ "unified", MAP_PAIRS, AT(unified) },
-	{ "memory", MAP_OBJECT },
-	{ "memory.limit", MAP_I64, AT(memory_limit), HAS(has_memory_limit), .min = -1, .max = INT64_MAX },
-	{ "memory.reservation", MAP_I64, AT(memory_reservation), HAS(has_memory_reservation), .min = -1, .max = INT64_MAX },
-	{ "memory.swap", MAP_I64, AT(memory_swap), HAS(has_memory_swap), .min = -1, .max = INT64_MAX },
-	{ "memory.swappiness", MAP_U64, AT(swappiness), HAS(has_swappiness), .max = 100 },
-	{ "memory.disableOOMKiller", MAP_BOOL, AT(disable_oom_killer), HAS(has_disable_oom_killer) },
-	{ "memory.kernel", MAP_REFUSE, .reason = "kernel memory limits" },
-	{ "memory.kernelTCP", MAP_REFUSE, .reason = "kernel TCP memory limits" },
-	{ "pids", MAP_OBJECT },
-	{ "pids.limit", MAP_I64, AT(pids_limit), HAS(has_pids_limit), .required = true },
-	{ "cpu", MAP_OBJECT },
-	{ "cpu.shares", MAP_U64, AT(cpu_shares), HAS(has_cpu_shares) },
-	{ "cpu.quota", MAP_I64, AT(cpu_quota), HAS(has_cpu_quota) },
-	{ "cpu.period", MAP_U64, AT(cpu_period), HAS(has_cpu_period) },
-	{ "cpu.burst", MAP_U64, AT(cpu_burst), HAS(has_cpu_burst) },
-	{ "cpu.idle", MAP_I64, AT(cpu_idle), HAS(has_cpu_idle), .max = 1 },
-	{ "cpu.cpus", MAP_STRING, AT(cpuset_cpus) },
-	{ "cpu.mems", MAP_STRING, AT(cpuset_mems) },
-	{ "cpu.realtimePeriod", MAP_REFUSE, .reason = "real-time CPU limits" },
-	{ "cpu.realtimeRuntime", MAP_REFUSE, .reason = "real-time CPU limits" },
-	{ "blockIO", MAP_REFUSE, .reason = "block I/O limits" },
-	{ "hugepageLimits", MAP_REFUSE, .reason = "huge page limits" },
-	{ "network", MAP_REFUSE, .reason = "network class and priorities" },
-	{ "rdma", MAP_REFUSE, .reason = "RDMA limits" },
-};
-const struct map_table spec_resources_table = MAP_TABLE_OF(resource_rows, struct spec_resources, NULL);
-#undef ROW_OF
 
 /* linux */
 

@@ -21,7 +21,7 @@ equal "$(value memory memory.soft_limit_in_bytes memory.low)" 33554432 "memory r
 equal "$(value pids pids.max pids.max)" 21 "pids limit"
 if [ "$v2" ]; then
 	equal "$(value . . cpu.max)" "50000 100000" quota
-	equal "$(value . . cpu.weight)" 20 weight
+	equal "$(value . . cpu.weight)" 59 weight
 else
 	equal "$(value cpu cpu.shares .)" 512 shares
 	equal "$(value cpu cpu.cfs_quota_us .)" 50000 quota

@@ -158,7 +158,14 @@ static void whole_resources(void)
 	CHECK(!r->has_cpu_burst);
 	CHECK_STR(r->cpuset_cpus, "0-1");
 	CHECK_STR(r->unified.data[0].key, "memory.high");
+	CHECK(!r->has_memory_kernel && !r->has_block_weight && !r->n_hugepages && !r->has_class_id);   /* zeroes ask for nothing */
 	spec_free(s);
+	refused_edit("\"weight\":0", "\"weight\":65536", "linux.resources.blockIO.weight: 65536 is out of range");
+	refused_edit("\"hugepageLimits\":[]", "\"hugepageLimits\":[{\"pageSize\":\"../x\",\"limit\":0}]",
+		"linux.resources.hugepageLimits[0].pageSize: \"../x\" is not a size");
+	refused_edit("\"network\":{}", "\"network\":{\"priorities\":[{\"name\":\"a b\",\"priority\":1}]}",
+		"linux.resources.network.priorities[0].name");
+	refused_edit("\"network\":{}", "\"rdma\":{\"a b\":{}}", "linux.resources.rdma: \"a b\"");
 }
 
 static void whole_seccomp(void)
@@ -276,11 +283,6 @@ static void not_done_process(void)
 		refused_edit("\"process\":{", to, asked[i][1]);
 	}
 	refused_edit("\"terminal\":false", "\"terminal\":true", "process.terminal: consoles are not supported");
-	refused_edit("\"weight\":0", "\"weight\":10", "linux.resources.blockIO: block I/O limits: not supported");
-	refused_edit("\"hugepageLimits\":[]", "\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":0}]", "linux.resources.hugepageLimits");
-	refused_edit("\"network\":{}", "\"network\":{\"classID\":1}", "linux.resources.network");
-	refused_edit("\"kernel\":0", "\"kernel\":1", "linux.resources.memory.kernel: kernel memory limits");
-	refused_edit("\"shares\":2", "\"realtimePeriod\":2", "linux.resources.cpu.realtimePeriod");
 	refused_edit("\"destination\":\"/d\"", "\"destination\":\"/d\",\"uidMappings\":[{\"size\":1}]",
 		"mounts[1].uidMappings: id-mapped mounts");
 	refused_edit("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY", "linux.seccomp.syscalls[0]: SCMP_ACT_NOTIFY: not supported");

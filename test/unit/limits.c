@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Limits: what is written where, for every resource of the specification, on cgroup v1 and v2. The groups are folders of ordinary files:
+ * every controller is here, whatever this machine has. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "cgroup/internal.h"
+#include "harness.h"
+
+static struct arena arena;
+static struct spec_pair group;
+static struct spec_pairs groups = { &group, 1 };
+
+/* One folder stands for all controllers; it has the files that are named. */
+static void make_group(const char *controllers, const char *files)
+{
+	static unsigned number;
+	char path[PATH_MAX];
+
+	group.key = arena_str(&arena, controllers);
+	group.value = arena_printf(&arena, "%s/group%u", test_dir(), number++);
+	CHECK(mkdir(group.value, 0755) == 0);
+	autofree char *list = str_dup(files);
+	for (char *save, *file = strtok_r(list, " ", &save); file; file = strtok_r(NULL, " ", &save)) {
+		snprintf(path, sizeof path, "%s/%s", group.value, file);
+		CHECK(mknod(path, S_IFREG | 0600, 0) == 0);
+	}
+}
+
+static int apply(const char *json)
+{
+	struct spec_resources r;
+
+	err_clear();
+	CHECK_OK(spec_resources_parse(&arena, "resources", json, strlen(json), &r));
+	return cgroup_apply(&groups, &r);
+}
+
+static void written(const char *json, const char *file, const char *value)
+{
+	char path[PATH_MAX];
+	autofree char *text = NULL;
+
+	make_group(group.key, file);
+	snprintf(path, sizeof path, "%s/%.*s", group.value, (int)strcspn(file, " "), file);
+	if (apply(json) < 0 || file_read(AT_FDCWD, path, &text, 4096) < 0)
+		test_failed(__FILE__, __LINE__, "%s: %s", json, err_line(0) ? err_line(0) : "no file");
+	CHECK_STR(text, value);
+}
+
+static void refused(const char *json, const char *property)
+{
+	make_group(group.key, "");
+	CHECK_EQ(apply(json), -EOPNOTSUPP);
+	CHECK_HAS(err_line(0), property);
+}
+
+#define MEMORY(rest) "{\"memory\":{" rest "}}"
+#define CPU(rest) "{\"cpu\":{" rest "}}"
+#define BLOCK(rest) "{\"blockIO\":{" rest "}}"
+#define DEVICE "\"major\":8,\"minor\":16,"
+
+static void v1(void)
+{
+	group.key = arena_str(&arena, "memory,cpu,cpuset,blkio,pids,hugetlb,rdma,net_cls,net_prio,devices");
+	written(MEMORY("\"limit\":4096"), "memory.limit_in_bytes", "4096");
+	written(MEMORY("\"limit\":-1"), "memory.limit_in_bytes", "-1");
+	written(MEMORY("\"limit\":-1"), "memory.memsw.limit_in_bytes memory.limit_in_bytes", "-1");
+	written(MEMORY("\"swap\":8192"), "memory.memsw.limit_in_bytes", "8192");
+	written(MEMORY("\"reservation\":1"), "memory.soft_limit_in_bytes", "1");
+	written(MEMORY("\"kernel\":5"), "memory.kmem.limit_in_bytes", "5");
+	written(MEMORY("\"kernelTCP\":6"), "memory.kmem.tcp.limit_in_bytes", "6");
+	written(MEMORY("\"swappiness\":0"), "memory.swappiness", "0");
+	written(MEMORY("\"disableOOMKiller\":true"), "memory.oom_control", "1");
+	written("{\"pids\":{\"limit\":0}}", "pids.max", "max");
+	written("{\"pids\":{\"limit\":9}}", "pids.max", "9");
+	written(CPU("\"shares\":3"), "cpu.shares", "3");
+	written(CPU("\"quota\":-1"), "cpu.cfs_quota_us", "-1");
+	written(CPU("\"period\":1000"), "cpu.cfs_period_us", "1000");
+	written(CPU("\"burst\":7"), "cpu.cfs_burst_us", "7");
+	written(CPU("\"idle\":1"), "cpu.idle", "1");
+	written(CPU("\"realtimePeriod\":11"), "cpu.rt_period_us", "11");
+	written(CPU("\"realtimeRuntime\":12"), "cpu.rt_runtime_us", "12");
+	written(CPU("\"cpus\":\"0-1\""), "cpuset.cpus", "0-1");
+	written(CPU("\"mems\":\"0\""), "cpuset.mems", "0");
+	written(BLOCK("\"weight\":10"), "blkio.weight", "10");
+	written(BLOCK("\"weight\":10"), "blkio.bfq.weight", "10");
+	written(BLOCK("\"leafWeight\":20"), "blkio.leaf_weight", "20");
+	written(BLOCK("\"weightDevice\":[{" DEVICE "\"weight\":30}]"), "blkio.weight_device", "8:16 30");
+	written(BLOCK("\"weightDevice\":[{" DEVICE "\"weight\":30}]"), "blkio.bfq.weight_device", "8:16 30");
+	written(BLOCK("\"weightDevice\":[{" DEVICE "\"leafWeight\":40}]"), "blkio.leaf_weight_device", "8:16 40");
+	written(BLOCK("\"throttleReadBpsDevice\":[{" DEVICE "\"rate\":1}]"), "blkio.throttle.read_bps_device", "8:16 1");
+	written(BLOCK("\"throttleWriteBpsDevice\":[{" DEVICE "\"rate\":2}]"), "blkio.throttle.write_bps_device", "8:16 2");
+	written(BLOCK("\"throttleReadIOPSDevice\":[{" DEVICE "\"rate\":3}]"), "blkio.throttle.read_iops_device", "8:16 3");
+	written(BLOCK("\"throttleWriteIOPSDevice\":[{" DEVICE "\"rate\":4}]"), "blkio.throttle.write_iops_device", "8:16 4");
+	written("{\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":0}]}", "hugetlb.2MB.limit_in_bytes", "0");
+	written("{\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":5}]}", "hugetlb.2MB.rsvd.limit_in_bytes hugetlb.2MB.limit_in_bytes", "5");
+	written("{\"network\":{\"classID\":1048577}}", "net_cls.classid", "1048577");
+	written("{\"network\":{\"priorities\":[{\"name\":\"eth0\",\"priority\":500}]}}", "net_prio.ifpriomap", "eth0 500");
+	written("{\"rdma\":{\"mlx4_0\":{\"hcaHandles\":3,\"hcaObjects\":4}}}", "rdma.max", "mlx4_0 hca_handle=3 hca_object=4");
+	written("{\"rdma\":{\"mlx4_0\":{\"hcaObjects\":4}}}", "rdma.max", "mlx4_0 hca_handle=max hca_object=4");
+	written("{\"devices\":[{\"allow\":true,\"type\":\"c\",\"major\":5,\"minor\":1,\"access\":\"r\"}]}", "devices.deny devices.allow", "a");
+	refused(CPU("\"realtimePeriod\":11"), "linux.resources.cpu.realtimePeriod: there is no ");
+	refused("{\"unified\":{\"memory.high\":\"1\"}}", "linux.resources.unified");
+	group.key = arena_str(&arena, "memory");
+	refused("{\"rdma\":{\"a\":{}}}", "linux.resources.rdma: this machine has no cgroup controller \"rdma\"");
+	refused("{\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":0}]}", "linux.resources.hugepageLimits[0]: this machine");
+	refused("{\"network\":{\"classID\":1}}", "linux.resources.network.classID");
+}
+
+static void v2(void)
+{
+	group.key = arena_str(&arena, "");
+	written(MEMORY("\"limit\":4096"), "memory.max", "4096");
+	written(MEMORY("\"limit\":-1"), "memory.max", "max");
+	written(MEMORY("\"limit\":-1"), "memory.swap.max memory.max", "max");
+	written(MEMORY("\"limit\":4096,\"swap\":8192"), "memory.swap.max memory.max", "4096");
+	written(MEMORY("\"limit\":4096,\"swap\":4096"), "memory.max", "4096");
+	written(MEMORY("\"swap\":-1"), "memory.swap.max", "max");
+	written(MEMORY("\"reservation\":1"), "memory.low", "1");
+	written("{\"pids\":{\"limit\":-1}}", "pids.max", "max");
+	written(CPU("\"shares\":1024"), "cpu.weight", "100");
+	written(CPU("\"quota\":5000"), "cpu.max", "5000");
+	written(CPU("\"quota\":-1,\"period\":10000"), "cpu.max", "max 10000");
+	written(CPU("\"burst\":7"), "cpu.max.burst", "7");
+	written(CPU("\"idle\":1,\"shares\":5"), "cpu.idle", "1");
+	written(CPU("\"cpus\":\"0-1\""), "cpuset.cpus", "0-1");
+	written(CPU("\"mems\":\"0\""), "cpuset.mems", "0");
+	written(BLOCK("\"weight\":10"), "io.weight", "1");
+	written(BLOCK("\"weight\":1000"), "io.weight", "10000");
+	written(BLOCK("\"weight\":300"), "io.bfq.weight", "300");
+	written(BLOCK("\"weightDevice\":[{" DEVICE "\"weight\":30}]"), "io.weight", "8:16 30");
+	written(BLOCK("\"throttleReadBpsDevice\":[{" DEVICE "\"rate\":1}]"), "io.max", "8:16 rbps=1");
+	written(BLOCK("\"throttleWriteBpsDevice\":[{" DEVICE "\"rate\":2}]"), "io.max", "8:16 wbps=2");
+	written(BLOCK("\"throttleReadIOPSDevice\":[{" DEVICE "\"rate\":0}]"), "io.max", "8:16 riops=max");
+	written(BLOCK("\"throttleWriteIOPSDevice\":[{" DEVICE "\"rate\":4}]"), "io.max", "8:16 wiops=4");
+	written("{\"hugepageLimits\":[{\"pageSize\":\"1GB\",\"limit\":5}]}", "hugetlb.1GB.rsvd.max hugetlb.1GB.max", "5");
+	written("{\"rdma\":{\"mlx4_0\":{\"hcaHandles\":3}}}", "rdma.max", "mlx4_0 hca_handle=3 hca_object=max");
+	written("{\"unified\":{\"memory.high\":\"1\"}}", "memory.high", "1");
+	written("{\"unified\":{\"memory.max\":\"2\"},\"memory\":{\"limit\":100}}", "memory.max", "200");   /* the later write, over "100" */
+	refused(MEMORY("\"swappiness\":1"), "linux.resources.memory.swappiness: cgroup v2 has no such limit");
+	refused(MEMORY("\"disableOOMKiller\":true"), "linux.resources.memory.disableOOMKiller");
+	refused(MEMORY("\"kernel\":1"), "linux.resources.memory.kernel:");
+	refused(MEMORY("\"kernelTCP\":1"), "linux.resources.memory.kernelTCP:");
+	refused(CPU("\"realtimePeriod\":1"), "linux.resources.cpu.realtimePeriod");
+	refused(CPU("\"realtimeRuntime\":1"), "linux.resources.cpu.realtimeRuntime");
+	refused(BLOCK("\"leafWeight\":20"), "linux.resources.blockIO.leafWeight");
+	refused(BLOCK("\"weightDevice\":[{" DEVICE "\"leafWeight\":40}]"), "linux.resources.blockIO.weightDevice[0].leafWeight");
+	refused("{\"network\":{\"classID\":1}}", "linux.resources.network.classID");
+	refused("{\"network\":{\"priorities\":[{\"name\":\"eth0\",\"priority\":500}]}}", "linux.resources.network.priorities");
+	refused(MEMORY("\"limit\":1"), "linux.resources.memory.limit: there is no ");
+}
+
+/* What is in the files already counts. */
+static void relative(void)
+{
+	group.key = arena_str(&arena, "");
+	make_group("", "memory.max memory.swap.max memory.current cpu.max");
+	CHECK_OK(apply(MEMORY("\"limit\":4096")));
+	CHECK_OK(apply(MEMORY("\"swap\":5096")));
+	char path[PATH_MAX];
+	autofree char *text = NULL;
+	snprintf(path, sizeof path, "%s/memory.swap.max", group.value);
+	CHECK(file_read(AT_FDCWD, path, &text, 100) > 0);
+	CHECK_STR(text, "1000");
+	CHECK_EQ(apply(MEMORY("\"swap\":4095")), -EINVAL);
+	snprintf(path, sizeof path, "%s/memory.current", group.value);
+	CHECK_OK(file_write(AT_FDCWD, path, "5000"));
+	CHECK_EQ(apply(MEMORY("\"limit\":4500,\"checkBeforeUpdate\":true")), -EBUSY);
+	CHECK_HAS(err_line(0), "is less than what is in use, 5000");
+	CHECK_OK(apply(MEMORY("\"limit\":5500,\"checkBeforeUpdate\":true")));
+	snprintf(path, sizeof path, "%s/cpu.max", group.value);
+	CHECK_OK(file_write(AT_FDCWD, path, "20000 100000"));
+	CHECK_OK(apply(CPU("\"period\":50000")));
+	free_pointer(&text);
+	CHECK(file_read(AT_FDCWD, path, &text, 100) > 0);
+	CHECK(str_starts(text, "20000 50000"));
+}
+
+static void weights(void)
+{
+	CHECK_EQ(cgroup_weight(0), 1);
+	CHECK_EQ(cgroup_weight(2), 1);
+	CHECK_EQ(cgroup_weight(512), 59);
+	CHECK_EQ(cgroup_weight(1024), 100);
+	CHECK_EQ(cgroup_weight(262144), 10000);
+	CHECK_EQ(cgroup_weight(UINT64_MAX), 10000);
+	for (uint64_t s = 2; s < 262144; s += 97)
+		CHECK(cgroup_weight(s) <= cgroup_weight(s + 97));
+}
+
+const struct test tests[] = { TEST(v1), TEST(v2), TEST(relative), TEST(weights), {} };
