@@ -79,7 +79,9 @@ static int serve_restore(struct restore *r, const struct ck_lazy_options *o)
 
 int ck_lazy_pages(const struct ck_lazy_options *o)
 {
-	const struct ck_restore_options ro = { .images_dir = o->images_dir, .work_dir = o->work_dir, .lazy_pages = true };
+	const struct ck_restore_options ro = {
+		.images_dir = o->images_dir, .work_dir = o->work_dir, .lazy_pages = true, .own_pager = true, .page_server = o->page_server,
+	};
 	struct restore r = { .o = &ro };
 
 	r.tree = tree_new();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Page content for the pager. A page server answers a request (GET, with a bare pid) with ADD_F, the same address, and as many pages as it
+/* Page content for the pager, from two places at once: what the images have is read there, what a lazy dump left out (LAZY without PRESENT)
+ * is asked of its page server. A page server answers a request (GET, with a bare pid) with ADD_F, the same address, and as many pages as it
  * likes, but not none; answers come in the order of the requests. The server is on a network: what it sends is checked like what a page
  * server is sent, and an answer that was not asked for ends the connection. */
 #define LOG_PREFIX "lazy"
@@ -52,7 +53,7 @@ int content_open(struct restore *r, const struct ck_page_peer *server, struct co
 		c->sock = page_connect(server);
 		e = c->sock < 0 ? c->sock : 0;
 	}
-	for (size_t i = 0; !server && e == 0 && i < r->tree->tasks.n; i++) {
+	for (size_t i = 0; e == 0 && i < r->tree->tasks.n; i++) {
 		struct task_memory *m = task_memory(r, r->tree->tasks.data[i]);
 		e = m ? pages_open(&m->pages) : 0;
 	}
@@ -68,6 +69,24 @@ void content_free(struct content **c)
 	fd_close(&(*c)->sock);
 	free(*c);
 	*c = NULL;
+}
+
+bool content_is_remote(const struct content *c, const struct task *t, uint64_t at, uint64_t *size)
+{
+	const struct image_pages *p = &task_memory(c->r, t)->pages;
+	const struct image_run *run = run_of(p, at);
+
+	if (!run || !c->server)
+		return false;
+	bool remote = p->files.data[run->file].remote;
+	uint64_t end = run->end;
+	for (run++; run < p->runs.data + p->runs.n && run->start == end && end < at + *size; run++) {
+		if (p->files.data[run->file].remote != remote)
+			break;
+		end = run->end;
+	}
+	*size = end - at < *size ? end - at : *size;
+	return remote;
 }
 
 int content_read(struct content *c, const struct task *t, uint64_t at, void *data, uint64_t size)
@@ -95,10 +114,15 @@ int content_socket(const struct content *c)
 	return c->sock;
 }
 
-static int gone(struct content *c, int error)
+void content_drop(struct content *c)
 {
 	fd_close(&c->sock);
 	c->sock = -1;
+}
+
+static int gone(struct content *c, int error)
+{
+	content_drop(c);
 	return error == ENODATA ? fail_text(ECONNRESET, "the page server %s has closed the connection", c->name) :
 				  fail(error, "fetch pages from the page server %s", c->name);
 }
@@ -130,8 +154,7 @@ int content_answer(struct content *c, pid_t *pid, uint64_t *at, uint64_t *size, 
 	if (e == 0 && (m.command != WIRE_ADD_F || !wire_content(&m) || wire_content(&m) > CONTENT_MAX))
 		e = fail_text(EPROTO, "the page server %s answers with what was not asked for", c->name);
 	if (e < 0) {
-		fd_close(&c->sock);
-		c->sock = -1;
+		content_drop(c);
 		return e;
 	}
 	*pid = (pid_t)id;

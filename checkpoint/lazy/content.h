@@ -4,11 +4,13 @@
 
 #include "mem/restoring.h"
 
-/* Where the pager has page content from: the images, at once, or a page server, by asking. */
+/* Where the pager has page content from: the images, at once, or the page server of a lazy dump, by asking. */
 struct content;
 
 int content_open(struct restore *r, const struct ck_page_peer *server, struct content **out);
 void content_free(struct content **c);
+/* Whether a page server has the content at an address; *size is cut to what is in the same place. */
+bool content_is_remote(const struct content *c, const struct task *t, uint64_t at, uint64_t *size);
 /* The images: reads; 0 or -errno, explained. */
 int content_read(struct content *c, const struct task *t, uint64_t at, void *data, uint64_t size);
 /* A page server: its socket, -1 with images; a request; an answer, whose content is then read into data (of CONTENT_MAX bytes). -errno
@@ -17,6 +19,8 @@ int content_read(struct content *c, const struct task *t, uint64_t at, void *dat
 int content_socket(const struct content *c);
 int content_ask(struct content *c, const struct task *t, uint64_t at, uint64_t size);
 int content_answer(struct content *c, pid_t *pid, uint64_t *at, uint64_t *size, void *data);
+/* The connection is of no use any more. */
+void content_drop(struct content *c);
 /* All is here: the server may end. */
 int content_end(struct content *c);
 /* After the connection is gone: a new one, if the server takes it. */

@@ -50,11 +50,12 @@ struct uffdio_poison {
 
 #define PIECE (64u << 10)          /* copied before faults are looked at again */
 #define PIECE_ASKED (256u << 10)   /* the same, of a page server */
+#define ASKED_MAX 4
 #define RETRY_US 1000000
 
 struct waiting {
 	uint64_t address;
-	bool asked;                  /* the page server has been */
+	bool remote, asked;          /* a page server has the content; it has been asked for it */
 };
 
 /* An address space. */
@@ -64,6 +65,7 @@ struct lazy_task {
 	struct space space;
 	uint64_t near;               /* where copying goes on */
 	ARRAY(struct waiting) faults;   /* that could not be served at once */
+	bool local_done;             /* what is missing is with the page server, all of it */
 	bool gone;
 };
 
@@ -237,12 +239,12 @@ static void ask(struct pager *p, struct lazy_task *l, uint64_t address, uint64_t
 	array_push(&p->asked) = (struct asked){ l, address, at, size };
 }
 
-static bool is_asked(const struct pager *p, const struct lazy_task *l, uint64_t address)
+static const struct asked *find_asked(const struct pager *p, const struct lazy_task *l, uint64_t address)
 {
 	for (size_t i = 0; i < p->asked.n; i++)
 		if (p->asked.data[i].t == l && p->asked.data[i].address <= address && address < p->asked.data[i].address + p->asked.data[i].size)
-			return true;
-	return false;
+			return &p->asked.data[i];
+	return NULL;
 }
 
 /* What of it is still missing where it was when it was asked for; what has moved meanwhile is asked for again. */
@@ -273,8 +275,12 @@ static int take_answer(struct pager *p)
 		return 0;
 	}
 	struct asked a = p->asked.n ? p->asked.data[0] : (struct asked){ 0 };
-	if (!a.t || a.t->task->pid != pid || a.at != at || size > a.size)
-		return fail_text(EPROTO, "the page server answers with pages of task %d at %" PRIx64 ", which were not asked for", pid, at);
+	if (!a.t || a.t->task->pid != pid || a.at != at || size > a.size) {
+		fail_text(EPROTO, "the page server answers with pages of task %d at %" PRIx64 ", which were not asked for", pid, at);
+		content_drop(p->content);
+		connection_lost(p);
+		return 0;
+	}
 	memmove(p->asked.data, p->asked.data + 1, --p->asked.n * sizeof a);
 	return put_answer(p, &a, p->buffer, size);
 }
@@ -290,8 +296,9 @@ static int serve(struct pager *p, struct lazy_task *l, struct waiting *w)
 		return put_zero(l, w->address);
 	l->near = w->address + PAGE;
 	uint64_t at = m->at + (w->address - m->start), size = m->end - w->address < PIECE ? m->end - w->address : PIECE;
-	if (content_socket(p->content) >= 0 || p->lost) {
-		if (!w->asked && !p->lost && !is_asked(p, l, w->address))
+	w->remote = content_is_remote(p->content, l->task, at, &size);
+	if (w->remote) {
+		if (!w->asked && !p->lost && !find_asked(p, l, w->address))
 			ask(p, l, w->address, at, size);
 		w->asked = !p->lost;
 		return -EAGAIN;
@@ -319,7 +326,7 @@ static int serve_waiting(struct pager *p, struct lazy_task *l)
 	for (size_t i = 0; i < l->faults.n && e == 0; i++) {
 		struct waiting w = l->faults.data[i];
 		/* An answer that came short, or too late, leaves it missing and no longer asked for. */
-		w.asked = w.asked && is_asked(p, l, w.address);
+		w.asked = w.asked && find_asked(p, l, w.address);
 		e = serve(p, l, &w);
 		if (l->gone)
 			return 0;
@@ -348,7 +355,10 @@ static void event(struct pager *p, struct lazy_task *l, const struct uffd_msg *m
 {
 	switch (m->event) {
 	case UFFD_EVENT_FORK: forked(p, l, (int)m->arg.fork.ufd); break;
-	case UFFD_EVENT_REMAP: space_move(&l->space, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len); break;
+	case UFFD_EVENT_REMAP:
+		space_move(&l->space, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len);
+		l->local_done = false;
+		break;
 	case UFFD_EVENT_REMOVE:
 	case UFFD_EVENT_UNMAP: space_cut(&l->space, m->arg.remove.start, m->arg.remove.end); break;
 	}
@@ -420,50 +430,78 @@ static int receive(struct pager *p)
 
 /* --- copying the rest --- */
 
-/* Where copying goes on: behind the last fault, then from the start. */
-static const struct missing *next_missing(const struct pager *p, const struct lazy_task *l, uint64_t *from)
-{
-	const struct missing *m = space_next(&l->space, l->near);
+struct piece {
+	uint64_t address, at, size;
+};
 
-	if (!m)
-		m = space_next(&l->space, 0);
-	*from = m && m->start < l->near && l->near < m->end ? l->near : m ? m->start : 0;
-	(void)p;
-	return m;
+/* The first piece from an address on whose content is in the images, or with the page server and not asked for yet. */
+static bool piece_from(const struct pager *p, const struct lazy_task *l, uint64_t address, bool remote, struct piece *out)
+{
+	for (const struct missing *m; (m = space_next(&l->space, address));) {
+		uint64_t from = m->start > address ? m->start : address, size = m->end - from, at = m->at + (from - m->start);
+		const struct asked *a = remote ? find_asked(p, l, from) : NULL;
+		if (content_is_remote(p->content, l->task, at, &size) == remote && !a) {
+			*out = (struct piece){ from, at, size };
+			return true;
+		}
+		address = a ? a->address + a->size : from + size;
+	}
+	return false;
 }
 
-static int copy_piece(struct pager *p, struct lazy_task *l)
+/* Copying goes on behind the last fault, then from the start. */
+static bool next_piece(const struct pager *p, const struct lazy_task *l, bool remote, uint64_t limit, struct piece *out)
 {
-	uint64_t from;
-	const struct missing *m = next_missing(p, l, &from);
-	bool remote = content_socket(p->content) >= 0 || p->lost;
-	uint64_t limit = remote ? PIECE_ASKED : PIECE, size = m ? (m->end - from < limit ? m->end - from : limit) : 0;
+	bool found = piece_from(p, l, l->near, remote, out) || piece_from(p, l, 0, remote, out);
 
-	if (!size)
-		return 0;
-	uint64_t at = m->at + (from - m->start);
-	if (remote) {
-		if (p->asked.n < 4 && !p->lost && !is_asked(p, l, from))
-			ask(p, l, from, at, size);
-		l->near = from + size;
-		return 0;
-	}
-	int e = content_read(p->content, l->task, at, p->buffer, size);
+	if (found)
+		out->size = out->size < limit ? out->size : limit;
+	return found;
+}
+
+static int copy_piece(struct pager *p, struct lazy_task *l, const struct piece *c)
+{
+	int e = content_read(p->content, l->task, c->at, p->buffer, c->size);
+
 	if (e == 0)
-		e = put(p, l, from, p->buffer, size);
-	l->near = from + size;
+		e = put(p, l, c->address, p->buffer, c->size);
+	l->near = c->address + c->size;
 	return e == -EAGAIN ? 0 : e;
 }
 
 /* One piece of one task, in turn. */
 static int copy_some(struct pager *p)
 {
+	struct piece c;
+
 	for (size_t i = 0; i < p->tasks.n; i++) {
 		struct lazy_task *l = p->tasks.data[p->turn++ % p->tasks.n];
-		if (!l->gone && l->space.size)
-			return copy_piece(p, l);
+		if (l->gone || l->local_done || !l->space.size)
+			continue;
+		if (next_piece(p, l, false, PIECE, &c))
+			return copy_piece(p, l, &c);
+		l->local_done = true;
 	}
 	return 0;
+}
+
+/* The page server always has something to do. */
+static void ask_some(struct pager *p)
+{
+	bool found = content_socket(p->content) >= 0;
+	struct piece c;
+
+	while (found) {
+		found = false;
+		for (size_t i = 0; i < p->tasks.n && p->asked.n < ASKED_MAX && !p->lost; i++) {
+			struct lazy_task *l = p->tasks.data[i];
+			if (l->gone || !l->space.size || !next_piece(p, l, true, PIECE_ASKED, &c))
+				continue;
+			ask(p, l, c.address, c.at, c.size);
+			l->near = c.address + c.size;
+			found = true;
+		}
+	}
 }
 
 /* --- the loop --- */
@@ -481,16 +519,16 @@ static bool is_done(struct pager *p)
 	return done;
 }
 
+/* There is something to do without waiting: to put what is in the images. */
 static bool is_busy(const struct pager *p)
 {
-	bool remote = content_socket(p->content) >= 0 || p->lost;
-
 	for (size_t i = 0; i < p->tasks.n; i++) {
 		const struct lazy_task *l = p->tasks.data[i];
-		if (!l->gone && !remote && (l->faults.n || (p->go && l->space.size)))
+		if (!l->gone && p->go && l->space.size && !l->local_done)
 			return true;
-		if (!l->gone && remote && !p->lost && ((l->faults.n && !p->asked.n) || (p->go && l->space.size && p->asked.n < 4)))
-			return true;
+		for (size_t k = 0; !l->gone && k < l->faults.n; k++)
+			if (!l->faults.data[k].remote)
+				return true;
 	}
 	return false;
 }
@@ -518,6 +556,8 @@ static int loop_once(struct pager *p)
 	for (size_t i = 0; i < p->tasks.n && e == 0; i++)
 		if (p->tasks.data[i]->faults.n)
 			e = serve_waiting(p, p->tasks.data[i]);
+	if (e == 0 && p->go)
+		ask_some(p);
 	return e == 0 && p->go ? copy_some(p) : e;
 }
 

@@ -9,7 +9,8 @@
  * 4. An inventory that names the checkpoint it was made from is believed: another one behind the link is refused. CRIU writes no such
  *    name, and a page server no inventory; then invariant 1 is what there is.
  *
- * Not handled: images of a lazy dump whose content is not here. */
+ * 5. Runs of a lazy dump that are flagged "lazy" alone have their content with the source's page server. They are runs of a file that is
+ *    none (remote); who restores them needs a pager that knows the source (check.c). An earlier checkpoint that has such runs is no help any more. */
 #define LOG_PREFIX "mem"
 #include <errno.h>
 #include <fcntl.h>
@@ -103,13 +104,14 @@ static int run_add(struct level *l, const char *who, const PagemapEntry *e)
 		return run_refuse(who, e, "unknown flags");
 	if (parent && (flags & PAGEMAP_PRESENT))
 		return run_refuse(who, e, "the content is both here and in a parent checkpoint");
-	if (!parent && !(flags & PAGEMAP_PRESENT))
-		return run_refuse(who, e, "the content is not in the images (lazy dump), which is not supported yet");
-	if (last && last->end == e->vaddr && last->parent == parent)
+	bool remote = flags == PAGEMAP_LAZY;
+	if (!flags)
+		return run_refuse(who, e, "the content is nowhere");
+	if (last && last->end == e->vaddr && last->parent == parent && last->remote == remote)
 		last->end += pages * PAGE;
 	else
-		array_push(&l->runs) = (struct level_run){ e->vaddr, e->vaddr + pages * PAGE, l->size, parent };
-	l->size += parent ? 0 : pages * PAGE;
+		array_push(&l->runs) = (struct level_run){ e->vaddr, e->vaddr + pages * PAGE, l->size, parent, remote };
+	l->size += parent || remote ? 0 : pages * PAGE;
 	return 0;
 }
 
@@ -165,11 +167,23 @@ static int check_pages_file(const struct image_file *f, const char *who)
 
 /* --- resolving --- */
 
+/* The file that stands for the source's page server. */
+static uint32_t remote_file(struct image_pages *p)
+{
+	for (size_t i = 0; i < p->files.n; i++)
+		if (p->files.data[i].remote)
+			return (uint32_t)i;
+	array_push(&p->files) = (struct image_file){ .fd = -1, .remote = true };
+	return (uint32_t)(p->files.n - 1);
+}
+
 /* [start, end) of a level's run is wanted: content that is here, or that is to be looked for one step behind. */
 static void take(struct image_pages *p, uint32_t file, const struct level_run *run, uint64_t start, uint64_t end, struct pending *next)
 {
 	if (run->parent)
 		array_push(&next->list) = (struct range){ start, end };
+	else if (run->remote)
+		array_push(&p->runs) = (struct image_run){ start, end, start, remote_file(p) };
 	else
 		array_push(&p->runs) = (struct image_run){ start, end, run->offset + (start - run->start), file };
 }
@@ -187,6 +201,9 @@ static int resolve(struct image_pages *p, const struct level *l, uint32_t file, 
 			k++;
 		for (size_t n = k; n < l->runs.n && at < w->end && l->runs.data[n].start <= at; n++) {
 			uint64_t end = l->runs.data[n].end < w->end ? l->runs.data[n].end : w->end;
+			if (file && l->runs.data[n].remote)
+				return fail_text(EINVAL, "%s: its pages at %" PRIx64 " are in %s, a lazy dump, which has no content", who, at,
+						 l->dir->path);
 			take(p, file, &l->runs.data[n], at, end, next);
 			at = end;
 		}
@@ -270,13 +287,23 @@ int pages_read(struct restore *r, enum image_kind kind, uint64_t id, const char 
 
 /* --- content --- */
 
+uint64_t pages_remote(const struct image_pages *p)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < p->runs.n; i++)
+		if (p->files.data[p->runs.data[i].file].remote)
+			size += p->runs.data[i].end - p->runs.data[i].start;
+	return size;
+}
+
 int pages_open(struct image_pages *p)
 {
 	for (size_t i = 0; i < p->runs.n; i++) {
 		struct image_file *f = &p->files.data[p->runs.data[i].file];
-		if (f->fd < 0)
+		if (f->fd < 0 && !f->remote)
 			f->fd = pages_file_open(f);
-		if (f->fd < 0)
+		if (f->fd < 0 && !f->remote)
 			return f->fd;
 	}
 	return 0;

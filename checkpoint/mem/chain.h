@@ -6,8 +6,8 @@
 
 /* One pagemap as it is in a directory. */
 struct level_run {
-	uint64_t start, end, offset;   /* offset: in the pages file, if it is not the parent's */
-	bool parent;
+	uint64_t start, end, offset;   /* offset: in the pages file, if the content is there */
+	bool parent, remote;           /* remote: a lazy dump's, whose content is with its page server */
 };
 struct level {
 	struct image_dir *dir;

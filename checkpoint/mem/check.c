@@ -184,6 +184,19 @@ static int check_runs(const struct task *t, const struct image_pages *p)
 	return e;
 }
 
+/* The content of a lazy dump comes from its source, by a pager. The daemon of another restore may know the source, this one's has to. */
+static int check_remote(const struct restore *r, const struct task *t, const struct image_pages *p)
+{
+	uint64_t size = pages_remote(p);
+
+	if (!size || (r->o->lazy_pages && (!r->o->own_pager || r->o->page_server)))
+		return 0;
+	fail_text(EINVAL, "task %d: %" PRIu64 " KiB of its memory are not in the images, but with the lazy dump that made them", t->pid, size >> 10);
+	fail_hint(r->o->lazy_pages ? "name the page server of the dump (--page-server)"
+				   : "restore with --lazy-pages, and a pager that has the pages from the source (--page-server)");
+	return -EINVAL;
+}
+
 /* --- mm_entry --- */
 
 /* What PR_SET_MM_MAP asks of its numbers. */
@@ -237,6 +250,8 @@ int mm_check(struct restore *r, struct task *t)
 		return fail_text(ENOENT, "task %d: image pagemap-%d.img is missing", t->pid, t->pid);
 	if (e == 0)
 		e = check_runs(t, &m->pages);
+	if (e == 0)
+		e = check_remote(r, t, &m->pages);
 	return e < 0 ? e : vdso_check(r, t);
 }
 

@@ -82,7 +82,7 @@ static int punch_all(const struct level *l, const struct ranges *again, uint64_t
 	for (size_t i = 0, k = 0; i < again->list.n && k < l->runs.n;) {
 		const struct range *a = &again->list.data[i];
 		const struct level_run *run = &l->runs.data[k];
-		if (a->start < run->end && run->start < a->end && !run->parent) {
+		if (a->start < run->end && run->start < a->end && !run->parent && !run->remote) {
 			int r = punch(l, a, run, fd);
 			if (r < 0)
 				return r;
@@ -99,7 +99,7 @@ static int punch_all(const struct level *l, const struct ranges *again, uint64_t
 static void add_present(const struct level *l, struct ranges *to)
 {
 	for (size_t i = 0; i < l->runs.n; i++)
-		if (!l->runs.data[i].parent)
+		if (!l->runs.data[i].parent && !l->runs.data[i].remote)
 			ranges_add(to, l->runs.data[i].start, l->runs.data[i].end);
 }
 

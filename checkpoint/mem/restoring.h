@@ -22,6 +22,7 @@ struct image_file {
 	uint32_t id;                             /* pages-ID.img */
 	uint64_t size;                           /* bytes that it has to have */
 	int fd;                                  /* pages_open(); -1 */
+	bool remote;                             /* no file: the source of a lazy dump has the content */
 };
 struct image_pages {
 	ARRAY(struct image_file) files;
@@ -69,6 +70,7 @@ struct segment *segment_find(struct restore *r, uint64_t shmid);             /* 
 /* Reads and checks a pagemap image, and those of the parents that it refers to. A bare -ENOENT if there is none. */
 int pages_read(struct restore *r, enum image_kind kind, uint64_t id, const char *who, struct image_pages *p);
 int pages_open(struct image_pages *p);       /* the pages files that runs refer to; explained */
+uint64_t pages_remote(const struct image_pages *p);   /* bytes whose content only the source has */
 void pages_close(struct image_pages *p);
 void pages_done(struct image_pages *p);
 

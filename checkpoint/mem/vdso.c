@@ -73,7 +73,7 @@ static int compare_content(struct restore *r, const struct task *t, const VmaEnt
 
 	for (size_t i = 0; i < p->runs.n; i++) {
 		const struct image_run *run = &p->runs.data[i];
-		if (run->start > v->start || run->end < v->end)
+		if (run->start > v->start || run->end < v->end || p->files.data[run->file].remote)
 			continue;
 		autofree char *content = mem_alloc(size);
 		int e = pages_open(p);

@@ -161,7 +161,8 @@ static void bench_open(struct bench *b)
 {
 	memset(b, 0, sizeof *b);
 	CHECK_OK(image_dir_create(test_dir(), &b->images));
-	b->r = (struct restore){ .tree = tree_new(), .images = b->images };
+	static const struct ck_restore_options options = { 0 };
+	b->r = (struct restore){ .o = &options, .tree = tree_new(), .images = b->images };
 	b->r.arena = &b->r.tree->arena;
 	b->t = tree_add(b->r.tree, NULL, 7, 1);
 	mm_entry__init(&b->mm);
@@ -346,6 +347,7 @@ static void check_bad_pages(void)
 		{ { { 0x11000, 1, 1 } }, 0, "an earlier checkpoint" },
 		{ { { 0x11000, 1, 5 } }, 0, "both" },
 		{ { { 0x11000, 1, 2 } }, 0, "lazy dump" },
+		{ { { 0x11000, 1, 0 } }, 0, "nowhere" },
 		{ { { 0x11000, 1, 12 } }, 4096, "unknown flags" },
 	};
 
