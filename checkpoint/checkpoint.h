@@ -18,11 +18,20 @@ struct ck_inherit {
 	int fd;   /* restore: the caller's descriptor that takes its place */
 };
 
+/* TLS with certificates (PEM) on both sides. NULL: the file below /etc/pki where CRIU looks for it. */
+struct ck_tls {
+	const char *ca;               /* who may sign the other side's certificate */
+	const char *revoked;          /* revocation list; NULL: the usual file, if there is one */
+	const char *certificate, *key;   /* of this side */
+	bool any_name;                /* a server's certificate may be for any name */
+};
+
 /* A page server: the other end of pages that do not go through a directory. */
 struct ck_page_peer {
 	const char *address;          /* a name or a number; the path of a unix socket, with a leading slash; NULL: any */
 	unsigned port;                /* 0: the kernel chooses (servers) */
 	int socket;                   /* an open socket instead; -1: none */
+	const struct ck_tls *tls;     /* NULL: in the clear */
 };
 
 struct ck_dump_options {

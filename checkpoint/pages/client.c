@@ -5,44 +5,24 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "base/err.h"
-#include "base/fd.h"
 #include "base/str.h"
-#include "pages/socket.h"
+#include "pages/channel.h"
 #include "pages/wire.h"
 
 struct page_client {
-	int sock;
+	struct channel *channel;
 	bool handed;                 /* the caller's socket: it stays open behind us */
-	char name[128];
 	struct wire_message current; /* the pagemap that is open */
 };
 
-static int lost(const struct page_client *c, int error)
+static int lost(int r)
 {
-	int r = error == ENODATA ? fail_text(ECONNRESET, "the page server %s has closed the connection", c->name) :
-				   fail(error, "send pages to the page server %s", c->name);
-
-	fail_hint("its log tells why; the tasks go on where they were");
+	if (r < 0)
+		fail_hint("the page server's log tells why; the tasks go on where they were");
 	return r;
-}
-
-int page_client_connect(const struct ck_page_peer *peer, struct page_client **out)
-{
-	int sock = page_connect(peer);
-
-	if (sock < 0)
-		return sock;
-	struct page_client *c = mem_zalloc(sizeof *c);
-	c->sock = sock;
-	c->handed = peer->socket >= 0;
-	page_peer_name(peer, c->name, sizeof c->name);
-	*out = c;
-	return 0;
 }
 
 static int send_header(struct page_client *c, const struct wire_message *m)
@@ -50,7 +30,36 @@ static int send_header(struct page_client *c, const struct wire_message *m)
 	unsigned char bytes[WIRE_SIZE];
 
 	wire_encode(m, bytes);
-	return page_send(c->sock, bytes, sizeof bytes);
+	return channel_send(c->channel, bytes, sizeof bytes);
+}
+
+/* Any question will do, before anything relies on the connection: only its answer shows that the server takes our certificate (tls.c). */
+static int try_out(struct page_client *c)
+{
+	const struct wire_message m = { .command = WIRE_PARENT, .id = 1 };
+	int32_t answer;
+	size_t mark = err_mark();
+
+	if (send_header(c, &m) < 0)   /* it has gone, but not without a word */
+		err_rewind(mark);
+	return channel_recv(c->channel, &answer, sizeof answer);
+}
+
+int page_client_connect(const struct ck_page_peer *peer, struct page_client **out)
+{
+	struct channel *channel;
+	int r = channel_connect(peer, &channel);
+
+	if (r < 0)
+		return r;
+	struct page_client *c = mem_zalloc(sizeof *c);
+	c->channel = channel;
+	c->handed = peer->socket >= 0;
+	*out = c;
+	r = peer->tls ? try_out(c) : 0;
+	if (r < 0)
+		page_client_free(out);
+	return r;
 }
 
 int page_client_open(struct page_client *c, bool segment, uint64_t id, bool *parent)
@@ -60,27 +69,10 @@ int page_client_open(struct page_client *c, bool segment, uint64_t id, bool *par
 	c->current = (struct wire_message){ .command = WIRE_OPEN2, .id = id, .segment = segment };
 	int r = send_header(c, &c->current);
 	if (r == 0)
-		r = page_recv(c->sock, &answer, sizeof answer);
+		r = channel_recv(c->channel, &answer, sizeof answer);
 	if (r < 0)
-		return lost(c, -r);
+		return lost(r);
 	*parent = answer == 1;
-	return 0;
-}
-
-static int send_vector(struct page_client *c, struct iovec *v, size_t n)
-{
-	while (n) {
-		struct msghdr m = { .msg_iov = v, .msg_iovlen = n };
-		ssize_t sent = sendmsg(c->sock, &m, MSG_NOSIGNAL);
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent < 0)
-			return -errno;
-		for (; n && (size_t)sent >= v->iov_len; v++, n--)
-			sent -= (ssize_t)v->iov_len;
-		if (n)
-			*v = (struct iovec){ (char *)v->iov_base + sent, v->iov_len - (size_t)sent };
-	}
 	return 0;
 }
 
@@ -101,8 +93,7 @@ int page_client_add(struct page_client *c, const struct client_piece *pieces, si
 		if (wire_content(&m))
 			v[k++] = (struct iovec){ (void *)(uintptr_t)pieces[i].data, wire_content(&m) };
 	}
-	int r = send_vector(c, v, k);
-	return r < 0 ? lost(c, -r) : 0;
+	return lost(channel_sendv(c->channel, v, k));
 }
 
 int page_client_finish(struct page_client *c)
@@ -112,13 +103,12 @@ int page_client_finish(struct page_client *c)
 	int r = send_header(c, &m);
 
 	if (r == 0)
-		r = page_recv(c->sock, &status, sizeof status);
+		r = channel_recv(c->channel, &status, sizeof status);
 	if (r < 0)
-		return lost(c, -r);
+		return lost(r);
 	if (status != 0)
-		return fail_text(EIO, "the page server %s could not store the pages (status %d): its log tells why", c->name, status);
-	fd_close(&c->sock);
-	c->sock = -1;
+		return fail_text(EIO, "%s could not store the pages (status %d): its log tells why", channel_name(c->channel), status);
+	channel_free(&c->channel);
 	return 0;
 }
 
@@ -126,7 +116,7 @@ void page_client_free(struct page_client **c)
 {
 	if (!*c)
 		return;
-	fd_close(&(*c)->sock);
+	channel_free(&(*c)->channel);
 	free(*c);
 	*c = NULL;
 }

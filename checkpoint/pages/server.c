@@ -21,6 +21,7 @@
 #include "checkpoint.h"
 #include "pages/session.h"
 #include "pages/socket.h"
+#include "pages/tls.h"
 
 static int check_directory(const char *path)
 {
@@ -49,7 +50,7 @@ static int next_connection(int sock)
 	}
 }
 
-static pid_t start_session(int sock, const char *images_dir, unsigned number)
+static pid_t start_session(int sock, const struct ck_page_server_options *o, unsigned number)
 {
 	pid_t pid = fork();
 
@@ -57,7 +58,7 @@ static pid_t start_session(int sock, const char *images_dir, unsigned number)
 		return fail(errno, "make a process for session %u", number);
 	if (pid > 0)
 		return pid;
-	int r = session_run(sock, images_dir, number, false);
+	int r = session_run(sock, o, number, false);
 	if (r < 0)
 		log_trail();
 	_exit(r < 0 ? 1 : 0);
@@ -85,7 +86,7 @@ static int serve_many(int sock, const struct ck_page_server_options *o)
 
 	while (started < o->sessions && r >= 0) {
 		autoclose int fd = next_connection(sock);
-		r = fd < 0 ? fd : start_session(fd, o->images_dir, started);
+		r = fd < 0 ? fd : start_session(fd, o, started);
 		started += r >= 0;
 	}
 	fd_close(&sock);
@@ -98,6 +99,8 @@ int ck_page_server(const struct ck_page_server_options *o)
 	unsigned port;
 	bool connected;
 	int r = o->images_dir ? check_directory(o->images_dir) : fail_text(EINVAL, "no images directory given (--images-dir DIR)");
+	if (r == 0 && o->where.tls)
+		r = tls_check(o->where.tls, true);
 	autoclose int sock = r < 0 ? -1 : page_listen(&o->where, o->sessions > 1 ? 16 : 1, &port, &connected);
 
 	if (r < 0 || sock < 0)
@@ -114,5 +117,5 @@ int ck_page_server(const struct ck_page_server_options *o)
 		return fd;
 	fd_close(&sock);
 	sock = -1;
-	return session_run(fd, o->images_dir, 0, true);
+	return session_run(take_fd(&fd), o, 0, true);
 }

@@ -30,7 +30,7 @@
 #include "base/str.h"
 #include "image/stream.h"
 #include "pagemap.pb-c.h"
-#include "pages/socket.h"
+#include "pages/channel.h"
 #include "pages/wire.h"
 
 #define READ_SIZE (64u << 10)
@@ -38,7 +38,8 @@
 #define SPLICE_FROM (256u << 10)
 
 struct session {
-	int sock;
+	struct channel *peer;
+	int sock;                    /* of it */
 	struct image_dir *dir;
 	unsigned number;
 	uint32_t next_pages_id;
@@ -58,22 +59,20 @@ struct session {
 
 /* --- input --- */
 
+static int ended(void)
+{
+	return fail_text(ECONNRESET, "the connection ended before the dump did");
+}
+
 static int refill(struct session *s)
 {
-	for (;;) {
-		ssize_t n = recv(s->sock, s->input, READ_SIZE, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail(errno, "receive from the dump");
-		if (n == 0) {
-			fail_text(ECONNRESET, "the connection ended before the dump did");
-			return -ECONNRESET;
-		}
-		s->from = 0;
-		s->to = (size_t)n;
-		return 0;
-	}
+	ssize_t n = channel_read(s->peer, s->input, READ_SIZE);
+
+	if (n <= 0)
+		return n < 0 ? (int)n : ended();
+	s->from = 0;
+	s->to = (size_t)n;
+	return 0;
 }
 
 static size_t take(struct session *s, void *data, size_t size)
@@ -149,7 +148,7 @@ static int receive_by_splice(struct session *s, uint64_t *size)
 		if (n < 0 && errno != EINVAL)
 			return fail(errno, "receive from the dump");
 		if (n == 0)
-			return fail_text(ECONNRESET, "the connection ended before the dump did");
+			return ended();
 		int r = n < 0 ? -EINVAL : drain(s, (size_t)n);
 		if (r == -EINVAL) {
 			r = n > 0 ? drain_by_copy(s, (size_t)n) : 0;
@@ -171,12 +170,10 @@ static int receive_small(struct session *s, uint64_t size)
 		size_t room = WRITE_SIZE - s->pending, want = size < room ? size : room;
 		size_t n = take(s, s->output + s->pending, want);
 		if (r == 0 && !n && want >= READ_SIZE) {
-			ssize_t got = recv(s->sock, s->output + s->pending, want, 0);
-			if (got == 0)
-				return fail_text(ECONNRESET, "the connection ended before the dump did");
-			if (got < 0 && errno != EINTR)
-				return fail(errno, "receive from the dump");
-			n = got > 0 ? (size_t)got : 0;
+			ssize_t got = channel_read(s->peer, s->output + s->pending, want);
+			if (got <= 0)
+				return got < 0 ? (int)got : ended();
+			n = (size_t)got;
 		} else if (r == 0 && !n) {
 			r = refill(s);
 		}
@@ -272,8 +269,8 @@ static int session_open(struct session *s, const struct wire_message *m)
 	s->id = *m;
 	s->offset = s->behind = 0;
 	answer = s->parent;
-	r = m->command == WIRE_OPEN2 ? page_send(s->sock, &answer, sizeof answer) : 0;
-	return r < 0 ? fail(-r, "answer the dump") : 0;
+	r = m->command == WIRE_OPEN2 ? channel_send(s->peer, &answer, sizeof answer) : 0;
+	return r;
 }
 
 static int session_add(struct session *s, const struct wire_message *m)
@@ -304,9 +301,8 @@ static int session_add(struct session *s, const struct wire_message *m)
 static int session_parent(struct session *s, const struct wire_message *m)
 {
 	int32_t answer = parent_has(s, m);
-	int r = page_send(s->sock, &answer, sizeof answer);
 
-	return r < 0 ? fail(-r, "answer the dump") : 0;
+	return channel_send(s->peer, &answer, sizeof answer);
 }
 
 static int session_close(struct session *s, bool wait)
@@ -320,12 +316,13 @@ static int session_close(struct session *s, bool wait)
 	if (r == 0)
 		fsync(s->dir->fd);
 	status = r;
-	int sent = page_send(s->sock, &status, sizeof status);
+	size_t mark = err_mark();
+	int sent = channel_send(s->peer, &status, sizeof status);
 	if (r == 0 && sent < 0)
-		return fail(-sent, "answer the dump");
+		return sent;
 	if (r == 0 && wait)
-		while (recv(s->sock, &byte, 1, 0) < 0 && errno == EINTR)
-			;
+		channel_read(s->peer, &byte, 1);   /* until the dump has gone: whether with a reset does not matter any more */
+	err_rewind(mark);
 	return r;
 }
 
@@ -354,30 +351,47 @@ static int session_loop(struct session *s)
 	}
 }
 
-int session_run(int sock, const char *images_dir, unsigned number, bool alone)
+static int session_begin(struct session *s, const struct ck_page_server_options *o, bool alone)
 {
-	struct session s = { .sock = sock, .number = number, .out = -1, .pipe = { -1, -1 }, .next_pages_id = (number + 1) << 16 | 1 };
-	int r = image_dir_create(images_dir, &s.dir);
+	int r = image_dir_create(o->images_dir, &s->dir);
 
 	if (r < 0)
 		return r;
-	s.dir->made = false;   /* the server's, not this session's */
-	s.dir->keep_old = !alone;
-	snprintf(s.dir->suffix, sizeof s.dir->suffix, "recv%u", number);
-	s.input = mem_alloc(READ_SIZE);
-	s.output = mem_alloc(WRITE_SIZE);
-	s.entry = (PagemapEntry)PAGEMAP_ENTRY__INIT;
-	s.entry.has_nr_pages = s.entry.has_flags = true;
-	if (pipe2(s.pipe, O_CLOEXEC) == 0)
-		fcntl(s.pipe[1], F_SETPIPE_SZ, 1 << 20);
-	r = session_loop(&s);
+	s->dir->made = false;   /* the server's, not this session's */
+	s->dir->keep_old = !alone;
+	snprintf(s->dir->suffix, sizeof s->dir->suffix, "recv%u", s->number);
+	s->input = mem_alloc(READ_SIZE);
+	s->output = mem_alloc(WRITE_SIZE);
+	s->entry = (PagemapEntry)PAGEMAP_ENTRY__INIT;
+	s->entry.has_nr_pages = s->entry.has_flags = true;
+	if (channel_is_plain(s->peer) && pipe2(s->pipe, O_CLOEXEC) == 0)
+		fcntl(s->pipe[1], F_SETPIPE_SZ, 1 << 20);
+	return 0;
+}
+
+static void session_end(struct session *s)
+{
+	image_free(&s->pagemap);
+	fd_close(&s->out);
+	fd_close(&s->pipe[0]);
+	fd_close(&s->pipe[1]);
+	if (s->dir)
+		image_dir_free(s->dir);
+	free(s->input);
+	free(s->output);
+	channel_free(&s->peer);
+}
+
+int session_run(int sock, const struct ck_page_server_options *o, unsigned number, bool alone)
+{
+	struct session s = { .sock = sock, .number = number, .out = -1, .pipe = { -1, -1 }, .next_pages_id = (number + 1) << 16 | 1 };
+	int r = channel_accept(&o->where, sock, "the dump", &s.peer);
+
+	if (r == 0)
+		r = session_begin(&s, o, alone);
+	if (r == 0)
+		r = session_loop(&s);
 	log_info("session %u: %" PRIu64 " MiB of pages, %s", number, s.total >> 20, r < 0 ? "not complete" : "complete");
-	image_free(&s.pagemap);
-	fd_close(&s.out);
-	fd_close(&s.pipe[0]);
-	fd_close(&s.pipe[1]);
-	image_dir_free(s.dir);
-	free(s.input);
-	free(s.output);
+	session_end(&s);
 	return r;
 }

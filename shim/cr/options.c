@@ -11,6 +11,7 @@
 #define CHECK OPTION_VERB(CR_CHECK)
 #define SERVER OPTION_VERB(CR_PAGE_SERVER)
 #define PAGER OPTION_VERB(CR_LAZY_PAGES)
+#define PEERS (DUMP | PRE | SERVER | PAGER)   /* what a page server is one side of */
 #define EVERY OPTION_EVERY_VERB
 
 static const struct option_verb verbs[CR_VERBS] = {
@@ -82,12 +83,12 @@ static const struct option rows[] = {
 	{ "auto-dedup", 0, OPTION_FLAG, DUMP | PRE, AT(auto_dedup), NULL, "free in earlier rounds what this one saves again", .negatable = true },
 	{ "auto-dedup", 0, OPTION_FLAG, RESTORE, 0, NULL, "free pages of the images as they are restored",
 	  .refused = "images are kept until the restore has succeeded; remove them afterwards" },
-	{ "page-server", 0, OPTION_FLAG, DUMP, AT(page_server), NULL, "send pages to a page server", .negatable = true },
+	{ "page-server", 0, OPTION_FLAG, DUMP | PRE, AT(page_server), NULL, "send pages to a page server", .negatable = true },
 	{ "page-server", 0, OPTION_FLAG, PAGER, 0, NULL, "fetch pages from the dump's page server",
 	  .refused = "pages are served from images on this machine only, for now" },
-	{ "address", 0, OPTION_STRING, DUMP | SERVER, AT(address), "ADDR", "of the page server: a name or a number, or the path of a unix socket" },
-	{ "port", 0, OPTION_UINT, DUMP | SERVER, AT(port), "N", "of the page server; 0: the kernel chooses, and the server prints it" },
-	{ "ps-socket", 0, OPTION_INT, DUMP | SERVER, AT(ps_socket), "FD", "an open socket instead of address and port" },
+	{ "address", 0, OPTION_STRING, DUMP | PRE | SERVER, AT(address), "ADDR", "of the page server: a name or a number, or the path of a unix socket" },
+	{ "port", 0, OPTION_UINT, DUMP | PRE | SERVER, AT(port), "N", "of the page server; 0: the kernel chooses, and the server prints it" },
+	{ "ps-socket", 0, OPTION_INT, DUMP | PRE | SERVER, AT(ps_socket), "FD", "an open socket instead of address and port" },
 	{ "daemon", 'd', OPTION_FLAG, SERVER | PAGER, AT(daemon), NULL, "go to the background when it listens", .negatable = true },
 	{ "sessions", 0, OPTION_UINT, SERVER, AT(sessions), "N", "take so many dumps, at the same time if they come so; default 1 (torpor's own)" },
 	{ "lazy-pages", 0, OPTION_FLAG, RESTORE, AT(lazy_pages), NULL, "let the tasks run before they have all of their memory; a lazy-pages daemon "
@@ -122,7 +123,16 @@ static const struct option rows[] = {
 	{ "unprivileged", 0, OPTION_FLAG, EVERY, 0, NULL, "run without root", .refused = NOT_YET },
 	{ "stream", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "image streamer", .refused = NOT_YET },
 	{ "config", 0, OPTION_STRING, EVERY, 0, "FILE", "configuration file", .refused = NOT_YET },
-	{ "tls", 0, OPTION_FLAG, EVERY, 0, NULL, "TLS for the page server", .refused = NOT_YET },
+	{ "tls", 0, OPTION_FLAG, PEERS, AT(tls), NULL, "talk to the other side of a page server by TLS, with certificates on both sides",
+	  .negatable = true },
+	{ "tls-cacert", 0, OPTION_STRING, PEERS, AT(tls_files.ca), "FILE",
+	  "who may sign the other side's certificate; default /etc/pki/CA/cacert.pem" },
+	{ "tls-cacrl", 0, OPTION_STRING, PEERS, AT(tls_files.revoked), "FILE",
+	  "certificates that have been revoked; default /etc/pki/CA/cacrl.pem, if it is there" },
+	{ "tls-cert", 0, OPTION_STRING, PEERS, AT(tls_files.certificate), "FILE", "certificate of this side; default /etc/pki/criu/cert.pem" },
+	{ "tls-key", 0, OPTION_STRING, PEERS, AT(tls_files.key), "FILE", "its key; default /etc/pki/criu/private/key.pem" },
+	{ "tls-no-cn-verify", 0, OPTION_FLAG, PEERS, AT(tls_files.any_name), NULL,
+	  "the server's certificate may be for any name (it must be signed all the same)" },
 	{ "allow-uprobes", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "accept uprobes", .refused = NOT_YET },
 };
 

@@ -15,7 +15,7 @@
 
 struct ck_page_peer cr_page_peer(const struct cr_options *o)
 {
-	return (struct ck_page_peer){ .address = o->address, .port = o->port, .socket = o->ps_socket };
+	return (struct ck_page_peer){ .address = o->address, .port = o->port, .socket = o->ps_socket, .tls = o->tls ? &o->tls_files : NULL };
 }
 
 /* Made before there is a daemon, so that an error is the caller's to see; -1 if none is wanted. */

@@ -94,7 +94,8 @@ static pid_t start(const char *dir, int *sock)
 	pid_t pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
-		int r = session_run(pair[1], dir, 0, true);
+		const struct ck_page_server_options o = { .images_dir = dir, .where.socket = -1 };
+		int r = session_run(pair[1], &o, 0, true);
 		_exit(-r);
 	}
 	close(pair[1]);
