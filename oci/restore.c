@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "checkpoint.h"
 #include "container/container.h"
+#include "container/hooks.h"
 #include "init/internal.h"
 #include "init/spawn.h"
 #include "migrate.h"
@@ -174,6 +175,7 @@ static int restore_new(const struct oci_options *o, const char *id, struct resto
 	if (ret < 0) {
 		size_t mark = err_mark();
 		container_remove(r->c);
+		hooks_poststop(s, id);
 		err_rewind(mark);
 		container_free(r->c);
 		r->c = NULL;

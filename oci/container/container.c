@@ -215,6 +215,8 @@ static void note_spec(struct container *c, const struct spec *s)
 	c->rootfs = container_str(c, s->root_path);
 	c->owner = container_str(c, "");
 	c->private_pid = s->namespaces[NS_PID].wanted && !s->namespaces[NS_PID].path;
+	c->poststart = s->hooks[HOOK_POSTSTART].n;
+	c->poststop = s->hooks[HOOK_POSTSTOP].n;
 	for (size_t i = 0; i < s->annotations.n; i++)
 		container_add_pair(c, &c->annotations, s->annotations.data[i].key, s->annotations.data[i].value);
 	for (int k = 0; k < NS_KINDS; k++)

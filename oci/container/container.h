@@ -44,6 +44,7 @@ struct container {
 	char *descriptors[3];           /* link targets of stdin, stdout and stderr at create: "/dev/null", "pipe:[123]" */
 	bool restored;                  /* rebuilt from a checkpoint */
 	bool private_pid;               /* has a pid namespace of its own: all its processes go with init */
+	bool poststart, poststop;       /* its configuration has such hooks */
 };
 
 /* Checks the id and makes the state directory with its files, or fails with "container with given ID already exists". The

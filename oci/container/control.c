@@ -22,6 +22,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "cgroup/cgroup.h"
+#include "container/hooks.h"
 #include "container/internal.h"
 
 #define KILL_WAIT_MS 10000
@@ -152,13 +153,29 @@ static int delete_locked(struct container *c, bool force)
 	return r < 0 ? r : container_remove(c);
 }
 
+/* The hooks that run when all is gone, their configuration included. One that cannot be read must not keep the rest. */
+static void load_poststop(struct container *c, struct spec **s)
+{
+	size_t mark = err_mark();
+
+	if (c->poststop && container_spec(c, s) < 0) {
+		log_warn("container %s: its poststop hooks are not run: %s", c->id, err_line(mark));
+		err_rewind(mark);
+	}
+}
+
 int container_delete(struct container *c, bool force)
 {
+	struct spec *s = NULL;
 	int r = container_lock(c);
 
 	if (r < 0)
 		return r;
+	load_poststop(c, &s);
 	r = delete_locked(c, force);
 	container_unlock(c);
+	if (r == 0 && s)
+		hooks_poststop(s, c->id);
+	spec_free(s);
 	return r;
 }

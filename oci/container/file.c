@@ -29,6 +29,7 @@ static const struct {
 	size_t at;
 } flags[] = {
 	{ "restored", offsetof(struct container, restored) }, { "privatePid", offsetof(struct container, private_pid) },
+	{ "poststart", offsetof(struct container, poststart) }, { "poststop", offsetof(struct container, poststop) },
 };
 
 static const struct {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Between the runtime and the child it cloned: a socket pair, one byte a message and what belongs to it.
  *
- *   child → runtime   READY           it waits (create, restore), or is about to execute its program
+ *   child → runtime   MEET            it waits for the runtime to do its part (hooks), and goes on at its answer
+ *                     READY           it waits (create, restore), or is about to execute its program
  *                     FAILED, trail   it could not, and exits
- *   runtime → child   filter          number of instructions and flags, then the instructions
+ *   runtime → child   filter          number of instructions and flags, then the instructions; before any answer
+ *                     GO              the answer
  *
  * The child's trail becomes part of the runtime's, so the user reads the cause where it happened. End of file before READY:
  * the child died of something that let it say nothing. End of file after READY on a close-on-exec descriptor: execve() succeeded.
@@ -18,7 +20,7 @@
 #include "base/str.h"
 #include "init/internal.h"
 
-enum { READY = 'R', FAILED = 'F' };
+enum { READY = 'R', FAILED = 'F', MEET = 'M', GO = 'G' };
 
 struct filter_head {
 	uint32_t n, flags;
@@ -33,6 +35,24 @@ int channel_ready(int fd)
 {
 	char tag = READY;
 	return fd_write_all(fd, &tag, 1);
+}
+
+int channel_meet(int fd)
+{
+	char tag = MEET;
+	int r = fd_write_all(fd, &tag, 1);
+
+	if (r >= 0)
+		r = fd_read_all(fd, &tag, 1);
+	return r < 0 ? fail(-r, "wait for the runtime") : tag == GO ? 0 : fail_text(EPROTO, "unknown message 0x%02x from the runtime", tag);
+}
+
+int channel_go(int fd)
+{
+	char tag = GO;
+	int r = fd_write_all(fd, &tag, 1);
+
+	return r < 0 ? fail(-r, "let the container's process go on") : 0;
 }
 
 void channel_die(int fd)
@@ -64,7 +84,7 @@ int channel_wait(int fd)
 		return -ECANCELED;
 	if (r < 0)
 		return fail(-r, "read from the container's process");
-	return tag == READY ? 0 : tag == FAILED ? receive_failure(fd) : fail_text(EPROTO, "unknown message 0x%02x from the container's process", tag);
+	return tag == READY ? 0 : tag == MEET ? CHANNEL_MEET : tag == FAILED ? receive_failure(fd) : fail_text(EPROTO, "unknown message 0x%02x from the container's process", tag);
 }
 
 int channel_wait_exec(int fd)
@@ -72,8 +92,8 @@ int channel_wait_exec(int fd)
 	char tag;
 	int r = channel_wait(fd);
 
-	if (r < 0)
-		return r;
+	if (r != 0)
+		return r < 0 ? r : fail_text(EPROTO, "the container's process waits for nothing");
 	r = fd_read_all(fd, &tag, 1);
 	if (r == -ENODATA || r == -ECONNRESET)
 		return 0;

@@ -8,6 +8,7 @@
  * connection ends, and the program runs, or the reason comes why it does not. The socket's file goes as soon as init has heard. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "container/hooks.h"
 #include "init/internal.h"
 #include "init/spawn.h"
 
@@ -98,6 +100,7 @@ int oci_create(const struct oci_options *o, const char *id, const struct oci_cre
 		if (r < 0) {
 			size_t mark = err_mark();
 			container_remove(c);
+			hooks_poststop(s, c->id);
 			err_rewind(mark);
 			container_free(c);
 		} else {
@@ -129,6 +132,23 @@ static int start_locked(struct container *c)
 	return r == -ECANCELED ? fail_text(ESRCH, "container %s: its init (pid %d) ended before it executed its program", c->id, c->pid) : r;
 }
 
+/* The program runs already: if a hook fails, it is killed. Without the lock, so that a hook may call this program. */
+static int poststart(struct container *c)
+{
+	struct spec *s = NULL;
+	int r = container_spec(c, &s);
+
+	if (r >= 0)
+		r = hooks_run(&(struct hook_call){ .spec = s, .id = c->id, .status = "running", .pid = c->pid, .directory = s->bundle }, HOOK_POSTSTART);
+	spec_free(s);
+	if (r < 0) {
+		size_t mark = err_mark();
+		container_kill(c, SIGKILL, true);
+		err_rewind(mark);
+	}
+	return r;
+}
+
 int oci_start(struct container *c)
 {
 	int r = container_lock(c);
@@ -137,5 +157,5 @@ int oci_start(struct container *c)
 		return r;
 	r = start_locked(c);
 	container_unlock(c);
-	return r;
+	return r < 0 || !c->poststart ? r : poststart(c);
 }

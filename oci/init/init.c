@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* init, from the clone to the moment it waits, and what wakes it.
  *
- *   init_prepare()   what a restored container needs as well: cgroups, namespaces, root filesystem, hostname, kernel parameters
+ *   init_prepare()   what a restored container needs as well: cgroups, namespaces, root filesystem, hooks, hostname, kernel parameters
  *   create:          process_prepare(); READY; accept() on the start socket; process_exec()
  *   restore:         READY; read() on the runtime's socket for ever
  *
@@ -28,6 +28,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "cgroup/cgroup.h"
+#include "container/hooks.h"
 #include "init/internal.h"
 #include "rootfs/rootfs.h"
 
@@ -49,7 +50,43 @@ static int set_names(const struct spec *s)
 	return 0;
 }
 
-static int make_root(const struct init *i)
+static int receive_filter(struct init *i)
+{
+	if (i->restore || i->has_filter)
+		return 0;
+	i->has_filter = true;
+	return channel_receive_filter(i->sock, &i->filter);
+}
+
+static int plain_umask(void *arg)
+{
+	(void)arg;
+	umask(022);
+	return 0;
+}
+
+/* The hooks of create: the runtime runs its own while this process waits. */
+static int create_hooks(struct init *i)
+{
+	const struct spec_hooks *h = i->spec->hooks;
+	const struct hook_call call = {
+		.spec = i->spec,
+		.id = i->id,
+		.status = "creating",
+		.pid = getpid(),
+		.directory = i->spec->root_path,
+		.confine = plain_umask,
+	};
+
+	if (!h[HOOK_PRESTART].n && !h[HOOK_CREATE_RUNTIME].n && !h[HOOK_CREATE_CONTAINER].n)
+		return 0;
+	int r = receive_filter(i);   /* it comes before the answer */
+	if (r >= 0)
+		r = channel_meet(i->sock);
+	return r < 0 ? r : hooks_run(&call, HOOK_CREATE_CONTAINER);
+}
+
+static int make_root(struct init *i)
 {
 	const struct spec_namespace_entry *cgroup_ns = &i->spec->namespaces[NS_CGROUP];
 	struct rootfs root = {
@@ -61,6 +98,8 @@ static int make_root(const struct init *i)
 	};
 	int r = rootfs_build(&root);
 
+	if (r >= 0)
+		r = create_hooks(i);
 	return r < 0 ? r : rootfs_enter(&root);
 }
 
@@ -115,8 +154,8 @@ static int create_prepare(struct init *i)
 {
 	int r = init_prepare(i);
 
-	if (r >= 0 && !i->restore)
-		r = channel_receive_filter(i->sock, &i->filter);
+	if (r >= 0)
+		r = receive_filter(i);
 	if (r >= 0 && !i->restore)
 		r = process_prepare(i);
 	if (r >= 0)

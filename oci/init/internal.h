@@ -27,6 +27,7 @@ struct init {
 	int target, target_root; /* exec: pidfd of the container's init and its root directory; else -1 */
 	int lsm;
 	struct seccomp_program filter;
+	bool has_filter;         /* it has come */
 };
 void init_defaults(struct init *i);
 
@@ -38,7 +39,11 @@ _Noreturn void exec_child(struct init *i);
 int channel_open(int ends[2]);
 int channel_ready(int fd);
 _Noreturn void channel_die(int fd);
-/* Waits for READY. -ECANCELED when the child ended without a word (nothing is added to the trail then). */
+/* The child waits until the runtime has said channel_go(). */
+int channel_meet(int fd);
+int channel_go(int fd);
+/* Waits for READY (0) or a meeting (CHANNEL_MEET). -ECANCELED when the child ended without a word (nothing is added to the trail then). */
+enum { CHANNEL_MEET = 1 };
 int channel_wait(int fd);
 /* The same for a program about to be executed: success is that the descriptor closes after READY. */
 int channel_wait_exec(int fd);

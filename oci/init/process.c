@@ -6,7 +6,7 @@
  *   2. limits                                  7. last capabilities, no_new_privs
  *   3. bounding set; groups, gid, uid          8. seccomp, if there is: nothing but execve() follows it
  *   4. working directory, umask                9. execve()
- *   5. the program is there
+ *   5. the program is there                     startContainer hooks, each confined by 6 to 8, come before 6
  *
  * Between the two init waits for start. Everything that can fail for a reason in the configuration is before that, so that create
  * reports it. While init waits, it holds no capability beyond the container's, but for CAP_SYS_ADMIN in case 6: a filter without
@@ -34,6 +34,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "container/hooks.h"
 #include "init/internal.h"
 
 static int new_keyring(const char *id)
@@ -176,6 +177,40 @@ int process_prepare(struct init *i)
 	return program_find(p, &path);
 }
 
+/* Also in the process of each startContainer hook: the image chooses what runs there. */
+static int confine(void *arg)
+{
+	const struct init *i = arg;
+	const struct spec_process *p = i->process;
+	int r = 0;
+
+	if (late_capabilities(i)) {
+		r = seccomp_install(&i->filter);
+		if (r >= 0)
+			r = caps_final(&p->capabilities);
+	}
+	if (r >= 0 && p->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = fail(errno, "process.noNewPrivileges");
+	if (r >= 0 && !late_capabilities(i))
+		r = seccomp_install(&i->filter);
+	return r;
+}
+
+static int start_hooks(struct init *i)
+{
+	const struct hook_call call = {
+		.spec = i->spec,
+		.id = i->id,
+		.status = "created",
+		.pid = getpid(),
+		.directory = i->process->cwd,
+		.confine = confine,
+		.arg = i,
+	};
+
+	return i->target < 0 ? hooks_run(&call, HOOK_START_CONTAINER) : 0;
+}
+
 int process_exec(struct init *i)
 {
 	const struct spec_process *p = i->process;
@@ -185,15 +220,10 @@ int process_exec(struct init *i)
 
 	if (r >= 0 && i->lsm >= 0)
 		r = lsm_apply(i->lsm, p);
-	if (r >= 0 && late_capabilities(i)) {
-		r = seccomp_install(&i->filter);
-		if (r >= 0)
-			r = caps_final(&p->capabilities);
-	}
-	if (r >= 0 && p->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		r = fail(errno, "process.noNewPrivileges");
-	if (r >= 0 && !late_capabilities(i))
-		r = seccomp_install(&i->filter);
+	if (r >= 0)
+		r = start_hooks(i);
+	if (r >= 0)
+		r = confine(i);
 	if (r < 0)
 		return r;
 	execve(path, p->args.data, env);

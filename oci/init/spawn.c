@@ -29,6 +29,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "cgroup/cgroup.h"
+#include "container/hooks.h"
 #include "init/internal.h"
 
 struct spawn {
@@ -162,12 +163,30 @@ static int work_beside_init(struct spawn *s)
 	return r == -EPIPE || r == -ECONNRESET ? 0 : r;   /* init has failed, and says why */
 }
 
+/* Init has built its root and waits. */
+static int create_hooks(struct spawn *s)
+{
+	const struct hook_call call = {
+		.spec = s->init.spec, .id = s->c->id, .status = "creating", .pid = s->pid, .directory = s->init.spec->bundle,
+	};
+	int r = hooks_run(&call, HOOK_PRESTART);
+
+	if (r >= 0)
+		r = hooks_run(&call, HOOK_CREATE_RUNTIME);
+	return r < 0 ? r : channel_go(s->sock);
+}
+
 static int wait_for_init(struct spawn *s)
 {
 	int r = work_beside_init(s);
 
 	if (r >= 0)
 		r = channel_wait(s->sock);
+	if (r == CHANNEL_MEET) {
+		r = create_hooks(s);
+		if (r >= 0)
+			r = channel_wait(s->sock);
+	}
 	return r == -ECANCELED ? explain_death(s) : r;
 }
 

@@ -149,6 +149,16 @@ static int check_cgroups_path(const char *name, const struct spec *s)
 	return 0;
 }
 
+static int check_hooks(const char *name, const struct spec *s)
+{
+	for (int point = 0; point < HOOK_POINTS; point++)
+		for (size_t i = 0; i < s->hooks[point].n; i++)
+			if (*s->hooks[point].data[i].path != '/')
+				return fail_text(EINVAL, "%s: hooks.%s[%zu].path: \"%s\" is not an absolute path", name, spec_hook_points[point], i,
+					s->hooks[point].data[i].path);
+	return 0;
+}
+
 static int check_annotations(const char *name, const struct spec *s)
 {
 	for (size_t i = 0; i < s->annotations.n; i++)
@@ -214,7 +224,7 @@ int spec_check(const char *name, const struct spec *s)
 {
 	static int (*const rules[])(const char *, const struct spec *) = {
 		check_version, check_root, check_process, check_hostname, check_mounts, check_masks, check_devices,
-		check_resources, check_cgroups_path, check_annotations, check_sysctls,
+		check_resources, check_cgroups_path, check_hooks, check_annotations, check_sysctls,
 	};
 	int r = 0;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names of the specification that others need too: namespaces, capabilities, sysctl keys. */
+/* Names of the specification that others need too: namespaces, hooks, capabilities, sysctl keys. */
 #include <ctype.h>
 #include <errno.h>
 #include <linux/sched.h>
@@ -18,6 +18,11 @@ const struct spec_namespace_name spec_namespaces[NS_KINDS] = {
 	[NS_USER] = { "user", "user", CLONE_NEWUSER },
 	[NS_CGROUP] = { "cgroup", "cgroup", CLONE_NEWCGROUP },
 	[NS_TIME] = { "time", "time", CLONE_NEWTIME },
+};
+
+const char *const spec_hook_points[HOOK_POINTS + 1] = {
+	[HOOK_PRESTART] = "prestart", [HOOK_CREATE_RUNTIME] = "createRuntime", [HOOK_CREATE_CONTAINER] = "createContainer",
+	[HOOK_START_CONTAINER] = "startContainer", [HOOK_POSTSTART] = "poststart", [HOOK_POSTSTOP] = "poststop",
 };
 
 int spec_capability(const char *name)

@@ -139,6 +139,20 @@ struct spec_resources {
 	struct spec_pairs unified;
 };
 
+enum spec_hook_point { HOOK_PRESTART, HOOK_CREATE_RUNTIME, HOOK_CREATE_CONTAINER, HOOK_START_CONTAINER, HOOK_POSTSTART, HOOK_POSTSTOP, HOOK_POINTS };
+extern const char *const spec_hook_points[HOOK_POINTS + 1];   /* their names, and a NULL */
+
+struct spec_hook {
+	char *path;
+	struct strings args, env;
+	uint32_t timeout;   /* seconds; 0: none */
+};
+
+struct spec_hooks {
+	struct spec_hook *data;
+	size_t n;
+};
+
 struct spec_seccomp_arg {
 	uint32_t index;
 	uint64_t value, value_two;
@@ -178,6 +192,7 @@ struct spec {
 	size_t n_devices;
 	struct spec_resources resources;
 	struct spec_seccomp seccomp;
+	struct spec_hooks hooks[HOOK_POINTS];
 	struct spec_pairs annotations, sysctl;
 	struct strings masked_paths, readonly_paths;
 	char *cgroups_path, *rootfs_propagation;

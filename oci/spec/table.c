@@ -210,8 +210,18 @@ static const struct map_name propagations[] = {
 	{ "runbindable", 0 }, { "", 0 }, { NULL, 0 },
 };
 
+#define ROW_OF spec_hook
+static const struct map_row hook_rows[] = {
+	{ "path", MAP_STRING, AT(path), .required = true },
+	{ "args", MAP_STRINGS, AT(args) },
+	{ "env", MAP_STRINGS, AT(env) },
+	{ "timeout", MAP_U32, AT(timeout), .min = 1, .max = UINT32_MAX },
+};
+static const struct map_table hook_table = MAP_TABLE_OF(hook_rows, struct spec_hook, NULL);
+#undef ROW_OF
+
 #define ROW_OF spec
-#define HOOKS(point) { "hooks." point, MAP_REFUSE, .reason = "hooks" }
+#define HOOKS(name, point) { "hooks." name, MAP_LIST, AT(hooks[point].data), COUNT(hooks[point].n), .of = &hook_table }
 static const struct map_row rows[] = {
 	{ "ociVersion", MAP_STRING, AT(oci_version), .required = true },
 	{ "process", MAP_TABLE, AT(process), HAS(has_process), .of = &spec_process_table, .required = true },
@@ -223,12 +233,12 @@ static const struct map_row rows[] = {
 	{ "mounts", MAP_LIST, AT(mounts), COUNT(n_mounts), .of = &mount_table },
 	{ "annotations", MAP_PAIRS, AT(annotations) },
 	{ "hooks", MAP_OBJECT },
-	HOOKS("prestart"),
-	HOOKS("createRuntime"),
-	HOOKS("createContainer"),
-	HOOKS("startContainer"),
-	HOOKS("poststart"),
-	HOOKS("poststop"),
+	HOOKS("prestart", HOOK_PRESTART),
+	HOOKS("createRuntime", HOOK_CREATE_RUNTIME),
+	HOOKS("createContainer", HOOK_CREATE_CONTAINER),
+	HOOKS("startContainer", HOOK_START_CONTAINER),
+	HOOKS("poststart", HOOK_POSTSTART),
+	HOOKS("poststop", HOOK_POSTSTOP),
 	{ "linux", MAP_OBJECT },
 	{ "linux.namespaces", MAP_CALL, AT(namespaces), .call = map_namespaces },
 	{ "linux.devices", MAP_LIST, AT(devices), COUNT(n_devices), .of = &device_table },

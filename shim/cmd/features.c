@@ -122,7 +122,7 @@ int shim_features(struct shim_call *c)
 	json_open_object(&o, NULL);
 	json_add_string(&o, "ociVersionMin", "1.0.0");
 	json_add_string(&o, "ociVersionMax", SHIM_SPEC_VERSION);
-	json_add_strings(&o, "hooks", (const char *const[]){ NULL });
+	json_add_strings(&o, "hooks", spec_hook_points);
 	add_mount_options(&o);
 	add_linux(&o);
 	add_annotations(&o);

@@ -63,7 +63,7 @@ cmp "$TEST_DIR/config.json" "$TEST_DIR/other.json"
 
 # features
 torpor features >"$TEST_DIR/features"
-jq -e '.ociVersionMin == "1.0.0" and .ociVersionMax == "1.3.0" and .hooks == []
+jq -e '.ociVersionMin == "1.0.0" and .ociVersionMax == "1.3.0" and (.hooks | length == 6)
 	and (.mountOptions | index("rbind")) and (.linux.namespaces | index("pid")) and (.linux.namespaces | index("user") | not)
 	and (.linux.capabilities | index("CAP_CHECKPOINT_RESTORE")) and .linux.cgroup.v1 and .linux.cgroup.systemd == false
 	and (.linux.seccomp.actions | index("SCMP_ACT_ERRNO")) and (.linux.seccomp.actions | index("SCMP_ACT_NOTIFY") | not)

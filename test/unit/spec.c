@@ -238,8 +238,9 @@ static void unknown_values(void)
 static void not_done(void)
 {
 	static const char *const asked[][2] = {
-		{ "\"hooks\":{\"prestart\":[{\"path\":\"/x\"}]}", "hooks.prestart: hooks: not supported" },
-		{ "\"hooks\":{\"poststop\":[{\"path\":\"/x\"}]}", "hooks.poststop: hooks: not supported" },
+		{ "\"hooks\":{\"poststop\":[{\"path\":\"x\"}]}", "hooks.poststop[0].path: \"x\" is not an absolute path" },
+		{ "\"hooks\":{\"prestart\":[{\"path\":\"/x\",\"timeout\":0}]}", "hooks.prestart[0].timeout: 0 is out of range" },
+		{ "\"hooks\":{\"poststart\":[{\"args\":[]}]}", "hooks.poststart[0].path: required, but absent" },
 		{ "\"hooks\":null,\"process\":{\"cwd\":\"/\",\"terminal\":true,\"args\":[\"x\"]}", "a key occurs twice" },
 	};
 	static const char *const in_linux[][2] = {
