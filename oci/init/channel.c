@@ -84,7 +84,9 @@ int channel_wait(int fd)
 		return -ECANCELED;
 	if (r < 0)
 		return fail(-r, "read from the container's process");
-	return tag == READY ? 0 : tag == MEET ? CHANNEL_MEET : tag == FAILED ? receive_failure(fd) : fail_text(EPROTO, "unknown message 0x%02x from the container's process", tag);
+	if (tag == READY || tag == MEET)
+		return tag == READY ? 0 : CHANNEL_MEET;
+	return tag == FAILED ? receive_failure(fd) : fail_text(EPROTO, "unknown message 0x%02x from the container's process", tag);
 }
 
 int channel_wait_exec(int fd)
