@@ -45,6 +45,9 @@ int container_kill(struct container *c, int sig, bool all);
 int container_delete(struct container *c, bool force);        /* kills when forced; idempotent */
 int container_pause(struct container *c);
 int container_resume(struct container *c);
+/* Changes the limits that r has; the others stay. Fails at the first that cannot be set, those before it are in force then. */
+struct spec_resources;
+int container_update(struct container *c, const struct spec_resources *r);
 ssize_t container_pids(struct container *c, pid_t **pids);    /* all processes in its cgroup; to be freed */
 pid_t container_init_pid(struct container *c);                /* in the host's numbering, 0 when stopped */
 const char *container_id(struct container *c);

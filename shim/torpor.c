@@ -41,7 +41,7 @@ static const struct {
 	[SHIM_SPEC] = { shim_spec, 0, 0 },
 	[SHIM_START] = { shim_start, 1, 1 },
 	[SHIM_STATE] = { shim_state, 1, 1 },
-	[SHIM_UPDATE] = { NULL, 0, INT_MAX },
+	[SHIM_UPDATE] = { shim_update, 1, 1 },
 };
 
 static void usage(FILE *out)

@@ -15,7 +15,9 @@
  * Invariants:
  * 1. The list of directories is decided (and saved by the caller) before the first one is made: a crash leaves nothing unknown.
  * 2. On v1 a task enters by writing 0 into `tasks` itself. A pid in `cgroup.procs` makes the kernel wait for all of the
- *    machine's forks to drain (5 to 15 ms); a single thread that moves itself does not (0.03 ms).
+ *    machine's forks to drain (5 to 15 ms); a single thread that moves itself does not (0.03 ms). Only when a limit comes later
+ *    (update) whose hierarchy the container is not in, its processes are moved that way; its cgroup namespace, if it has one, then shows
+ *    that hierarchy's group by its whole path.
  * 3. On cgroup2 a task is born inside (clone3 CLONE_INTO_CGROUP).
  *
  * A relative or absent cgroupsPath is below /torpor. That base directory is left in place when its last container goes, so
@@ -42,6 +44,7 @@
 #include "base/log.h"
 
 #define ROOT "/sys/fs/cgroup"
+#define GROUPS_MAX 16
 
 const struct cgroup_ops cgroup_v1_ops = {
 	"v1", cgroup_v1_apply, cgroup_v1_devices, cgroup_v1_freeze, cgroup_v1_frozen, cgroup_v1_kill,
@@ -168,21 +171,29 @@ static char *v1_mount(struct arena *arena, char *hierarchy)
 	return comma && is_fs(path, CGROUP_SUPER_MAGIC) ? path : NULL;
 }
 
-/* /proc/self/cgroup: "ID:CONTROLLERS:PATH" per hierarchy. */
-static int plan_v1(struct arena *arena, const struct spec *s, const char *group, bool unified, struct spec_pairs *cgroups)
+static bool listed(const struct spec_pairs *cgroups, const char *hierarchy)
+{
+	for (size_t i = 0; i < cgroups->n; i++)
+		if (!strcmp(cgroups->data[i].key, hierarchy))
+			return true;
+	return false;
+}
+
+/* /proc/self/cgroup: "ID:CONTROLLERS:PATH" per hierarchy. Adds those that are wanted and not in the list. */
+static int plan_v1(struct arena *arena, const struct spec_resources *resources, const char *group, bool unified, struct spec_pairs *cgroups)
 {
 	autofree char *text = NULL;
 	ssize_t n = file_read(AT_FDCWD, "/proc/self/cgroup", &text, 1 << 20);
 	if (n < 0)
 		return fail((int)-n, "read /proc/self/cgroup");
 	char *save, *line = strtok_r(text, "\n", &save);
-	for (; line && cgroups->n < 15; line = strtok_r(NULL, "\n", &save)) {
+	for (; line && cgroups->n < GROUPS_MAX; line = strtok_r(NULL, "\n", &save)) {
 		char *name = strchr(line, ':');
 		char *end = name ? strchr(++name, ':') : NULL;
 		if (!end || end == name || str_starts(name, "name="))
 			continue;
 		*end = 0;
-		char *mount = v1_wanted(name, &s->resources, unified) ? v1_mount(arena, name) : NULL;
+		char *mount = v1_wanted(name, resources, unified) && !listed(cgroups, name) ? v1_mount(arena, name) : NULL;
 		if (mount)
 			add_pair(arena, cgroups, name, arena_printf(arena, "%s%s", mount, group));
 	}
@@ -195,7 +206,7 @@ int cgroup_plan(struct arena *arena, const struct spec *s, const char *id, struc
 	char *group = NULL;
 	int r = group_path(arena, s, id, &group);
 
-	*cgroups = (struct spec_pairs){ .data = arena_array(arena, struct spec_pair, 16) };
+	*cgroups = (struct spec_pairs){ .data = arena_array(arena, struct spec_pair, GROUPS_MAX) };
 	if (r < 0)
 		return r;
 	switch (layout) {
@@ -212,7 +223,34 @@ int cgroup_plan(struct arena *arena, const struct spec *s, const char *id, struc
 	case CGROUP_V1:
 		break;
 	}
-	return plan_v1(arena, s, group, layout == CGROUP_HYBRID, cgroups);
+	return plan_v1(arena, &s->resources, group, layout == CGROUP_HYBRID, cgroups);
+}
+
+/* The groups' path below the hierarchies, from one that is there. */
+static const char *path_below(struct arena *arena, const struct spec_pair *group)
+{
+	const char *mount = *group->key ? v1_mount(arena, arena_str(arena, group->key)) : ROOT "/unified";
+
+	return mount && str_starts(group->value, mount) ? group->value + strlen(mount) : NULL;
+}
+
+int cgroup_plan_more(struct arena *arena, struct spec_pairs *cgroups, const struct spec_resources *r)
+{
+	const struct cgroup_ops *ops = cgroup_ops_of(cgroups);
+	size_t had = cgroups->n;
+
+	if (!had || ops == &cgroup_v2_ops)
+		return 0;
+	const char *group = path_below(arena, &cgroups->data[had - 1]);
+	if (!group)
+		return 0;
+	struct spec_pairs more = { arena_array(arena, struct spec_pair, GROUPS_MAX), had };
+	memcpy(more.data, cgroups->data, had * sizeof *more.data);
+	int done = plan_v1(arena, r, group, ops == &cgroup_hybrid_ops, &more);
+	if (done < 0)
+		return done;
+	*cgroups = more;
+	return (int)(more.n - had);
 }
 
 /* v1: a new cpuset has no processors and no memory, and takes no task until it has both. */
@@ -310,6 +348,42 @@ int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *
 		return 0;
 	int done = r->n_devices ? ops->devices(cgroups, r) : 0;
 	return done < 0 ? done : ops->apply(cgroups, r);
+}
+
+/* Held still, no process forks out of the list. */
+static int move_all(const struct spec_pairs *cgroups, const struct spec_pair *to)
+{
+	char path[PATH_MAX], text[16];
+	autofree pid_t *pids = NULL;
+	ssize_t n = cgroup_pids(cgroups, &pids);
+	int done = n < 0 ? (int)n : 0;
+
+	snprintf(path, sizeof path, "%s/cgroup.procs", to->value);
+	for (ssize_t i = 0; done >= 0 && i < n; i++) {
+		snprintf(text, sizeof text, "%d", pids[i]);
+		done = file_write(AT_FDCWD, path, text);
+		if (done < 0 && done != -ESRCH)
+			return fail(-done, "move process %d into cgroup %s", pids[i], to->value);
+		done = 0;
+	}
+	return done;
+}
+
+int cgroup_make_more(const struct spec_pairs *cgroups, size_t n)
+{
+	const struct spec_pairs had = { cgroups->data, cgroups->n - n };
+	int was = cgroup_frozen(&had);
+	int done = was == 0 ? cgroup_freeze(&had, true) : was;
+
+	if (done < 0)
+		return done;
+	for (size_t i = had.n; done >= 0 && i < cgroups->n; i++) {
+		done = make_one(&cgroups->data[i], false);
+		if (done >= 0)
+			done = move_all(&had, &cgroups->data[i]);
+	}
+	int thawed = was == 0 ? cgroup_freeze(&had, false) : 0;
+	return done < 0 ? done : thawed;
 }
 
 static int sub_path(char out[PATH_MAX], const char *dir, const char *sub, const char *file)

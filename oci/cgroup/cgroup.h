@@ -20,6 +20,11 @@ int cgroup_create(const struct spec_pairs *cgroups, const struct spec_resources 
 /* Sets those limits that r has (of a group that may have processes already). */
 int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *r);
 
+/* For limits that come later: adds the v1 groups that r needs to the list (which the caller saves) and says how many; then makes the last n
+ * of the list and moves the processes of the others there. */
+int cgroup_plan_more(struct arena *arena, struct spec_pairs *cgroups, const struct spec_resources *r);
+int cgroup_make_more(const struct spec_pairs *cgroups, size_t n);
+
 /* Entering. On v1 the (single-threaded) task itself calls cgroup_join(); the cgroup2 directory is opened before the clone and
  * given to clone3(CLONE_INTO_CGROUP): -ENOENT when there is none. sub: a path below the container's groups, or NULL. */
 int cgroup_join(const struct spec_pairs *cgroups, const char *sub);

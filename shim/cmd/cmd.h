@@ -15,6 +15,14 @@ enum shim_verb {
 	SHIM_RESTORE, SHIM_RESUME, SHIM_RUN, SHIM_SPEC, SHIM_START, SHIM_STATE, SHIM_UPDATE, SHIM_VERBS,
 };
 
+/* Options of update, each a text until its value is needed (update.c). */
+enum shim_update {
+	SHIM_UPDATE_BLKIO_WEIGHT, SHIM_UPDATE_CPU_PERIOD, SHIM_UPDATE_CPU_QUOTA, SHIM_UPDATE_CPU_BURST, SHIM_UPDATE_CPU_SHARE,
+	SHIM_UPDATE_CPU_RT_PERIOD, SHIM_UPDATE_CPU_RT_RUNTIME, SHIM_UPDATE_CPUSET_CPUS, SHIM_UPDATE_CPUSET_MEMS,
+	SHIM_UPDATE_KERNEL_MEMORY, SHIM_UPDATE_KERNEL_MEMORY_TCP, SHIM_UPDATE_MEMORY, SHIM_UPDATE_MEMORY_RESERVATION,
+	SHIM_UPDATE_MEMORY_SWAP, SHIM_UPDATE_CPU_IDLE, SHIM_UPDATE_PIDS_LIMIT, SHIM_UPDATES,
+};
+
 enum shim_format { SHIM_TABLE, SHIM_JSON };
 
 /* Every option of every verb; defaults are in options.c. */
@@ -33,6 +41,9 @@ struct shim_options {
 	const char *cwd, *user, *process, *cgroup;
 	struct option_list env, caps, additional_gids;
 	bool no_new_privs, ignore_paused;
+	/* update, events */
+	const char *resources, *update[SHIM_UPDATES], *interval;
+	bool stats;
 	/* checkpoint, restore */
 	const char *image_path, *work_path, *parent_path, *page_server, *manage_cgroups_mode;
 	bool pre_dump, auto_dedup, leave_running, ext_unix_sk, shell_job, file_locks, lazy_pages;
@@ -52,7 +63,7 @@ extern const struct option_table shim_torpor_table, shim_torpor_global;
 extern const struct shim_options shim_torpor_defaults;
 
 shim_command shim_checkpoint, shim_create, shim_delete, shim_exec, shim_features, shim_kill, shim_list, shim_pause, shim_ps, shim_restore,
-	shim_resume, shim_run, shim_spec, shim_start, shim_state;
+	shim_resume, shim_run, shim_spec, shim_start, shim_state, shim_update;
 
 /* Shared by several verbs. */
 struct oci_create_options shim_create_options(const struct shim_options *o);
@@ -64,6 +75,8 @@ int shim_need_root(const char *verb);
 int shim_foreground_begin(bool subreaper);
 int shim_foreground_wait(pid_t pid);
 void shim_foreground_end(void);   /* when it comes to no wait: gives signals their way again */
+/* Bytes of "64m" or "1.5GiB"; -1 of "-1"; -EINVAL. */
+int shim_bytes(const char *text, int64_t *value);
 /* A signal's number from "9", "KILL", "SIGKILL" or "sigkill", "RTMIN+3"; -EINVAL. */
 int shim_signal(const char *text);
 

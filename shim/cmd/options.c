@@ -43,6 +43,9 @@ const struct option_table shim_torpor_global = {
 	"torpor", global_verb, 1, global_rows, sizeof global_rows / sizeof *global_rows, .single_dash = true,
 };
 
+#define UPDATE(name, which, argument, help) \
+	{ name, 0, OPTION_STRING, V(UPDATE), AT(update[SHIM_UPDATE_##which]), argument, help }
+
 static const struct option rows[] = {
 	{ "bundle", 'b', OPTION_STRING, MAKES | V(SPEC), AT(bundle), "DIR", "the bundle (default: the current directory)" },
 	{ "config", 'f', OPTION_STRING, V(CREATE) | V(RUN), AT(config), "FILE", "configuration to use instead of config.json" },
@@ -78,6 +81,26 @@ static const struct option rows[] = {
 	{ "cap", 'c', OPTION_LIST, V(EXEC), AT(caps), "CAPABILITY", "add a capability (repeatable)" },
 	{ "cgroup", 0, OPTION_STRING, V(EXEC), AT(cgroup), "PATH", "group below the container's" },
 	{ "ignore-paused", 0, OPTION_FLAG, V(EXEC), AT(ignore_paused), .help = "also in a paused container; it runs when that is resumed" },
+
+	{ "resources", 'r', OPTION_STRING, V(UPDATE), AT(resources), "FILE",
+	  "limits as JSON, as linux.resources has them (-: standard input); those given by options come on top" },
+	UPDATE("memory", MEMORY, "SIZE", "limit of memory"),
+	UPDATE("memory-reservation", MEMORY_RESERVATION, "SIZE", "memory that is left to it when memory is short"),
+	UPDATE("memory-swap", MEMORY_SWAP, "SIZE", "limit of memory and swap together (-1: none)"),
+	UPDATE("pids-limit", PIDS_LIMIT, "N", "limit of processes and threads (-1: none)"),
+	UPDATE("cpu-share", CPU_SHARE, "N", "weight of its CPU time"),
+	UPDATE("cpu-quota", CPU_QUOTA, "MICROSECONDS", "CPU time in each period (-1: no limit)"),
+	UPDATE("cpu-period", CPU_PERIOD, "MICROSECONDS", "length of a period"),
+	UPDATE("cpu-burst", CPU_BURST, "MICROSECONDS", "CPU time that may be saved up"),
+	UPDATE("cpu-rt-period", CPU_RT_PERIOD, "MICROSECONDS", "length of a period for real-time scheduling"),
+	UPDATE("cpu-rt-runtime", CPU_RT_RUNTIME, "MICROSECONDS", "real-time scheduling in each of those periods"),
+	UPDATE("cpu-idle", CPU_IDLE, "0|1", "run only when nothing else wants to"),
+	UPDATE("cpuset-cpus", CPUSET_CPUS, "LIST", "processors it may run on"),
+	UPDATE("cpuset-mems", CPUSET_MEMS, "LIST", "memory nodes it may use"),
+	UPDATE("blkio-weight", BLKIO_WEIGHT, "N", "weight of its block I/O (10 to 1000)"),
+	{ "kernel-memory", 0, OPTION_STRING, V(UPDATE), AT(update[SHIM_UPDATE_KERNEL_MEMORY]), "SIZE", "limit of kernel memory", .hidden = true },
+	{ "kernel-memory-tcp", 0, OPTION_STRING, V(UPDATE), AT(update[SHIM_UPDATE_KERNEL_MEMORY_TCP]), "SIZE", "limit of TCP's buffers",
+	  .hidden = true },
 
 	{ "image-path", 0, OPTION_STRING, IMAGES, AT(image_path), "DIR", "the images (default ./checkpoint)" },
 	{ "work-path", 0, OPTION_STRING, IMAGES, AT(work_path), "DIR", "log and statistics (default: the image directory)" },
@@ -129,7 +152,7 @@ static const struct option_verb verbs[] = {
 	[SHIM_SPEC] = { "spec", NULL, "Writes a configuration to begin with." },
 	[SHIM_START] = { "start", "CONTAINER", "Lets the program of a created container run." },
 	[SHIM_STATE] = { "state", "CONTAINER", "Shows the state of a container, as JSON." },
-	[SHIM_UPDATE] = { "update", "CONTAINER", "Changes limits of a container (not in this version).", .hidden = true },
+	[SHIM_UPDATE] = { "update", "CONTAINER", "Changes limits of a container." },
 };
 _Static_assert(sizeof verbs / sizeof *verbs == SHIM_VERBS, "a line per verb");
 

@@ -24,7 +24,10 @@ equal $status 1 "status without a command"
 refuses 'unknown command "frobnicate"' "$TORPOR" frobnicate
 refuses "missing arguments; it takes CONTAINER" "$TORPOR" start
 refuses "too many arguments; it takes CONTAINER" torpor start a b
-refuses "update: not supported" torpor update --resources - x
+refuses "--memory 1x: expected an amount" torpor update --memory 1x nobody
+refuses "--blkio-weight 70000: expected" torpor update --blkio-weight 70000 nobody
+refuses "memory.limit: expected an integer" torpor update --resources - nobody <<<'{"memory":{"limit":"1"}}'
+refuses "container does not exist" torpor update --memory 1.5GiB nobody
 refuses "events: not supported" torpor events --stats x
 
 # options that are known and not done say so

@@ -70,7 +70,7 @@ static void refused(const char *json, const char *property)
 static void v1(void)
 {
 	group.key = arena_str(&arena, "memory,cpu,cpuset,blkio,pids,hugetlb,rdma,net_cls,net_prio,devices");
-	written(MEMORY("\"limit\":4096"), "memory.limit_in_bytes", "4096");
+	written(MEMORY("\"limit\":4096,\"useHierarchy\":true"), "memory.limit_in_bytes", "4096");
 	written(MEMORY("\"limit\":-1"), "memory.limit_in_bytes", "-1");
 	written(MEMORY("\"limit\":-1"), "memory.memsw.limit_in_bytes memory.limit_in_bytes", "-1");
 	written(MEMORY("\"swap\":8192"), "memory.memsw.limit_in_bytes", "8192");
