@@ -232,11 +232,16 @@ static int clone_process(struct exec *x)
 	autoclose int cgroup2 = cgroup_open_unified(&x->c->cgroups, x->e->cgroup);
 	if (cgroup2 < 0 && cgroup2 != -ENOENT)
 		return cgroup2;
+	cpu_set_t saved;
+	int r = affinity_begin(&x->process, &saved);
+	if (r < 0)
+		return r;
 	x->pid = namespaces_clone(&x->init, cgroup2, x->init.target, 0, &x->pidfd);
 	if (x->pid == 0) {
 		close(x->sock);
 		exec_child(&x->init);
 	}
+	affinity_end(&x->process, &saved);
 	fd_close(&x->init.sock);
 	return x->pid < 0 ? x->pid : 0;
 }
@@ -260,6 +265,7 @@ static int run(struct exec *x)
 {
 	int r = read_process(x);
 
+	x->init.spec = x->spec;
 	if (r >= 0)
 		r = open_all(x);
 	if (r >= 0)
@@ -324,6 +330,8 @@ static int exec_prepare(struct init *i)
 
 	if (r >= 0)
 		r = cgroup_join(i->cgroups, i->sub_cgroup);
+	if (r >= 0)
+		r = affinity_final(i->process);
 	if (r >= 0)
 		r = process_oom_score(i);
 	if (r >= 0 && (i->lsm = lsm_open(i->proc, i->process)) < 0)

@@ -156,8 +156,8 @@ static int create_prepare(struct init *i)
 
 	if (r >= 0)
 		r = receive_filter(i);
-	if (r >= 0 && !i->restore)
-		r = process_prepare(i);
+	if (r >= 0)
+		r = i->restore ? attributes_apply(i) : process_prepare(i);
 	if (r >= 0)
 		r = process_close_others(i, (int[]){ i->sock, i->start, i->lsm }, 3);
 	return r;

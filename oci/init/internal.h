@@ -2,6 +2,7 @@
 #ifndef OCI_INIT_INTERNAL_H
 #define OCI_INIT_INTERNAL_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -68,6 +69,19 @@ int process_exec(struct init *i);
 /* Closes all descriptors from 3 + preserved on but those in keep (-1: none). */
 int process_close_others(const struct init *i, const int *keep, size_t n);
 void process_reset_signals(void);
+
+/* --- clocks.c: offsets of a new time namespace; before and after the clone in the runtime, or clocks_write() in the child. */
+bool clocks_wanted(const struct spec *s);
+int clocks_begin(int proc, const struct spec *s, int *saved);
+int clocks_end(int *saved);
+int clocks_write(int proc, const struct spec *s);
+
+/* --- attributes.c */
+int attributes_apply(const struct init *i);
+/* exec's CPU affinity: around the clone, in the runtime, which gets its own back; and in the child when it has its cgroup. */
+int affinity_begin(const struct spec_process *p, cpu_set_t *saved);
+void affinity_end(const struct spec_process *p, const cpu_set_t *saved);
+int affinity_final(const struct spec_process *p);
 
 /* --- program.c: the program's file. *path to be freed. */
 int program_find(const struct spec_process *p, char **path);

@@ -3,7 +3,7 @@
  *
  *   process_prepare()                          process_exec()
  *   1. session keyring, owner of stdio         6. seccomp, if there is no no_new_privs (needs CAP_SYS_ADMIN)
- *   2. limits                                  7. last capabilities, no_new_privs
+ *   2. limits, scheduling and the like         7. last capabilities, no_new_privs
  *   3. bounding set; groups, gid, uid          8. seccomp, if there is: nothing but execve() follows it
  *   4. working directory, umask                9. execve()
  *   5. the program is there                     startContainer hooks, each confined by 6 to 8, come before 6
@@ -168,6 +168,8 @@ int process_prepare(struct init *i)
 		r = give_stdio(p);
 	if (r >= 0)
 		r = rlimits_apply(p);
+	if (r >= 0)
+		r = attributes_apply(i);
 	if (r >= 0)
 		r = become_user(i);
 	if (r < 0)

@@ -122,13 +122,32 @@ static int clone_init(struct spawn *s)
 
 static int clone_between_callbacks(struct spawn *s)
 {
-	int r = s->o->before_clone ? s->o->before_clone(s->o->arg) : 0;
+	int r = s->o->before_clone(s->o->arg);
 
 	if (r < 0)
 		return r;
 	r = clone_init(s);
 	int after = s->o->after_clone ? s->o->after_clone(s->o->arg) : 0;
 	return r < 0 ? r : after;
+}
+
+static int clone_with_clocks(struct spawn *s)
+{
+	int own = -1;
+	int r = clocks_begin(s->init.proc, s->init.spec, &own);
+
+	s->init.time_done = true;
+	if (r >= 0)
+		r = clone_init(s);
+	int after = clocks_end(&own);
+	return r < 0 ? r : after;
+}
+
+static int clone_in_time(struct spawn *s)
+{
+	if (s->o->before_clone)
+		return clone_between_callbacks(s);
+	return clocks_wanted(s->init.spec) ? clone_with_clocks(s) : clone_init(s);
 }
 
 /* What init could not say itself. */
@@ -222,6 +241,8 @@ static int check(const struct spec *spec, const struct oci_spawn_options *o, con
 
 	if (r >= 0 && create->console_socket)
 		r = fail_text(EOPNOTSUPP, "--console-socket: terminals are not supported by this version of torpor");
+	if (r >= 0 && spec->process.terminal)
+		r = fail_text(EOPNOTSUPP, "config.json: process.terminal: terminals are not supported by this version of torpor");
 	if (r >= 0 && !o->restore && !spec->has_process)
 		r = fail_text(EINVAL, "config.json: process: is missing");
 	return r < 0 ? r : preserved_check(o->restore ? 0 : preserved_descriptors(create));
@@ -234,7 +255,7 @@ static int run(struct spawn *s)
 	if (r >= 0)
 		r = make_cgroups(s);
 	if (r >= 0)
-		r = clone_between_callbacks(s);
+		r = clone_in_time(s);
 	return r < 0 ? r : wait_for_init(s);
 }
 

@@ -6,7 +6,7 @@
  * itself, since a write to any other would change the host. Hence also the look at whether a network namespace to be joined is
  * the runtime's own. */
 #include <errno.h>
-#include <inttypes.h>
+#include <linux/mempolicy.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,55 +28,6 @@ static int check_version(const char *name, const struct spec *s)
 static int check_root(const char *name, const struct spec *s)
 {
 	return *s->root_path ? 0 : fail_text(EINVAL, "%s: root.path: empty", name);
-}
-
-static int check_env(const char *name, const char *prefix, const struct spec_process *p)
-{
-	for (size_t i = 0; i < p->env.n; i++) {
-		const char *equals = strchr(p->env.data[i], '=');
-		if (!equals || equals == p->env.data[i])
-			return fail_text(EINVAL, "%s: %senv[%zu]: \"%s\" is not NAME=VALUE", name, prefix, i, p->env.data[i]);
-	}
-	return 0;
-}
-
-static int check_rlimits(const char *name, const char *prefix, const struct spec_process *p)
-{
-	uint32_t seen = 0;
-
-	for (size_t i = 0; i < p->n_rlimits; i++) {
-		const struct spec_rlimit *l = &p->rlimits[i];
-		if (seen & 1u << l->resource)
-			return fail_text(EINVAL, "%s: %srlimits[%zu].type: the limit is listed twice", name, prefix, i);
-		seen |= 1u << l->resource;
-		if (l->soft > l->hard)
-			return fail_text(EINVAL, "%s: %srlimits[%zu]: soft %" PRIu64 " is above hard %" PRIu64, name, prefix, i, l->soft,
-				l->hard);
-	}
-	return 0;
-}
-
-static int check_terminal(const char *name, const char *prefix, const struct spec_process *p)
-{
-	if (!p->terminal)
-		return 0;
-	int r = fail_text(ENOTSUP, "%s: %sterminal: consoles are not supported by this version of torpor", name, prefix);
-	fail_hint("Set it to false; the process then gets the stdio of the caller.");
-	return r;
-}
-
-int spec_check_process(const char *name, const char *prefix, const struct spec_process *p)
-{
-	if (!p->args.n)
-		return fail_text(EINVAL, "%s: %sargs: at least one is needed, the program", name, prefix);
-	if (*p->cwd != '/')
-		return fail_text(EINVAL, "%s: %scwd: \"%s\" is not an absolute path", name, prefix, p->cwd);
-	if (p->has_console_size && (p->console_height > UINT16_MAX || p->console_width > UINT16_MAX))
-		return fail_text(EINVAL, "%s: %sconsoleSize: at most 65535 rows and columns", name, prefix);
-	int r = check_terminal(name, prefix, p);
-	if (r == 0)
-		r = check_env(name, prefix, p);
-	return r < 0 ? r : check_rlimits(name, prefix, p);
 }
 
 static int check_process(const char *name, const struct spec *s)
@@ -220,11 +171,59 @@ static int check_sysctls(const char *name, const struct spec *s)
 	return r;
 }
 
+static int check_id_maps(const char *name, const char *what, const struct spec *s, const struct spec_id_maps *maps)
+{
+	const struct spec_namespace_entry *user = &s->namespaces[NS_USER];
+
+	if (!user->wanted && maps->n)
+		return fail_text(EINVAL, "%s: linux.%s: need a user namespace in linux.namespaces", name, what);
+	if (user->wanted && !user->path && !maps->n)
+		return fail_text(EINVAL, "%s: linux.%s: a new user namespace needs some", name, what);
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct spec_id_map *m = &maps->data[i];
+		if (!m->size || (uint64_t)m->container + m->size > UINT32_MAX || (uint64_t)m->host + m->size > UINT32_MAX)
+			return fail_text(EINVAL, "%s: linux.%s[%zu]: the range is empty or too long", name, what, i);
+	}
+	return 0;
+}
+
+static int check_user_namespace(const char *name, const struct spec *s)
+{
+	int r = check_id_maps(name, "uidMappings", s, &s->uids);
+
+	return r < 0 ? r : check_id_maps(name, "gidMappings", s, &s->gids);
+}
+
+static int check_clocks(const char *name, const struct spec *s)
+{
+	if ((!s->has_monotonic && !s->has_boottime) || (s->namespaces[NS_TIME].wanted && !s->namespaces[NS_TIME].path))
+		return 0;
+	return fail_text(EINVAL, "%s: linux.timeOffsets: needs a new time namespace in linux.namespaces", name);
+}
+
+static int check_memory_policy(const char *name, const struct spec *s)
+{
+	const struct spec_memory_policy *p = &s->memory_policy;
+	unsigned long bits[SPEC_CPU_WORDS];
+	bool nodes = p->nodes && *p->nodes;
+
+	if (!p->present)
+		return nodes || p->flags ? fail_text(EINVAL, "%s: linux.memoryPolicy.mode: required, but absent", name) : 0;
+	if (nodes && spec_number_list(p->nodes, bits, SPEC_CPU_WORDS) < 0)
+		return fail_text(EINVAL, "%s: linux.memoryPolicy.nodes: \"%s\" is not a list of nodes like \"0-3,7\"", name, p->nodes);
+	if (nodes && (p->mode == MPOL_DEFAULT || p->mode == MPOL_LOCAL))
+		return fail_text(EINVAL, "%s: linux.memoryPolicy.nodes: this mode has none", name);
+	if (!nodes && p->mode != MPOL_DEFAULT && p->mode != MPOL_LOCAL && p->mode != MPOL_PREFERRED)
+		return fail_text(EINVAL, "%s: linux.memoryPolicy.nodes: this mode needs some", name);
+	return 0;
+}
+
 int spec_check(const char *name, const struct spec *s)
 {
 	static int (*const rules[])(const char *, const struct spec *) = {
 		check_version, check_root, check_process, check_hostname, check_mounts, check_masks, check_devices,
-		check_resources, check_cgroups_path, check_hooks, check_annotations, check_sysctls,
+		check_resources, check_cgroups_path, check_hooks, check_annotations, check_sysctls, check_user_namespace,
+		check_clocks, check_memory_policy,
 	};
 	int r = 0;
 

@@ -5,8 +5,13 @@
 #include "spec/map.h"
 #include "spec/spec.h"
 
-/* Between the files of this folder. */
-extern const struct map_table spec_table, spec_process_table, spec_resources_table;
+/* Between the files of this folder. A table's file defines ROW_OF, the struct that its rows fill. */
+#define AT(field) .at = offsetof(struct ROW_OF, field)
+#define COUNT(field) .count = offsetof(struct ROW_OF, field)
+#define HAS(field) .has = MAP_HAS(struct ROW_OF, field)
+
+extern const struct map_table spec_table, spec_process_table, spec_resources_table, spec_id_map_table;
+map_call spec_map_flags;                             /* a list of names into a uint32_t of bits */
 map_call spec_map_device_type;                       /* one letter by the row's names, into a char */
 map_call spec_map_seccomp;                           /* the object linux.seccomp into a struct spec_seccomp */
 extern const struct map_name spec_rlimit_names[];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names of the specification that others need too: namespaces, hooks, capabilities, sysctl keys. */
+/* Names and notations of the specification that others need too: namespaces, hooks, capabilities, sysctl keys, lists of numbers. */
 #include <ctype.h>
 #include <errno.h>
 #include <linux/sched.h>
@@ -56,4 +56,42 @@ int spec_sysctl_path(const char *key, char *path, size_t size)
 		if (!part[length])
 			return 0;
 	}
+}
+
+#define WORD_BITS (8 * sizeof(unsigned long))
+
+/* The number at *at, blanks around it skipped. */
+static long list_number(const char **at, size_t limit)
+{
+	size_t n = 0;
+
+	*at += strspn(*at, " ");
+	if (!isdigit((unsigned char)**at))
+		return -EINVAL;
+	for (; isdigit((unsigned char)**at); ++*at)
+		if ((n = n * 10 + (size_t)(**at - '0')) >= limit)
+			return -ERANGE;
+	*at += strspn(*at, " ");
+	return (long)n;
+}
+
+int spec_number_list(const char *text, unsigned long *bits, size_t words)
+{
+	memset(bits, 0, words * sizeof *bits);
+	for (text += strspn(text, " "); *text;) {
+		long first = list_number(&text, words * WORD_BITS), last = first;
+		if (first >= 0 && *text == '-') {
+			text++;
+			last = list_number(&text, words * WORD_BITS);
+		}
+		if (first < 0 || last < first)
+			return first < 0 ? (int)first : last < 0 ? (int)last : -EINVAL;
+		for (long i = first; i <= last; i++)
+			bits[(size_t)i / WORD_BITS] |= 1ul << (size_t)i % WORD_BITS;
+		if (*text == ',' && text[1])
+			text++;
+		else if (*text)
+			return -EINVAL;
+	}
+	return 0;
 }

@@ -13,10 +13,6 @@
 #include "base/err.h"
 #include "spec/internal.h"
 
-#define AT(field) .at = offsetof(struct ROW_OF, field)
-#define COUNT(field) .count = offsetof(struct ROW_OF, field)
-#define HAS(field) .has = MAP_HAS(struct ROW_OF, field)
-
 static const struct map_name rule_types[] = { { "a", 'a' }, { "b", 'b' }, { "c", 'c' }, { "", 'a' }, { NULL, 0 } };
 
 #define ROW_OF spec_device_rule

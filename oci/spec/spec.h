@@ -33,6 +33,14 @@ struct spec_capabilities {   /* bit N = capability number N; present: the object
 	uint64_t bounding, permitted, effective, inheritable, ambient;
 };
 
+#define SPEC_SCHED_ISO 4   /* in the specification, never in the kernel */
+struct spec_scheduler {
+	bool present;
+	uint32_t policy, flags;   /* SCHED_…, SCHED_FLAG_… */
+	int nice, priority;
+	uint64_t runtime, deadline, period;
+};
+
 struct spec_process {
 	bool terminal, no_new_privileges, has_umask, has_oom_score_adj, has_console_size;
 	uint64_t console_height, console_width;
@@ -46,6 +54,11 @@ struct spec_process {
 	size_t n_rlimits;
 	int oom_score_adj;
 	char *apparmor_profile, *selinux_label;
+	bool has_io_priority;
+	uint32_t io_class;   /* IOPRIO_CLASS_… */
+	int io_priority;
+	struct spec_scheduler scheduler;
+	char *affinity_initial, *affinity_final;   /* of exec: lists of CPUs, spec_number_list() */
 };
 
 struct spec_mount {
@@ -176,6 +189,26 @@ struct spec_seccomp {
 	size_t n_rules;
 };
 
+struct spec_id_map {
+	uint32_t container, host, size;
+};
+
+struct spec_id_maps {
+	struct spec_id_map *data;
+	size_t n;
+};
+
+struct spec_clock {
+	int64_t secs;
+	uint32_t nanosecs;
+};
+
+struct spec_memory_policy {
+	bool present;
+	uint32_t mode, flags;   /* MPOL_…, MPOL_F_… */
+	char *nodes;            /* a list, spec_number_list(); NULL: none */
+};
+
 struct spec {
 	struct arena *arena;
 	const char *text;                    /* the JSON it was read from */
@@ -196,6 +229,11 @@ struct spec {
 	struct spec_pairs annotations, sysctl;
 	struct strings masked_paths, readonly_paths;
 	char *cgroups_path, *rootfs_propagation;
+	struct spec_id_maps uids, gids;      /* of a new user namespace */
+	bool has_monotonic, has_boottime, has_personality;
+	struct spec_clock monotonic, boottime;
+	uint32_t personality;
+	struct spec_memory_policy memory_policy;
 };
 
 /* Reads BUNDLE/NAME (NULL: config.json), checks types, ranges, enums and the rules between properties, and refuses by its JSON
@@ -212,6 +250,9 @@ int spec_process_parse(struct arena *arena, const char *name, const char *text, 
 /* The file below /proc/sys of a sysctl key ("net.ipv4.ip_forward", or with slashes where names contain dots); -EINVAL for a key
  * that would lead elsewhere. */
 int spec_sysctl_path(const char *key, char *path, size_t size);
+/* Numbers like "0-3,7, 9" as bits in an array of words; -EINVAL for anything else, -ERANGE beyond the array. */
+int spec_number_list(const char *text, unsigned long *bits, size_t words);
+#define SPEC_CPU_WORDS 128   /* 8192 CPUs or nodes, on 64-bit machines */
 /* Capability names "CAP_CHOWN" (any case, prefix optional): the number, or -EINVAL. */
 int spec_capability(const char *name);
 /* clone flag and /proc/PID/ns name of each kind, index = enum spec_namespace. */

@@ -8,88 +8,11 @@
  * is required already at create. */
 #define LOG_PREFIX "spec"
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/personality.h>
 
-#include "base/log.h"
 #include "spec/internal.h"
-
-#define AT(field) .at = offsetof(struct ROW_OF, field)
-#define COUNT(field) .count = offsetof(struct ROW_OF, field)
-#define HAS(field) .has = MAP_HAS(struct ROW_OF, field)
-
-/* process */
-
-const struct map_name spec_rlimit_names[] = {
-	{ "RLIMIT_AS", RLIMIT_AS }, { "RLIMIT_CORE", RLIMIT_CORE }, { "RLIMIT_CPU", RLIMIT_CPU }, { "RLIMIT_DATA", RLIMIT_DATA },
-	{ "RLIMIT_FSIZE", RLIMIT_FSIZE }, { "RLIMIT_LOCKS", RLIMIT_LOCKS }, { "RLIMIT_MEMLOCK", RLIMIT_MEMLOCK },
-	{ "RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE }, { "RLIMIT_NICE", RLIMIT_NICE }, { "RLIMIT_NOFILE", RLIMIT_NOFILE },
-	{ "RLIMIT_NPROC", RLIMIT_NPROC }, { "RLIMIT_RSS", RLIMIT_RSS }, { "RLIMIT_RTPRIO", RLIMIT_RTPRIO },
-	{ "RLIMIT_RTTIME", RLIMIT_RTTIME }, { "RLIMIT_SIGPENDING", RLIMIT_SIGPENDING }, { "RLIMIT_STACK", RLIMIT_STACK }, { NULL, 0 },
-};
-
-#define ROW_OF spec_rlimit
-static const struct map_row rlimit_rows[] = {
-	{ "type", MAP_ENUM, AT(resource), .names = spec_rlimit_names, .required = true },
-	{ "soft", MAP_U64, AT(soft), .required = true },
-	{ "hard", MAP_U64, AT(hard), .required = true },
-};
-static const struct map_table rlimit_table = MAP_TABLE_OF(rlimit_rows, struct spec_rlimit, NULL);
-#undef ROW_OF
-
-/* A name that this kernel or library does not know is a warning, not an error (runtime-spec: it cannot be granted anyway). */
-static int map_capabilities(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
-{
-	struct map_path element = { path, NULL, 0 };
-	uint64_t *set = field;
-	int r = map_want(m, path, node, JSON_ARRAY);
-
-	(void)row;
-	for (const struct json *e = node->first; e && r >= 0; e = e->next, element.index++) {
-		r = map_want(m, &element, e, JSON_STRING);
-		if (r < 0)
-			return r;
-		int capability = spec_capability(e->text);
-		if (capability < 0)
-			log_warn("%s: capability \"%s\" is unknown here and cannot be granted", m->name, e->text);
-		else
-			*set |= UINT64_C(1) << capability;
-	}
-	return r;
-}
-
-#define ROW_OF spec_process
-#define CAPABILITIES(set) { "capabilities." #set, MAP_CALL, AT(capabilities.set), .call = map_capabilities }
-static const struct map_row process_rows[] = {
-	{ "args", MAP_STRINGS, AT(args) },
-	{ "env", MAP_STRINGS, AT(env) },
-	{ "cwd", MAP_STRING, AT(cwd), .required = true },
-	{ "terminal", MAP_BOOL, AT(terminal) },
-	{ "consoleSize", MAP_OBJECT, HAS(has_console_size) },
-	{ "consoleSize.height", MAP_U64, AT(console_height), .required = true },
-	{ "consoleSize.width", MAP_U64, AT(console_width), .required = true },
-	{ "user", MAP_OBJECT },
-	{ "user.uid", MAP_U32, AT(uid) },
-	{ "user.gid", MAP_U32, AT(gid) },
-	{ "user.umask", MAP_U32, AT(umask), HAS(has_umask), .max = 0777 },
-	{ "user.additionalGids", MAP_U32S, AT(additional_gids), COUNT(n_additional_gids) },
-	{ "capabilities", MAP_OBJECT, HAS(capabilities.present) },
-	CAPABILITIES(bounding),
-	CAPABILITIES(permitted),
-	CAPABILITIES(effective),
-	CAPABILITIES(inheritable),
-	CAPABILITIES(ambient),
-	{ "rlimits", MAP_LIST, AT(rlimits), COUNT(n_rlimits), .of = &rlimit_table },
-	{ "noNewPrivileges", MAP_BOOL, AT(no_new_privileges) },
-	{ "oomScoreAdj", MAP_INT, AT(oom_score_adj), HAS(has_oom_score_adj), .min = -1000, .max = 1000 },
-	{ "apparmorProfile", MAP_REFUSE, .reason = "AppArmor profiles" },
-	{ "selinuxLabel", MAP_REFUSE, .reason = "SELinux labels" },
-	{ "ioPriority", MAP_REFUSE, .reason = "I/O priorities" },
-	{ "scheduler", MAP_REFUSE, .reason = "scheduling policies" },
-	{ "execCPUAffinity", MAP_REFUSE, .reason = "CPU affinity of exec" },
-};
-const struct map_table spec_process_table = MAP_TABLE_OF(process_rows, struct spec_process, NULL);
-#undef ROW_OF
 
 /* mounts and devices */
 
@@ -163,8 +86,6 @@ static int map_namespace(struct map *m, const struct map_path *path, const struc
 	const char *kind = namespace_names[entry.kind].name;
 	if (all[entry.kind].wanted)
 		return map_fail(m, path, "the %s namespace is listed twice", kind);
-	if (entry.kind == NS_USER || entry.kind == NS_TIME)
-		return map_fail(m, path, "the %s namespace: not supported by this version of torpor", kind);
 	if (entry.path && !*entry.path)
 		entry.path = NULL;
 	if (entry.path && *entry.path != '/')
@@ -184,16 +105,34 @@ static int map_namespaces(struct map *m, const struct map_row *row, const struct
 	return r;
 }
 
-static int map_domain(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
-{
-	static const struct map_name domains[] = { { "LINUX", 0 }, { "LINUX32", 1 }, { NULL, 0 } };
-	uint32_t domain = 0;
-	int r = map_enum(m, path, node, domains, &domain);
+static const struct map_name domains[] = { { "LINUX", PER_LINUX }, { "LINUX32", PER_LINUX32 }, { NULL, 0 } };
 
-	(void)row;
-	(void)field;
-	return r == 0 && domain ? map_fail(m, path, "personality LINUX32: not supported by this version of torpor") : r;
-}
+static const struct map_name policies[] = {
+	{ "MPOL_DEFAULT", MPOL_DEFAULT }, { "MPOL_BIND", MPOL_BIND }, { "MPOL_INTERLEAVE", MPOL_INTERLEAVE },
+	{ "MPOL_WEIGHTED_INTERLEAVE", 6 }, { "MPOL_PREFERRED", MPOL_PREFERRED }, { "MPOL_PREFERRED_MANY", 5 }, { "MPOL_LOCAL", MPOL_LOCAL },
+	{ NULL, 0 },
+};
+static const struct map_name policy_flags[] = {
+	{ "MPOL_F_NUMA_BALANCING", 1u << 13 }, { "MPOL_F_RELATIVE_NODES", MPOL_F_RELATIVE_NODES }, { "MPOL_F_STATIC_NODES", MPOL_F_STATIC_NODES },
+	{ NULL, 0 },
+};
+
+#define ROW_OF spec_clock
+static const struct map_row clock_rows[] = {
+	{ "secs", MAP_I64, AT(secs) },
+	{ "nanosecs", MAP_U32, AT(nanosecs), .max = 999999999 },
+};
+static const struct map_table clock_table = MAP_TABLE_OF(clock_rows, struct spec_clock, NULL);
+#undef ROW_OF
+
+#define ROW_OF spec_id_map
+static const struct map_row id_map_rows[] = {
+	{ "containerID", MAP_U32, AT(container), .required = true },
+	{ "hostID", MAP_U32, AT(host), .required = true },
+	{ "size", MAP_U32, AT(size), .required = true },
+};
+const struct map_table spec_id_map_table = MAP_TABLE_OF(id_map_rows, struct spec_id_map, NULL);
+#undef ROW_OF
 
 static int map_propagation(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
 {
@@ -250,15 +189,20 @@ static const struct map_row rows[] = {
 	{ "linux.maskedPaths", MAP_STRINGS, AT(masked_paths) },
 	{ "linux.readonlyPaths", MAP_STRINGS, AT(readonly_paths) },
 	{ "linux.personality", MAP_OBJECT },
-	{ "linux.personality.domain", MAP_CALL, .call = map_domain },
+	{ "linux.personality.domain", MAP_ENUM, AT(personality), HAS(has_personality), .names = domains, .required = true },
 	{ "linux.personality.flags", MAP_REFUSE, .reason = "personality flags" },
 	{ "linux.mountLabel", MAP_REFUSE, .reason = "SELinux labels" },
-	{ "linux.uidMappings", MAP_REFUSE, .reason = "user namespaces" },
-	{ "linux.gidMappings", MAP_REFUSE, .reason = "user namespaces" },
-	{ "linux.timeOffsets", MAP_REFUSE, .reason = "time namespaces" },
+	{ "linux.uidMappings", MAP_LIST, AT(uids.data), COUNT(uids.n), .of = &spec_id_map_table },
+	{ "linux.gidMappings", MAP_LIST, AT(gids.data), COUNT(gids.n), .of = &spec_id_map_table },
+	{ "linux.timeOffsets", MAP_OBJECT },
+	{ "linux.timeOffsets.monotonic", MAP_TABLE, AT(monotonic), HAS(has_monotonic), .of = &clock_table },
+	{ "linux.timeOffsets.boottime", MAP_TABLE, AT(boottime), HAS(has_boottime), .of = &clock_table },
 	{ "linux.netDevices", MAP_REFUSE, .reason = "moving network devices" },
 	{ "linux.intelRdt", MAP_REFUSE, .reason = "Intel RDT" },
-	{ "linux.memoryPolicy", MAP_REFUSE, .reason = "NUMA memory policies" },
+	{ "linux.memoryPolicy", MAP_OBJECT },
+	{ "linux.memoryPolicy.mode", MAP_ENUM, AT(memory_policy.mode), HAS(memory_policy.present), .names = policies },
+	{ "linux.memoryPolicy.nodes", MAP_STRING, AT(memory_policy.nodes) },
+	{ "linux.memoryPolicy.flags", MAP_CALL, AT(memory_policy.flags), .call = spec_map_flags, .names = policy_flags },
 };
 const struct map_table spec_table = MAP_TABLE_OF(rows, struct spec, NULL);
 #undef ROW_OF

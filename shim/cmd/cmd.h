@@ -38,7 +38,7 @@ struct shim_options {
 	bool no_pivot, no_new_keyring, no_subreaper, detach, keep, force, all, quiet, regex;
 	int format;
 	/* exec */
-	const char *cwd, *user, *process, *cgroup;
+	const char *cwd, *user, *process, *cgroup, *process_label, *apparmor;
 	struct option_list env, caps, additional_gids;
 	bool no_new_privs, ignore_paused;
 	/* update, events */

@@ -20,6 +20,8 @@ static struct oci_exec_options exec_options(const struct shim_call *c)
 		.caps = o->caps.data,
 		.additional_gids = o->additional_gids.data,
 		.cgroup = o->cgroup,
+		.apparmor = o->apparmor,
+		.selinux_label = o->process_label,
 		.preserve_fds = o->preserve_fds,
 		.detach = o->detach,
 		.no_new_privs = o->no_new_privs,

@@ -161,7 +161,6 @@ static void whole_resources(void)
 	CHECK(!r->has_memory_kernel && !r->has_block_weight && !r->n_hugepages && !r->has_class_id);   /* zeroes ask for nothing */
 	spec_free(s);
 	refused_edit("\"weight\":0", "\"weight\":65536", "linux.resources.blockIO.weight: 65536 is out of range");
-	refused_edit("\"hugepageLimits\":[]", "\"hugepageLimits\":[{\"pageSize\":\"../x\",\"limit\":0}]",
 		"linux.resources.hugepageLimits[0].pageSize: \"../x\" is not a size");
 	refused_edit("\"network\":{}", "\"network\":{\"priorities\":[{\"name\":\"a b\",\"priority\":1}]}",
 		"linux.resources.network.priorities[0].name");
@@ -244,12 +243,17 @@ static void not_done(void)
 		{ "\"hooks\":null,\"process\":{\"cwd\":\"/\",\"terminal\":true,\"args\":[\"x\"]}", "a key occurs twice" },
 	};
 	static const char *const in_linux[][2] = {
-		{ "\"uidMappings\":[{\"containerID\":0,\"hostID\":1,\"size\":1}]", "linux.uidMappings: user namespaces" },
-		{ "\"gidMappings\":[{\"size\":1}]", "linux.gidMappings" },
-		{ "\"timeOffsets\":{\"monotonic\":{\"secs\":1}}", "linux.timeOffsets" },
+		{ "\"uidMappings\":[{\"containerID\":0,\"hostID\":1,\"size\":1}]", "linux.uidMappings: need a user namespace" },
+		{ "\"gidMappings\":[{\"size\":1}]", "linux.gidMappings[0].containerID: required, but absent" },
+		{ "\"timeOffsets\":{\"monotonic\":{\"secs\":1}}", "linux.timeOffsets: needs a new time namespace" },
+		{ "\"timeOffsets\":{\"boottime\":{\"nanosecs\":1000000000}}", "linux.timeOffsets.boottime.nanosecs: 1000000000 is out of range" },
 		{ "\"netDevices\":{\"eth0\":{\"name\":\"x\"}}", "linux.netDevices" },
 		{ "\"intelRdt\":{\"closID\":\"x\"}", "linux.intelRdt" },
-		{ "\"memoryPolicy\":{\"mode\":\"MPOL_BIND\"}", "linux.memoryPolicy" },
+		{ "\"memoryPolicy\":{\"mode\":\"MPOL_BIND\"}", "linux.memoryPolicy.nodes: this mode needs some" },
+		{ "\"memoryPolicy\":{\"mode\":\"MPOL_LOCAL\",\"nodes\":\"0\"}", "linux.memoryPolicy.nodes: this mode has none" },
+		{ "\"memoryPolicy\":{\"mode\":\"MPOL_BIND\",\"nodes\":\"x\"}", "linux.memoryPolicy.nodes: \"x\" is not a list" },
+		{ "\"memoryPolicy\":{\"nodes\":\"0\"}", "linux.memoryPolicy.mode: required" },
+		{ "\"memoryPolicy\":{\"flags\":[\"MPOL_F_MINE\"]}", "linux.memoryPolicy.flags[0]: unknown value \"MPOL_F_MINE\"" },
 		{ "\"mountLabel\":\"x\"", "linux.mountLabel" },
 	};
 	static const char *const empty[] = {
@@ -272,29 +276,50 @@ static void not_done(void)
 static void not_done_process(void)
 {
 	static const char *const asked[][2] = {
-		{ "\"apparmorProfile\":\"x\"", "process.apparmorProfile" },
-		{ "\"selinuxLabel\":\"x\"", "process.selinuxLabel" },
-		{ "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BE\"}", "process.ioPriority" },
-		{ "\"scheduler\":{\"policy\":\"SCHED_FIFO\"}", "process.scheduler" },
-		{ "\"execCPUAffinity\":{\"final\":\"0\"}", "process.execCPUAffinity" },
+		{ "\"apparmorProfile\":\"x\",\"selinuxLabel\":\"x\"", "process.apparmorProfile and selinuxLabel: only one" },
+		{ "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BEST\"}", "process.ioPriority.class: unknown value \"IOPRIO_CLASS_BEST\"" },
+		{ "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BE\",\"priority\":8}", "process.ioPriority.priority: 8 is out of range" },
+		{ "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_IDLE\",\"priority\":1}", "process.ioPriority.priority: IOPRIO_CLASS_IDLE has none" },
+		{ "\"scheduler\":{\"policy\":\"SCHED_FIFO\"}", "process.scheduler.priority: SCHED_FIFO and SCHED_RR need 1 to 99" },
+		{ "\"scheduler\":{\"policy\":\"SCHED_OTHER\",\"priority\":1}", "process.scheduler.priority" },
+		{ "\"scheduler\":{\"policy\":\"SCHED_RR\",\"priority\":1,\"nice\":1}", "process.scheduler.nice" },
+		{ "\"scheduler\":{\"policy\":\"SCHED_OTHER\",\"nice\":20}", "process.scheduler.nice: 20 is out of range" },
+		{ "\"scheduler\":{\"policy\":\"SCHED_BATCH\",\"runtime\":1}", "process.scheduler: runtime, deadline and period" },
+		{ "\"scheduler\":{\"policy\":\"SCHED_ISO\"}", "process.scheduler.policy: SCHED_ISO: no Linux kernel" },
+		{ "\"scheduler\":{\"policy\":\"SCHED_OTHER\",\"flags\":[\"SCHED_FLAG_UTIL_CLAMP_MIN\"]}", "SCHED_FLAG_UTIL_CLAMP_MIN" },
+		{ "\"execCPUAffinity\":{\"final\":\"a\"}", "process.execCPUAffinity.final: \"a\" is not a list" },
+		{ "\"execCPUAffinity\":{\"initial\":\"1-0\"}", "process.execCPUAffinity.initial" },
 	};
 
 	for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
 		autofree char *to = str_printf("\"process\":{%s,", asked[i][0]);
 		refused_edit("\"process\":{", to, asked[i][1]);
 	}
-	refused_edit("\"terminal\":false", "\"terminal\":true", "process.terminal: consoles are not supported");
+	refused_edit("\"hugepageLimits\":[]", "\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":0}]", "linux.resources.hugepageLimits");
 	refused_edit("\"destination\":\"/d\"", "\"destination\":\"/d\",\"uidMappings\":[{\"size\":1}]",
 		"mounts[1].uidMappings: id-mapped mounts");
 	refused_edit("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY", "linux.seccomp.syscalls[0]: SCMP_ACT_NOTIFY: not supported");
 	refused_edit("\"flags\":[", "\"listenerPath\":\"/x\",\"flags\":[", "linux.seccomp.listenerPath");
-	refused_edit("{\"type\":\"pid\"}", "{\"type\":\"user\"}", "linux.namespaces[0]: the user namespace: not supported");
-	refused_edit("{\"type\":\"pid\"}", "{\"type\":\"time\"}", "linux.namespaces[0]: the time namespace: not supported");
-	refused_edit("\"LINUX\"", "\"LINUX32\"", "linux.personality.domain: personality LINUX32: not supported");
+}
+
+static void number_lists(void)
+{
+	unsigned long bits[2];
+
+	CHECK_OK(spec_number_list("0-2, 5 ,127", bits, 2));
+	CHECK_EQ(bits[0], 0x27);
+	CHECK_EQ(bits[1], 1ul << 63);
+	CHECK_OK(spec_number_list("", bits, 2));
+	CHECK_EQ(bits[0] | bits[1], 0);
+	CHECK_EQ(spec_number_list("128", bits, 2), -ERANGE);
+	CHECK_EQ(spec_number_list("99999999999999999999999", bits, 2), -ERANGE);
+	for (const char *const *bad = (const char *const[]){ "1,", ",1", "-1", "1-", "2-1", "a", "1;2", "1 2", NULL }; *bad; bad++)
+		CHECK_EQ(spec_number_list(*bad, bits, 2), -EINVAL);
 }
 
 static void rules(void)
 {
+	refused_edit("{\"type\":\"pid\"}", "{\"type\":\"user\"}", "linux.uidMappings: a new user namespace needs some");
 	refused_edit("\"args\":[\"sh\",\"-c\",\"\\u00e9\\ud83d\\ude00\"]", "\"args\":[]", "process.args: at least one is needed");
 	refused_edit("\"cwd\":\"/x\"", "\"cwd\":\"x\"", "process.cwd: \"x\" is not an absolute path");
 	refused_edit("\"A=b\"", "\"A\"", "process.env[0]: \"A\" is not NAME=VALUE");
@@ -514,7 +539,7 @@ static void writer(void)
 
 const struct test tests[] = {
 	TEST(whole_process), TEST(whole_top), TEST(whole_resources), TEST(whole_seccomp), TEST(wrong_types), TEST(wrong_ranges),
-	TEST(unknown_values), TEST(not_done), TEST(not_done_process), TEST(rules), TEST(sysctls), TEST(sysctl_paths), TEST(bad_json),
+	TEST(unknown_values), TEST(not_done), TEST(not_done_process), TEST(number_lists), TEST(rules), TEST(sysctls), TEST(sysctl_paths), TEST(bad_json),
 	TEST(limits), TEST(many_keys), TEST(truncated), TEST(mutated), TEST(process_alone), TEST(loads_bundle), TEST(capabilities),
 	TEST(namespaces), TEST(writer), {},
 };
