@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <linux/ioprio.h>
 #include <linux/sched.h>
-#include <linux/sched/types.h>
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/syscall.h>
@@ -23,11 +22,20 @@
 #include "base/err.h"
 #include "init/internal.h"
 
+/* The kernel's sched_attr: its header clashes with the C library's. */
+struct scheduling {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+_Static_assert(sizeof(struct scheduling) == 48, "SCHED_ATTR_SIZE_VER0");
+
 static int set_scheduler(const struct spec_scheduler *s)
 {
-	struct sched_attr attr = {
-		.size = sizeof attr, .sched_policy = s->policy, .sched_flags = s->flags, .sched_nice = s->nice,
-		.sched_priority = (uint32_t)s->priority, .sched_runtime = s->runtime, .sched_deadline = s->deadline, .sched_period = s->period,
+	const struct scheduling attr = {
+		sizeof attr, s->policy, s->flags, s->nice, (uint32_t)s->priority, s->runtime, s->deadline, s->period,
 	};
 
 	if (!s->present || syscall(SYS_sched_setattr, 0, &attr, 0) == 0)

@@ -245,6 +245,8 @@ static int check(const struct spec *spec, const struct oci_spawn_options *o, con
 		r = fail_text(EOPNOTSUPP, "config.json: process.terminal: terminals are not supported by this version of torpor");
 	if (r >= 0 && !o->restore && !spec->has_process)
 		r = fail_text(EINVAL, "config.json: process: is missing");
+	if (r >= 0)
+		r = lsm_check(&spec->process);
 	return r < 0 ? r : preserved_check(o->restore ? 0 : preserved_descriptors(create));
 }
 

@@ -27,18 +27,26 @@ static bool selinux_enabled(void)
 	return access("/sys/fs/selinux/enforce", F_OK) == 0;
 }
 
-int lsm_open(int proc, const struct spec_process *p)
+int lsm_check(const struct spec_process *p)
 {
 	bool apparmor = p->apparmor_profile && *p->apparmor_profile, selinux = p->selinux_label && *p->selinux_label;
 
-	if (!apparmor && !selinux)
-		return -ENOENT;
 	if (apparmor && selinux)
 		return fail_text(EINVAL, "process: apparmorProfile and selinuxLabel cannot both be set");
 	if (apparmor && !apparmor_enabled())
 		return fail_text(EOPNOTSUPP, "process.apparmorProfile: \"%s\": AppArmor is not enabled on this machine", p->apparmor_profile);
 	if (selinux && !selinux_enabled())
 		return fail_text(EOPNOTSUPP, "process.selinuxLabel: \"%s\": SELinux is not enabled on this machine", p->selinux_label);
+	return apparmor || selinux;
+}
+
+int lsm_open(int proc, const struct spec_process *p)
+{
+	bool apparmor = p->apparmor_profile && *p->apparmor_profile;
+	int r = lsm_check(p);
+
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
 	int fd = apparmor ? openat(proc, "self/attr/apparmor/exec", O_WRONLY | O_CLOEXEC) : -1;
 	if (fd < 0)
 		fd = openat(proc, "self/attr/exec", O_WRONLY | O_CLOEXEC);

@@ -31,6 +31,7 @@ int seccomp_install(const struct seccomp_program *p);
 
 /* AppArmor profile and SELinux label of the program to be executed. lsm_open() runs while the host's /proc is at hand (proc: a
  * descriptor of it) and returns the descriptor that lsm_apply() writes to, or -ENOENT (bare) when neither is asked for. */
+int lsm_check(const struct spec_process *p);   /* 1: one is asked for and can be had; 0: none */
 int lsm_open(int proc, const struct spec_process *p);
 int lsm_apply(int fd, const struct spec_process *p);
 

@@ -16,7 +16,7 @@ while IFS=$'\t' read -r document path tests remark; do
 	last=${path%%\[\]*} last=${last##*.} known=()
 	for t in $tests; do
 		has_test "$t" "$path"
-		grep -qF -- "$last" "$file" && known+=("$t")
+		tr -d _ <"$file" | grep -iF -- "$last" >/dev/null && known+=("$t")
 	done
 	[ ${#known[@]} -gt 0 ] || [ "${last#<}" != "$last" ] || [ "${last#(}" != "$last" ] || [ "$document" != config ] ||
 		fail "$path: no word of $last in $tests"
