@@ -15,6 +15,7 @@
 int sys_open_tree(int dir, const char *path, unsigned flags);
 int sys_move_mount(int tree, int to_dir, const char *to);   /* to "": onto to_dir itself */
 int sys_mount_setattr(int dir, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
+int sys_fspick(int dir);   /* to configure what is mounted there again */
 int sys_fsopen(const char *type);
 int sys_fsconfig(int fs, unsigned command, const char *key, const char *value);
 int sys_fsmount(int fs, unsigned attributes);
@@ -30,16 +31,22 @@ void rootfs_clean(char out[PATH_MAX], const char *path);
 
 /* What the options of a mount say. */
 struct mount_plan {
-	bool bind, recursive;
+	bool bind, recursive, remount, copy_up;
+	bool classic;           /* asks for something that only mount(2) does: flags */
+	unsigned long flags;
 	uint64_t set, clear, set_rec, clear_rec, propagation, propagation_rec;
 	const char *data[64];   /* for the filesystem: "size=64k", "ro" … */
 	size_t n_data;
 };
+/* mount(2)'s flag for one of those words, 0 for one that asks for the default; -ENOENT: it is a word of the filesystem's own. */
+long mount_option_flag(const char *word);
 int mount_plan_read(const struct spec_mount *m, struct mount_plan *p);
 
 int rootfs_mount(struct rootfs *r, const struct spec_mount *m);
 /* A new filesystem, not attached: its mount's descriptor, or -errno with the trail filled. */
 int rootfs_new_fs(const char *type, const char *source, const struct mount_plan *p, const char *destination);
+/* Copies what is in one directory to another, on another filesystem (copyup.c). */
+int rootfs_copy_up(int from, int to, const struct mount_plan *p, const char *destination);
 int rootfs_mount_cgroup(struct rootfs *r, const struct spec_mount *m, const struct mount_plan *p);
 int rootfs_devices(struct rootfs *r);
 int rootfs_mask(struct rootfs *r);

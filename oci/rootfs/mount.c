@@ -6,7 +6,8 @@
  * exchanged between two calls.
  *   bind:       open_tree(OPEN_TREE_CLONE) of the source, mount_setattr(), move_mount()
  *   filesystem: fsopen(), fsconfig() for each option, fsmount() with the attributes, move_mount()
- * fsconfig() takes values below 256 bytes (an overlay's lowerdir may be longer): then mount(2), onto /proc/self/fd/N.
+ *   remount:    mount_setattr() on what is mounted there; fspick(), fsconfig() if there is something for the filesystem itself
+ * fsconfig() takes values below 256 bytes (an overlay's lowerdir may be longer) and not every flag: then mount(2), onto /proc/self/fd/N.
  *
  * A read-only tmpfs becomes so only when all mounts are in place, since the mount points of later entries are made in it.
  *
@@ -34,17 +35,22 @@
 #define FSCONFIG_VALUE_MAX 255
 #endif
 
+static int set_propagation(int mount, const struct mount_plan *p, const struct spec_mount *m)
+{
+	int r = 0;
+
+	if (p->propagation_rec)
+		r = sys_mount_setattr(mount, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, p->propagation_rec);
+	if (r >= 0 && p->propagation)
+		r = sys_mount_setattr(mount, "", AT_EMPTY_PATH, 0, 0, p->propagation);
+	return r < 0 ? fail(-r, "mount %s: set its propagation", m->destination) : 0;
+}
+
 static int attach(int tree, int target, const struct mount_plan *p, const struct spec_mount *m)
 {
 	int r = sys_move_mount(tree, target, "");
 
-	if (r < 0)
-		return fail(-r, "mount %s: attach it to the container's root", m->destination);
-	if (p->propagation_rec)
-		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, p->propagation_rec);
-	if (r >= 0 && p->propagation)
-		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH, 0, 0, p->propagation);
-	return r < 0 ? fail(-r, "mount %s: set its propagation", m->destination) : 0;
+	return r < 0 ? fail(-r, "mount %s: attach it to the container's root", m->destination) : set_propagation(tree, p, m);
 }
 
 /* --- bind ------------------------------------------------------------------------------------------------------------ */
@@ -139,12 +145,19 @@ int rootfs_new_fs(const char *type, const char *source, const struct mount_plan 
 		    : fail(-mount, "mount %s: filesystem %s", destination, type);
 }
 
-static bool too_long(const struct mount_plan *p)
+static bool needs_classic(const struct mount_plan *p)
 {
 	for (size_t i = 0; i < p->n_data; i++)
 		if (strlen(p->data[i]) >= FSCONFIG_VALUE_MAX)
 			return true;
-	return false;
+	return p->classic;
+}
+
+/* What is mounted at the destination now: mount(2) gives no descriptor. */
+static int open_mounted(struct rootfs *r, const struct spec_mount *m)
+{
+	int fd = rootfs_open(r->root, m->destination, O_PATH);
+	return fd < 0 ? fail(-fd, "mount %s: open it", m->destination) : fd;
 }
 
 /* mount(2)'s flags for the attributes; the words for the filesystem in one string. */
@@ -153,13 +166,19 @@ static int mount_classic(const struct spec_mount *m, const struct mount_plan *p,
 	static const struct { uint64_t attribute; unsigned long flag; } flags[] = {
 		{ MOUNT_ATTR_RDONLY, 1 }, { MOUNT_ATTR_NOSUID, 2 }, { MOUNT_ATTR_NODEV, 4 }, { MOUNT_ATTR_NOEXEC, 8 },
 		{ MOUNT_ATTR_NOATIME, 1 << 10 }, { MOUNT_ATTR_NODIRATIME, 1 << 11 }, { MOUNT_ATTR_STRICTATIME, 1 << 24 },
+		{ MOUNT_ATTR_NOSYMFOLLOW, 1 << 8 },
 	};
-	char data[4096];
+	char data[4096] = "";
 	size_t at = 0;
-	unsigned long set = 0;
+	unsigned long set = p->flags;
 
 	for (size_t i = 0; i < p->n_data; i++) {
-		at += (size_t)snprintf(data + at, sizeof data - at, "%s%s", i ? "," : "", p->data[i]);
+		long flag = mount_option_flag(p->data[i]);
+		if (flag >= 0) {
+			set |= (unsigned long)flag;
+			continue;
+		}
+		at += (size_t)snprintf(data + at, sizeof data - at, "%s%s", at ? "," : "", p->data[i]);
 		if (at >= sizeof data)
 			return fail_text(E2BIG, "mount %s: its options are longer than a page", m->destination);
 	}
@@ -171,6 +190,17 @@ static int mount_classic(const struct spec_mount *m, const struct mount_plan *p,
 	return 0;
 }
 
+static int new_classic(struct rootfs *r, const struct spec_mount *m, const struct mount_plan *p, int target)
+{
+	int done = p->copy_up ? fail_text(EINVAL, "mount %s: the option \"tmpcopyup\" does not go with iversion, silent or very long options",
+					m->destination)
+			      : mount_classic(m, p, target);
+	if (done < 0 || !(p->propagation | p->propagation_rec))
+		return done;
+	autoclose int mount = open_mounted(r, m);
+	return mount < 0 ? mount : set_propagation(mount, p, m);
+}
+
 static int bind_sysfs(int target, const struct mount_plan *p, const struct spec_mount *m)
 {
 	autoclose int tree = sys_open_tree(AT_FDCWD, "/sys", OPEN_TREE_CLONE | AT_RECURSIVE);
@@ -180,17 +210,25 @@ static int bind_sysfs(int target, const struct mount_plan *p, const struct spec_
 	return r < 0 ? r : attach(tree, target, p, m);
 }
 
+/* Writable until everything is in it. */
+static bool take_read_only(struct mount_plan *p)
+{
+	bool was = (p->set | p->set_rec) & MOUNT_ATTR_RDONLY;
+
+	p->set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
+	p->set_rec &= ~(uint64_t)MOUNT_ATTR_RDONLY;
+	return was;
+}
+
 static int filesystem(struct rootfs *r, const struct spec_mount *m, struct mount_plan *p)
 {
-	bool later = strcmp(m->type, "tmpfs") == 0 && (p->set & MOUNT_ATTR_RDONLY);
 	size_t mark = err_mark();
 	autoclose int target = rootfs_directory(r->root, m->destination);
 	if (target < 0)
 		return fail_text(-target, "mount %s", m->destination);
-	if (too_long(p))
-		return mount_classic(m, p, target);
-	if (later)
-		p->set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
+	if (needs_classic(p))
+		return new_classic(r, m, p, target);
+	bool later = strcmp(m->type, "tmpfs") == 0 && take_read_only(p);
 	autoclose int mount = rootfs_new_fs(m->type, m->source, p, m->destination);
 	if (mount == -EPERM && strcmp(m->type, "sysfs") == 0) {
 		err_rewind(mark);
@@ -199,10 +237,43 @@ static int filesystem(struct rootfs *r, const struct spec_mount *m, struct mount
 	}
 	if (mount < 0)
 		return mount;
-	int done = attach(mount, target, p, m);
+	int done = p->copy_up ? rootfs_copy_up(target, mount, p, m->destination) : 0;
+	if (done >= 0)
+		done = attach(mount, target, p, m);
 	if (done >= 0 && later)
 		array_push(&r->read_only_later) = take_fd(&mount);
 	return done;
+}
+
+/* --- a mount that is there already ------------------------------------------------------------------------------------- */
+
+static int reconfigure(int mount, const struct spec_mount *m, const struct mount_plan *p)
+{
+	char why[256];
+	autoclose int fs = sys_fspick(mount);
+	if (fs < 0)
+		return fail(-fs, "mount %s: remount: it is no mount", m->destination);
+	for (size_t i = 0; i < p->n_data; i++) {
+		int r = configure(fs, p->data[i], m->destination);
+		if (r < 0)
+			return r;
+	}
+	int r = sys_fsconfig(fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL);
+	if (r >= 0)
+		return 0;
+	explain(fs, why);
+	return fail(-r, "mount %s: remount%s%s", m->destination, *why ? ": " : "", why);
+}
+
+static int remount(struct rootfs *r, const struct spec_mount *m, const struct mount_plan *p)
+{
+	autoclose int mount = open_mounted(r, m);
+	if (mount < 0)
+		return mount;
+	int done = p->n_data ? reconfigure(mount, m, p) : 0;
+	if (done >= 0)
+		done = set_attributes(mount, p, m);
+	return done < 0 ? done : set_propagation(mount, p, m);
 }
 
 /* --- both ------------------------------------------------------------------------------------------------------------ */
@@ -240,10 +311,12 @@ static int check_target(const struct rootfs *r, const struct spec_mount *m)
 int rootfs_mount(struct rootfs *r, const struct spec_mount *m)
 {
 	struct mount_plan p;
-	int done = check_target(r, m);
+	int done = mount_plan_read(m, &p);
 
+	if (done >= 0 && p.remount)
+		return remount(r, m, &p);
 	if (done >= 0)
-		done = mount_plan_read(m, &p);
+		done = check_target(r, m);
 	if (done < 0)
 		return done;
 	if (p.bind)

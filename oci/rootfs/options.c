@@ -5,6 +5,8 @@
  * mounts below it too), its propagation, and what is meant for the filesystem. A word that is in no row goes to the filesystem as it
  * is; a bind mount has no filesystem to make, so there it is an error, as are the rows that this runtime does not do.
  *
+ * "iversion" and "silent" are flags that only mount(2) takes; "noiversion" and "loud" are how every mount begins.
+ *
  * The access-time modes are one field of the attributes, not bits: to set one, the whole field is cleared first. */
 #include <errno.h>
 #include <string.h>
@@ -46,15 +48,19 @@ const struct mount_option mount_options[] = {
 	PROPAGATION("shared", MS_SHARED),
 	PROPAGATION("slave", MS_SLAVE),
 	PROPAGATION("unbindable", MS_UNBINDABLE),
-	{ "sync", OPTION_FS, 0 },
+	{ "sync", OPTION_FS, MS_SYNCHRONOUS },
 	{ "async", OPTION_FS, 0 },
-	{ "dirsync", OPTION_FS, 0 },
-	{ "lazytime", OPTION_FS, 0 },
+	{ "dirsync", OPTION_FS, MS_DIRSYNC },
+	{ "lazytime", OPTION_FS, MS_LAZYTIME },
 	{ "nolazytime", OPTION_FS, 0 },
-	{ "mand", OPTION_FS, 0 },
+	{ "mand", OPTION_FS, MS_MANDLOCK },
 	{ "nomand", OPTION_FS, 0 },
-	{ "remount", OPTION_REFUSED, 0 },
-	{ "tmpcopyup", OPTION_REFUSED, 0 },
+	{ "iversion", OPTION_CLASSIC, MS_I_VERSION },
+	{ "noiversion", OPTION_NONE, 0 },
+	{ "silent", OPTION_CLASSIC, MS_SILENT },
+	{ "loud", OPTION_NONE, 0 },
+	{ "remount", OPTION_REMOUNT, 0 },
+	{ "tmpcopyup", OPTION_COPY_UP, 0 },
 	{ "idmap", OPTION_REFUSED, 0 },
 	{ "ridmap", OPTION_REFUSED, 0 },
 	{ NULL, OPTION_NONE, 0 },
@@ -66,6 +72,12 @@ static const struct mount_option *find(const char *name)
 	while (o->name && strcmp(o->name, name) != 0)
 		o++;
 	return o->name ? o : NULL;
+}
+
+long mount_option_flag(const char *word)
+{
+	const struct mount_option *o = find(word);
+	return o && o->kind == OPTION_FS ? (long)o->value : -ENOENT;
 }
 
 static void set(uint64_t *on, uint64_t *off, uint64_t value)
@@ -124,6 +136,16 @@ static int apply(struct mount_plan *p, const struct spec_mount *m, const char *w
 	case OPTION_PROPAGATION_REC:
 		p->propagation_rec = o->value;
 		break;
+	case OPTION_REMOUNT:
+		p->remount = true;
+		break;
+	case OPTION_COPY_UP:
+		p->copy_up = true;
+		break;
+	case OPTION_CLASSIC:
+		p->classic = true;
+		p->flags |= o->value;
+		break;
 	case OPTION_FS:
 		return to_filesystem(p, m, word);
 	case OPTION_REFUSED:
@@ -139,7 +161,13 @@ int mount_plan_read(const struct spec_mount *m, struct mount_plan *p)
 	*p = (struct mount_plan){ .bind = m->type && strcmp(m->type, "bind") == 0 };
 	for (size_t i = 0; r >= 0 && i < m->options.n; i++)
 		r = apply(p, m, m->options.data[i]);
-	if (r >= 0 && p->bind && p->n_data)
+	if (r < 0)
+		return r;
+	if (p->copy_up && (p->bind || p->remount || !m->type || strcmp(m->type, "tmpfs") != 0))
+		return fail_text(EINVAL, "mount %s: the option \"tmpcopyup\" is for a new tmpfs only", m->destination);
+	if ((p->bind || p->remount) && p->classic)
+		return fail_text(EINVAL, "mount %s: the options \"iversion\" and \"silent\" are for a new filesystem only", m->destination);
+	if (p->bind && p->n_data)
 		return fail_text(EINVAL, "mount %s: the option \"%s\" means nothing to a bind mount", m->destination, p->data[0]);
 	return r;
 }

@@ -29,8 +29,8 @@ int rootfs_open(int root, const char *path, int flags);
 struct mount_option {
 	const char *name;
 	enum { OPTION_ATTR, OPTION_ATTR_REC, OPTION_CLEAR, OPTION_CLEAR_REC, OPTION_PROPAGATION, OPTION_PROPAGATION_REC, OPTION_BIND,
-		OPTION_FS, OPTION_NONE, OPTION_REFUSED } kind;
-	uint64_t value;
+		OPTION_FS, OPTION_CLASSIC, OPTION_REMOUNT, OPTION_COPY_UP, OPTION_NONE, OPTION_REFUSED } kind;
+	uint64_t value;   /* OPTION_FS, OPTION_CLASSIC: mount(2)'s flag */
 };
 extern const struct mount_option mount_options[];
 

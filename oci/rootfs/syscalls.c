@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The mount calls that work on descriptors: fsopen, fsconfig, fsmount, open_tree, move_mount (5.2), mount_setattr (5.12). The C
+/* The mount calls that work on descriptors: fsopen, fspick, fsconfig, fsmount, open_tree, move_mount (5.2), mount_setattr (5.12). The C
  * library has wrappers in <sys/mount.h>, which cannot be included together with <linux/mount.h>: the constants are in the one
  * and the newest flags only in the other. */
 #include <errno.h>
@@ -27,6 +27,11 @@ int sys_mount_setattr(int dir, const char *path, unsigned flags, uint64_t set, u
 {
 	struct mount_attr a = { .attr_set = set, .attr_clr = clear, .propagation = propagation };
 	return result(syscall(SYS_mount_setattr, dir, path, flags, &a, sizeof a));
+}
+
+int sys_fspick(int dir)
+{
+	return result(syscall(SYS_fspick, dir, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH));
 }
 
 int sys_fsopen(const char *type)

@@ -74,6 +74,68 @@ configure "$b" '.process.args = ["true"]'
 torpor run --no-pivot --bundle "$b" c </dev/null
 equal "$(wc -l </proc/self/mountinfo)" "$mounts" "number of the host's mounts"
 
+# every option of the specification that goes with a new filesystem, each on a tmpfs of its own: mount options and those of the filesystem
+new=$("$TORPOR" features | jq '[.mountOptions[] | select(IN("bind", "rbind", "remount", "idmap", "ridmap") | not)]')
+spec='async atime defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime noexec noiversion nolazytime nomand
+	norelatime nostrictatime nosuid nosymfollow private ratime rdev rdiratime relatime rexec rnoatime rnodev rnodiratime rnoexec rnorelatime
+	rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent
+	slave strictatime suid symfollow sync tmpcopyup unbindable'
+equal "$(jq -r '.[]' <<<"$new" | sort | tr '\n' ' ')" "$(tr -s ' \t' '\n' <<<"$spec" | LC_ALL=C sort | tr '\n' ' ')" "mountOptions"
+mkdir "$b/rootfs/o"
+with '.mounts += [$new[] | {destination: "/o/\(.)", type: "tmpfs", source: "t", options: [.]}]' --argjson new "$new"
+inside cat /proc/self/mountinfo >"$TEST_DIR/mountinfo"
+undo
+# shown OPTION FIELD
+shown() { awk -v p="/o/$1" -v f="$2" '$5 == p { if (f == "super") print $NF; else if (f == "optional") print $7; else print $6 }' "$TEST_DIR/mountinfo"; }
+for o in $spec; do
+	want=rw,relatime
+	case $o in
+	ro | rro) want=ro,relatime ;;
+	nosuid | rnosuid | nodev | rnodev | noexec | rnoexec) want=rw,${o#r},relatime ;;
+	noatime | rnoatime) want=rw,noatime ;;
+	strictatime | rstrictatime) want=rw ;;
+	nodiratime | rnodiratime) want=rw,nodiratime,relatime ;;
+	nosymfollow | rnosymfollow) want=rw,relatime,nosymfollow ;;
+	esac
+	equal "$(shown $o mount)" $want "the mount with $o"
+done
+[[ $(shown sync super) == rw,sync* && $(shown dirsync super) == rw,dirsync* && $(shown lazytime super) == rw,lazytime* ]] || fail "sync, dirsync, lazytime"
+[[ $(shown shared optional) == shared:* && $(shown rshared optional) == shared:* && $(shown unbindable optional) == unbindable ]] || fail propagation
+
+# a remount changes what is there: attributes, and the filesystem itself
+add_mount '{destination: "/t", type: "tmpfs", source: "t", options: ["size=64k", "nosuid"]},
+	{destination: "/t", type: "tmpfs", source: "t", options: ["remount", "noexec", "size=128k", "private"]},
+	{destination: "/proc", options: ["bind", "remount", "ro"]}'
+equal "$(options /t)" rw,nosuid,noexec,relatime "options after remount"
+equal "$(inside_sh 'df -k /t | awk "END { print \$2 }"')" 128 "size after remount"
+[[ $(options /proc) == ro,* ]] || fail "a remounted /proc: $(options /proc)"
+configure "$b" '.mounts[-1].destination = "/bin"'
+create_refuses "mount /bin: set its options: Invalid argument"
+undo
+
+# tmpcopyup
+mkdir -p "$b/rootfs/full/sub"
+echo text >"$b/rootfs/full/sub/file"
+ln -s sub/file "$b/rootfs/full/link"
+mkfifo -m 640 "$b/rootfs/full/fifo"
+chown -h 33:34 "$b/rootfs/full/sub/file" "$b/rootfs/full/link" "$b/rootfs/full"
+chmod 4755 "$b/rootfs/full/sub/file"
+chmod 1755 "$b/rootfs/full"
+touch -d 2001-02-03T04:05:06Z "$b/rootfs/full/sub/file" "$b/rootfs/full/sub"
+add_mount '{destination: "/full", type: "tmpfs", source: "t", options: ["tmpcopyup", "ro"]}'
+equal "$(inside_sh 'cat /full/link; stat -c %a:%u:%g:%Y /full/sub/file; stat -c %Y /full/sub; stat -c %a:%u:%g /full; stat -c %A /full/fifo; stat -c %u /full/link')" \
+	$'text\n4755:33:34:981173106\n981173106\n1755:33:34\nprw-r-----\n33' "a copy"
+[[ $(options /full) == ro* ]] || fail "a read-only copy"
+configure "$b" '.mounts[-1].options = ["tmpcopyup", "mode=777", "uid=5"]'
+equal "$(inside_sh 'stat -c %a:%u:%g /full; touch /full/new')" 777:5:34 "mode and owner of the copy"
+[ ! -e "$b/rootfs/full/new" ] || fail "the original"
+configure "$b" '.mounts[-1].options = ["tmpcopyup", "size=4k", "nr_inodes=3"]'
+create_refuses "mount /full: tmpcopyup: copy"
+configure "$b" '.mounts[-1] = {destination: "/full", type: "bind", source: "/etc", options: ["tmpcopyup"]}'
+create_refuses 'the option "tmpcopyup" is for a new tmpfs only'
+undo
+rm -rf "$b/rootfs/full"
+
 # masks and read-only paths
 with '.linux.maskedPaths = ["/proc/keys", "/proc/tty", "/no/such"] | .linux.readonlyPaths = ["/proc/sys", "/no/such"]'
 equal "$(inside_sh 'wc -c </proc/keys; ls -A /proc/tty | wc -l')" $'0\n0' "masked paths"
