@@ -64,15 +64,16 @@ struct ck_dump_options {
  * of the attempt is left and an older complete checkpoint in the directory is untouched. 0 or -errno. */
 int ck_dump(const struct ck_dump_options *o);
 
-/* Frees, in each checkpoint of a chain of rounds that ends with these images, the pages that a later one has saved again. Only the last
- * can be restored then. 0 or -errno. */
-int ck_dedup(const char *images_dir);
+/* Frees, in each checkpoint of a chain of rounds that ends with these images, the pages that a later one has saved again (whole), or those that these
+ * images have themselves. Only the last can be restored then. 0 or -errno. */
+int ck_dedup(const char *images_dir, bool whole);
 
 struct ck_restore_options {
 	const char *images_dir, *work_dir;   /* as above; stats-restore */
 	const char *pidfile;                 /* relative to work_dir; must not exist */
 	bool shell_job, ext_unix_sk, file_locks, tcp_established, tcp_close, leave_stopped;
 	bool skip_file_rwx_check;
+	bool auto_dedup;                     /* pages are freed in the images as they are restored: there is no second try */
 	bool sibling;                        /* the root becomes a child of the caller's parent (CLONE_PARENT) */
 	pid_t stub;                          /* a parked process of the runtime that becomes the root task (host numbering); its
 	                                        namespaces, root filesystem and cgroup are ready. 0: the engine makes one */
@@ -115,6 +116,8 @@ struct ck_page_server_options {
 	const char *images_dir;
 	struct ck_page_peer where;
 	unsigned sessions;            /* connections, at the same time if they come so; 0: one */
+	const char *prev_images_dir;  /* relative to images_dir: an earlier round that was received; NULL: what the link `parent` leads to */
+	bool auto_dedup;              /* pages received again are freed in the earlier rounds */
 	int (*ready)(void *arg, unsigned port);   /* listening; may become a daemon here */
 	void *arg;
 };

@@ -67,6 +67,8 @@ static int check_options(const struct ck_dump_options *o)
 		return fail_text(ENOTSUP, "--link-remap: temporary hard links for unlinked files are not supported yet");
 	if (o->pre_dump && o->leave_stopped)
 		return fail_text(EINVAL, "--leave-stopped: a pre-dump lets the tasks run");
+	if (o->auto_dedup && o->page_server)
+		return fail_text(EINVAL, "--auto-dedup: with --page-server it is the server that has the earlier pages: give it the option");
 	if (o->leave_running && o->leave_stopped)
 		return fail_text(EINVAL, "--leave-running and --leave-stopped exclude each other");
 	return 0;
@@ -287,14 +289,14 @@ static int stage_dedup(void *ctx)
 	return 0;
 }
 
-int ck_dedup(const char *images_dir)
+int ck_dedup(const char *images_dir, bool whole)
 {
 	struct image_dir *images;
 	int r = image_dir_open(images_dir, &images);
 
 	if (r < 0)
 		return r;
-	r = mem_dedup(images, true);
+	r = mem_dedup(images, whole);
 	image_dir_free(images);
 	return r;
 }

@@ -46,6 +46,8 @@ static int check_options(const struct ck_restore_options *o)
 {
 	if (!o->images_dir)
 		return fail_text(EINVAL, "no images directory given (--images-dir DIR)");
+	if (o->auto_dedup && o->lazy_pages)
+		return fail_text(EINVAL, "--auto-dedup: with --lazy-pages it is the pager that reads the images, and it frees nothing");
 	if (o->tcp_established)
 		return fail_text(ENOTSUP, "--tcp-established: restoring connected TCP sockets is not supported yet");
 	if (o->tcp_close)

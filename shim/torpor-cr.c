@@ -129,6 +129,7 @@ static int run_restore(const struct cr_options *o)
 		.leave_stopped = o->leave_stopped,
 		.skip_file_rwx_check = o->skip_rwx,
 		.sibling = o->sibling,
+		.auto_dedup = o->auto_dedup,
 		.lazy_pages = o->lazy_pages,
 		.inherit = inherit,
 		.n_inherit = o->inherit_fd.n,
@@ -161,7 +162,7 @@ static int run_check(const struct cr_options *o)
 
 static int run_dedup(const struct cr_options *o)
 {
-	return ck_dedup(o->images_dir);
+	return ck_dedup(o->images_dir, true);
 }
 
 static int (*const verbs[CR_VERBS])(const struct cr_options *o) = {

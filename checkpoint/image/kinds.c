@@ -39,6 +39,7 @@ const struct image_kind_row image_kinds[IMG_KINDS] = {
 	[IMG_FS] = { "fs-%lu.img", 0x51403912, .message = &fs_entry__descriptor },
 	[IMG_FDINFO] = { "fdinfo-%lu.img", 0x56213732, .message = &fdinfo_entry__descriptor },
 	[IMG_PAGEMAP] = { "pagemap-%lu.img", 0x56084025, .message = &pagemap_entry__descriptor },
+	[IMG_SENT] = { "sent-pagemap-%lu.img", 0x56084025, .message = &pagemap_entry__descriptor },
 	[IMG_PAGEMAP_SHMEM] = { "pagemap-shmem-%lu.img", 0x56084025, .message = &pagemap_entry__descriptor },
 	[IMG_FILES] = { "files.img", 0x56303138, .message = &file_entry__descriptor },
 	[IMG_SK_QUEUES] = { "sk-queues.img", 0x56264026, .message = &sk_packet_entry__descriptor },

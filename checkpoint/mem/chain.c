@@ -297,6 +297,19 @@ uint64_t pages_remote(const struct image_pages *p)
 	return size;
 }
 
+/* To free pages in it. */
+static int make_writable(struct image_file *f)
+{
+	int fd = open(FD_PATH(f->fd), O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return fail(errno, "--auto-dedup: open %s/pages-%" PRIu32 ".img for writing", f->dir->path, f->id);
+	fd_close(&f->fd);
+	f->fd = fd;
+	f->writable = true;
+	return 0;
+}
+
 int pages_open(struct image_pages *p)
 {
 	for (size_t i = 0; i < p->runs.n; i++) {
@@ -305,14 +318,21 @@ int pages_open(struct image_pages *p)
 			f->fd = pages_file_open(f);
 		if (f->fd < 0 && !f->remote)
 			return f->fd;
+		if (f->fd >= 0 && p->consume && !f->writable) {
+			int e = make_writable(f);
+			if (e < 0)
+				return e;
+		}
 	}
 	return 0;
 }
 
 void pages_close(struct image_pages *p)
 {
-	for (size_t i = 0; i < p->files.n; i++)
+	for (size_t i = 0; i < p->files.n; i++) {
 		fd_close(&p->files.data[i].fd);
+		p->files.data[i].writable = false;
+	}
 }
 
 void pages_done(struct image_pages *p)

@@ -244,7 +244,10 @@ static int fill_chunk(void *arg, size_t i, void *buffer)
 			r = put_changed(f, &v, p, data, (char *)buffer + CHUNK);
 		data += p->size;
 	}
-	return r < 0 ? r : vector_flush(f, &v);
+	if (r == 0)
+		r = vector_flush(f, &v);
+	p = &f->pieces.data[c->first];
+	return r == 0 && f->own->consume ? pages_punch(f->own, p->file, p->offset, c->size) : r;
 }
 
 int fill_run(struct fill *f, struct pool *pool)

@@ -484,8 +484,11 @@ int mm_restore(struct restore *r, struct task *t, struct remote *stub)
 		.mem_fd = remote_mem_fd(stub), .who = l.who,
 	};
 	l.kept = parent ? inherit_plan(t->mm, parent->task->mm) : mem_zalloc(t->mm->n_vmas + 1);
+	own->pages.consume = consume_at_once(r, t);
 	int e = restore_all(&l);
 	own->filled = e == 0;
+	if (e == 0)
+		e = consume_after(r, t);
 	log_debug("%s: %" PRIu64 " pages restored, %" PRIu64 " shared with its parent", l.who, l.fill.restored, l.fill.skipped);
 	layout_done(&l);
 	return e;

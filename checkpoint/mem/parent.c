@@ -12,9 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "mem/track.h"
-#include "pagemap.pb-c.h"
-
-#define PAGE UINT64_C(4096)
+#include "pages/listed.h"
 
 int parent_begin(struct dump *d)
 {
@@ -38,34 +36,23 @@ int parent_begin(struct dump *d)
 	return image_dir_adopt(take_fd(&fd), path, &d->parent);
 }
 
+/* With a page server the pages are not here, and neither are the earlier ones: the link is the server's to make. */
 int parent_link(struct dump *d)
 {
-	return d->parent ? image_create_link(d->images, "parent", d->o->prev_images_dir) : 0;
+	return d->parent && !d->o->page_server ? image_create_link(d->images, "parent", d->o->prev_images_dir) : 0;
 }
 
-/* Everything that a pagemap lists. */
+static void add_listed(void *arg, uint64_t start, uint64_t end)
+{
+	ranges_add(arg, start, end);
+}
+
+/* A round whose pages went to a page server left a list of what it sent. */
 static int read_pagemap(struct image_dir *dir, enum image_kind kind, uint64_t id, struct ranges *out)
 {
-	auto_image struct image *i = NULL;
-	struct arena arena = { 0 };
-	PagemapHead *head;
-	int r = image_open(dir, kind, id, &i);
+	int r = pagemap_listed(dir, IMG_SENT, id, add_listed, out);
 
-	if (r < 0)
-		return r;
-	r = image_read_message(i, &pagemap_head__descriptor, &arena, &head);
-	while (r > 0) {
-		PagemapEntry *e;
-		r = image_read_message(i, &pagemap_entry__descriptor, &arena, &e);
-		if (r > 0) {
-			uint64_t pages = e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
-			bool here = !e->has_flags || e->flags & (PAGEMAP_PRESENT | PAGEMAP_PARENT);
-			if (here && pages < UINT64_MAX / PAGE && e->vaddr + pages * PAGE > e->vaddr)
-				ranges_add(out, e->vaddr, e->vaddr + pages * PAGE);
-		}
-	}
-	arena_done(&arena);
-	return r;
+	return r == -ENOENT ? pagemap_listed(dir, kind, id, add_listed, out) : r;
 }
 
 int parent_limit(struct dump *d, enum image_kind kind, uint64_t id, struct ranges *pages)

@@ -22,12 +22,14 @@ struct image_file {
 	uint32_t id;                             /* pages-ID.img */
 	uint64_t size;                           /* bytes that it has to have */
 	int fd;                                  /* pages_open(); -1 */
+	bool writable;                           /* it is open for writing as well */
 	bool remote;                             /* no file: the source of a lazy dump has the content */
 };
 struct image_pages {
 	ARRAY(struct image_file) files;
 	uint64_t size;                           /* bytes of content */
 	ARRAY(struct image_run) runs;            /* ascending, not overlapping */
+	bool consume;                            /* content goes from the files when it is in place (consume.c) */
 };
 
 struct task_memory {
@@ -98,6 +100,13 @@ int foreign_segments(struct restore *r, struct task *t);
 
 /* For every entry of mm->vmas whether the stub, which still has its parent's memory, keeps it. */
 bool *inherit_plan(const MmEntry *child, const MmEntry *parent);
+
+/* --- consume.c: --auto-dedup --- */
+/* Whether the content of a task may go as it is put into place. */
+bool consume_at_once(struct restore *r, const struct task *t);
+/* After a task has its memory: what nobody needs any more goes. */
+int consume_after(struct restore *r, const struct task *t);
+int pages_punch(const struct image_pages *p, uint32_t file, uint64_t offset, uint64_t size);
 
 /* --- fill.c --- */
 struct fill_piece {

@@ -75,6 +75,7 @@ int segment_fill(struct restore *r, struct segment *s, struct remote *stub, uint
 	char who[64];
 
 	snprintf(who, sizeof who, "shared memory segment %" PRIu64, s->shmid);
+	s->pages.consume = r->o->auto_dedup;
 	int e = pages_open(&s->pages);
 	if (e < 0)
 		return e;

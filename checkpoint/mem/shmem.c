@@ -112,7 +112,8 @@ static int begin_server(struct dump *d)
 		return -EEXIST;
 	}
 	d->images->pages_elsewhere = true;
-	return sink_server(d->o->page_server, &shmem_table(d)->pool, &d->sink);
+	struct image_dir *record = d->o->pre_dump || d->o->track_mem ? d->images : NULL;
+	return sink_server(d->o->page_server, &shmem_table(d)->pool, record, &d->sink);
 }
 
 int mem_begin(struct dump *d)

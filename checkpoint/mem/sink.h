@@ -63,8 +63,9 @@ struct page_sink {
 /* Image files: pagemap-ID and pages-N, numbered from first_id (1). The pool's buffers are used for what is on its way. */
 struct page_sink *sink_files(struct image_dir *images, struct pool *pool, uint32_t first_id);
 
-/* A page server: connected, and the other side of a dump's connection from here on. */
-int sink_server(const struct ck_page_peer *peer, struct pool *pool, struct page_sink **out);
+/* A page server: connected, and the other side of a dump's connection from here on. record, if not NULL, gets a list of the pages sent of each
+ * task (sent-pagemap-PID), for the next round. */
+int sink_server(const struct ck_page_peer *peer, struct pool *pool, struct image_dir *record, struct page_sink **out);
 
 /* Opens, adds all runs, closes. */
 int sink_put(struct page_sink *s, enum image_kind kind, uint64_t id, const struct page_source *from, const struct page_runs *runs,

@@ -3,7 +3,10 @@
  *
  * Several threads read and one at a time sends: a chunk is read by whoever is free, and sent when all before it have been. Runs are cut
  * into chunks, each of them a message with its content; the server joins what touches. What has vanished of a running task is left
- * out. */
+ * out.
+ *
+ * For a round that others will build on, what was sent is noted on this side (sent-pagemap-PID), as the server's pagemaps are not here: the next
+ * round leaves out only what is in that list, and only if the server says that it has the earlier pagemap. The server checks both. */
 #define LOG_PREFIX "mem"
 #include <pthread.h>
 #include <stdlib.h>
@@ -11,6 +14,7 @@
 #include "base/err.h"
 #include "mem/sink.h"
 #include "model/tree.h"
+#include "pagemap.pb-c.h"
 #include "pages/client.h"
 
 #define PAGE UINT64_C(4096)
@@ -31,6 +35,10 @@ struct server_sink {
 	struct page_sink sink;
 	struct pool *pool;
 	struct page_client *client;
+	struct image_dir *record;
+	bool parent;                 /* the server has earlier images of what is open */
+	enum image_kind kind;
+	uint64_t id;
 	const struct page_source *from;
 	ARRAY(struct part) parts;
 	ARRAY(struct chunk) chunks;
@@ -50,12 +58,13 @@ static struct server_sink *mine(struct page_sink *s)
 static int server_open(struct page_sink *sink, enum image_kind kind, uint64_t id, const struct page_source *from)
 {
 	struct server_sink *s = mine(sink);
-	bool parent;
 
+	s->kind = kind;
+	s->id = id;
 	s->from = from;
 	s->parts.n = s->chunks.n = 0;
 	s->size = 0;
-	return page_client_open(s->client, kind == IMG_PAGEMAP_SHMEM, id, &parent);
+	return page_client_open(s->client, kind == IMG_PAGEMAP_SHMEM, id, &s->parent);
 }
 
 static void add_part(struct server_sink *s, uint64_t address, uint64_t size, uint32_t flags, bool sole)
@@ -80,14 +89,15 @@ static void add_part(struct server_sink *s, uint64_t address, uint64_t size, uin
 static int server_add(struct page_sink *sink, const struct page_run *run)
 {
 	struct server_sink *s = mine(sink);
-	bool present = run->flags & PAGEMAP_PRESENT, sole = present && source_is_sole(s->from, run->start, run->end);
+	uint32_t flags = run->flags & PAGEMAP_PARENT && !s->parent ? PAGEMAP_PRESENT : run->flags;
+	bool present = flags & PAGEMAP_PRESENT, sole = present && source_is_sole(s->from, run->start, run->end);
 
 	for (uint64_t at = run->start, size; at < run->end; at += size) {
 		uint64_t room = CHUNK;
 		if (s->chunks.n && s->chunks.data[s->chunks.n - 1].size < CHUNK)
 			room = CHUNK - s->chunks.data[s->chunks.n - 1].size;
 		size = !present || run->end - at < room ? run->end - at : room;
-		add_part(s, at, size, run->flags, sole);
+		add_part(s, at, size, flags, sole);
 	}
 	return 0;
 }
@@ -204,6 +214,54 @@ static int move_chunk(void *arg, size_t i, void *buffer)
 	return r;
 }
 
+/* --- what was sent --- */
+
+static int record_range(struct image *i, uint64_t start, uint64_t end)
+{
+	PagemapEntry e = PAGEMAP_ENTRY__INIT;
+
+	e.vaddr = start;
+	e.has_nr_pages = e.has_flags = true;
+	e.nr_pages = (end - start) / PAGE;
+	e.flags = PAGEMAP_PRESENT;
+	return image_write_message(i, &e);
+}
+
+/* What the server has now of the task, in this round or an earlier one. */
+static void sent_ranges(const struct server_sink *s, struct ranges *sent)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < s->parts.n; i++) {
+		const struct part *p = &s->parts.data[i];
+		uint64_t at = p->address, end = p->address + p->size;
+		for (; k < s->gone.list.n && s->gone.list.data[k].end <= at; k++)
+			;
+		for (size_t n = k; n < s->gone.list.n && s->gone.list.data[n].start < end; n++) {
+			ranges_add(sent, at, s->gone.list.data[n].start);
+			at = s->gone.list.data[n].end;
+		}
+		if (at < end)
+			ranges_add(sent, at, end);
+	}
+}
+
+static int record_write(struct server_sink *s)
+{
+	auto_image struct image *i = NULL;
+	PagemapHead head = PAGEMAP_HEAD__INIT;
+	struct ranges sent = { 0 };
+	int r = image_create(s->record, IMG_SENT, s->id, &i);
+
+	if (r == 0)
+		r = image_write_message(i, &head);
+	sent_ranges(s, &sent);
+	for (size_t k = 0; r == 0 && k < sent.list.n; k++)
+		r = record_range(i, sent.list.data[k].start, sent.list.data[k].end);
+	array_free(&sent.list);
+	return r < 0 ? r : image_close(&i);
+}
+
 static int server_close(struct page_sink *sink, struct ranges *gone)
 {
 	struct server_sink *s = mine(sink);
@@ -212,6 +270,8 @@ static int server_close(struct page_sink *sink, struct ranges *gone)
 	s->broken = false;
 	s->gone.list.n = 0;
 	int r = pool_run(s->pool, s->chunks.n, s->size, move_chunk, s);
+	if (r == 0 && s->record && s->kind == IMG_PAGEMAP)
+		r = record_write(s);
 	for (size_t i = 0; gone && r == 0 && i < s->gone.list.n; i++)
 		ranges_add(gone, s->gone.list.data[i].start, s->gone.list.data[i].end);
 	return r;
@@ -237,7 +297,7 @@ static void server_free(struct page_sink *sink)
 
 static const struct page_sink_ops ops = { server_open, server_add, server_close, server_finish, server_free };
 
-int sink_server(const struct ck_page_peer *peer, struct pool *pool, struct page_sink **out)
+int sink_server(const struct ck_page_peer *peer, struct pool *pool, struct image_dir *record, struct page_sink **out)
 {
 	struct page_client *client;
 	int r = page_client_connect(peer, &client);
@@ -248,6 +308,7 @@ int sink_server(const struct ck_page_peer *peer, struct pool *pool, struct page_
 	s->sink.ops = &ops;
 	s->pool = pool;
 	s->client = client;
+	s->record = record;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->moved, NULL);
 	*out = &s->sink;

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "checkpoint.h"
 #include "pages/session.h"
 #include "pages/socket.h"
@@ -37,6 +38,32 @@ static int check_directory(const char *path)
 	fail_text(EEXIST, "%s holds a whole checkpoint", path);
 	fail_hint("receive the pages into an empty directory");
 	return -EEXIST;
+}
+
+/* The link to the round before. *made: it is new, and goes again if nothing comes. */
+static int link_parent(const struct ck_page_server_options *o, bool *made)
+{
+	struct stat own, other;
+
+	if (!o->prev_images_dir)
+		return 0;
+	autoclose int dir = open(o->images_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autoclose int parent = dir < 0 ? -1 : openat(dir, o->prev_images_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent < 0 || fstat(dir, &own) < 0 || fstat(parent, &other) < 0) {
+		int r = fail(errno, "open the directory of the previous round, %s (--prev-images-dir)", o->prev_images_dir);
+		fail_hint("the path is relative to the images directory, %s", o->images_dir);
+		return r;
+	}
+	if (own.st_dev == other.st_dev && own.st_ino == other.st_ino)
+		return fail_text(EINVAL, "--prev-images-dir %s: that is the images directory itself", o->prev_images_dir);
+	*made = symlinkat(o->prev_images_dir, dir, "parent") == 0;
+	if (*made)
+		return 0;
+	if (errno != EEXIST)
+		return fail(errno, "make the link %s/parent", o->images_dir);
+	if (fstatat(dir, "parent", &own, 0) < 0 || own.st_dev != other.st_dev || own.st_ino != other.st_ino)
+		return fail_text(EEXIST, "%s/parent is there already, and does not lead to %s", o->images_dir, o->prev_images_dir);
+	return 0;
 }
 
 static int next_connection(int sock)
@@ -94,28 +121,49 @@ static int serve_many(int sock, const struct ck_page_server_options *o)
 	return r < 0 ? r : waited;
 }
 
+/* All is here: what cannot be freed in earlier rounds is no failure. */
+static void dedup(const struct ck_page_server_options *o)
+{
+	size_t mark = err_mark();
+
+	if (ck_dedup(o->images_dir, false) < 0)
+		log_warn("--auto-dedup: %s", err_line(mark));
+	err_rewind(mark);
+}
+
+static int serve(int sock, bool connected, const struct ck_page_server_options *o)
+{
+	if (o->sessions > 1)
+		return serve_many(sock, o);
+	int fd = connected ? sock : next_connection(sock);
+	if (!connected)
+		fd_close(&sock);
+	return fd < 0 ? fd : session_run(fd, o, 0, true);
+}
+
 int ck_page_server(const struct ck_page_server_options *o)
 {
 	unsigned port;
-	bool connected;
+	bool connected, linked = false;
 	int r = o->images_dir ? check_directory(o->images_dir) : fail_text(EINVAL, "no images directory given (--images-dir DIR)");
+
 	if (r == 0 && o->where.tls)
 		r = tls_check(o->where.tls, true);
 	autoclose int sock = r < 0 ? -1 : page_listen(&o->where, o->sessions > 1 ? 16 : 1, &port, &connected);
-
 	if (r < 0 || sock < 0)
 		return r < 0 ? r : sock;
 	if (o->sessions > 1 && connected)
 		return fail_text(EINVAL, "one connected socket cannot carry %u sessions", o->sessions);
-	r = o->ready ? o->ready(o->arg, port) : 0;
-	if (r < 0)
-		return r;
-	if (o->sessions > 1)
-		return serve_many(take_fd(&sock), o);
-	autoclose int fd = connected ? take_fd(&sock) : next_connection(sock);
-	if (fd < 0)
-		return fd;
-	fd_close(&sock);
-	sock = -1;
-	return session_run(take_fd(&fd), o, 0, true);
+	r = link_parent(o, &linked);
+	if (r == 0 && o->ready)
+		r = o->ready(o->arg, port);
+	if (r == 0)
+		r = serve(take_fd(&sock), connected, o);
+	if (r == 0 && o->auto_dedup)
+		dedup(o);
+	if (r < 0 && linked && o->sessions <= 1) {
+		autofree char *path = str_printf("%s/parent", o->images_dir);
+		unlink(path);
+	}
+	return r;
 }

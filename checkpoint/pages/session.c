@@ -31,18 +31,25 @@
 #include "image/stream.h"
 #include "pagemap.pb-c.h"
 #include "pages/channel.h"
+#include "pages/listed.h"
 #include "pages/wire.h"
 
 #define READ_SIZE (64u << 10)
 #define WRITE_SIZE (512u << 10)
 #define SPLICE_FROM (256u << 10)
 
+struct stretch {
+	uint64_t start, end;
+};
 struct session {
 	struct channel *peer;
 	int sock;                    /* of it */
 	struct image_dir *dir;
 	unsigned number;
 	uint32_t next_pages_id;
+	struct image_dir *before;    /* the link `parent`: an earlier round; NULL: none */
+	ARRAY(struct stretch) listed;   /* its pages of what is open, and which of them is next */
+	size_t listed_at;
 	bool open, parent;           /* a pagemap is; the parent images have one too */
 	struct wire_message id;      /* of it */
 	struct image *pagemap;
@@ -227,12 +234,33 @@ static int pagemap_close(struct session *s)
 	return r;
 }
 
-static bool parent_has(const struct session *s, const struct wire_message *m)
+static void list_add(void *arg, uint64_t start, uint64_t end)
 {
-	char path[64];
+	struct session *s = arg;
+	struct stretch *last = s->listed.n ? &s->listed.data[s->listed.n - 1] : NULL;
 
-	snprintf(path, sizeof path, "parent/pagemap-%s%" PRIu64 ".img", m->segment ? "shmem-" : "", m->id);
-	return faccessat(s->dir->fd, path, R_OK, 0) == 0;
+	if (last && last->end == start)
+		last->end = end;
+	else
+		array_push(&s->listed) = (struct stretch){ start, end };
+}
+
+/* What the round before has of an object: 1 with its list, 0 without, or -errno. */
+static int parent_read(struct session *s, const struct wire_message *m)
+{
+	enum image_kind kind = m->segment ? IMG_PAGEMAP_SHMEM : IMG_PAGEMAP;
+
+	s->listed.n = s->listed_at = 0;
+	int r = s->before ? pagemap_listed(s->before, kind, m->id, list_add, s) : -ENOENT;
+	return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}
+
+/* Addresses only ascend. */
+static bool parent_lists(struct session *s, uint64_t start, uint64_t end)
+{
+	while (s->listed_at < s->listed.n && s->listed.data[s->listed_at].end <= start)
+		s->listed_at++;
+	return s->listed_at < s->listed.n && s->listed.data[s->listed_at].start <= start && s->listed.data[s->listed_at].end >= end;
 }
 
 static bool is_known(const struct session *s, const char *name)
@@ -264,8 +292,11 @@ static int session_open(struct session *s, const struct wire_message *m)
 		s->out = image_create_raw(s->dir, name);
 	if (r < 0 || s->out < 0)
 		return r < 0 ? r : s->out;
+	r = parent_read(s, m);
+	if (r < 0)
+		return r;
 	s->open = true;
-	s->parent = parent_has(s, m);
+	s->parent = r;
 	s->id = *m;
 	s->offset = s->behind = 0;
 	answer = s->parent;
@@ -285,6 +316,9 @@ static int session_add(struct session *s, const struct wire_message *m)
 	if ((m->flags & 1) && !s->parent)
 		return fail_text(EPROTO, "pages at %" PRIx64 " of %s %" PRIu64 " are said to be in the parent images, which have none of it",
 				 m->address, m->segment ? "segment" : "task", m->id);
+	if ((m->flags & 1) && !parent_lists(s, m->address, m->address + m->pages * WIRE_PAGE))
+		return fail_text(EPROTO, "pages at %" PRIx64 " of %s %" PRIu64 " are said to be in the parent images, which do not have them", m->address,
+				 m->segment ? "segment" : "task", m->id);
 	int r = 0;
 	if (s->entry.nr_pages && (m->address != s->behind || m->flags != s->entry.flags))
 		r = entry_write(s);
@@ -300,8 +334,10 @@ static int session_add(struct session *s, const struct wire_message *m)
 
 static int session_parent(struct session *s, const struct wire_message *m)
 {
-	int32_t answer = parent_has(s, m);
+	char path[64];
 
+	snprintf(path, sizeof path, "pagemap-%s%" PRIu64 ".img", m->segment ? "shmem-" : "", m->id);
+	int32_t answer = s->before && faccessat(s->before->fd, path, R_OK, 0) == 0;
 	return channel_send(s->peer, &answer, sizeof answer);
 }
 
@@ -351,6 +387,16 @@ static int session_loop(struct session *s)
 	}
 }
 
+static int parent_open(struct session *s)
+{
+	autofree char *path = str_printf("%s/parent", s->dir->path);
+	autoclose int fd = openat(s->dir->fd, "parent", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : fail(errno, "open %s", path);
+	return image_dir_adopt(take_fd(&fd), path, &s->before);
+}
+
 static int session_begin(struct session *s, const struct ck_page_server_options *o, bool alone)
 {
 	int r = image_dir_create(o->images_dir, &s->dir);
@@ -366,7 +412,7 @@ static int session_begin(struct session *s, const struct ck_page_server_options 
 	s->entry.has_nr_pages = s->entry.has_flags = true;
 	if (channel_is_plain(s->peer) && pipe2(s->pipe, O_CLOEXEC) == 0)
 		fcntl(s->pipe[1], F_SETPIPE_SZ, 1 << 20);
-	return 0;
+	return parent_open(s);
 }
 
 static void session_end(struct session *s)
@@ -375,8 +421,9 @@ static void session_end(struct session *s)
 	fd_close(&s->out);
 	fd_close(&s->pipe[0]);
 	fd_close(&s->pipe[1]);
-	if (s->dir)
-		image_dir_free(s->dir);
+	image_dir_free(s->before);
+	image_dir_free(s->dir);
+	array_free(&s->listed);
 	free(s->input);
 	free(s->output);
 	channel_free(&s->peer);

@@ -86,6 +86,8 @@ int cr_page_server(const struct cr_options *o)
 		.images_dir = o->images_dir,
 		.where = cr_page_peer(o),
 		.sessions = o->sessions,
+		.prev_images_dir = o->prev_images_dir,
+		.auto_dedup = o->auto_dedup,
 		.ready = is_ready,
 		.arg = &copy,
 	};
