@@ -48,6 +48,9 @@ int container_resume(struct container *c);
 /* Changes the limits that r has; the others stay. Fails at the first that cannot be set, those before it are in force then. */
 struct spec_resources;
 int container_update(struct container *c, const struct spec_resources *r);
+/* What the container uses: as one value of a larger text, as runc's events have it. */
+struct json_out;
+int container_stats_json(struct container *c, struct json_out *o);
 ssize_t container_pids(struct container *c, pid_t **pids);    /* all processes in its cgroup; to be freed */
 pid_t container_init_pid(struct container *c);                /* in the host's numbering, 0 when stopped */
 const char *container_id(struct container *c);

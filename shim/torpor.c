@@ -28,7 +28,7 @@ static const struct {
 	[SHIM_CHECKPOINT] = { shim_checkpoint, 1, 1 },
 	[SHIM_CREATE] = { shim_create, 1, 1 },
 	[SHIM_DELETE] = { shim_delete, 1, 1 },
-	[SHIM_EVENTS] = { NULL, 0, INT_MAX },
+	[SHIM_EVENTS] = { shim_events, 1, 1 },
 	[SHIM_EXEC] = { shim_exec, 1, INT_MAX },
 	[SHIM_FEATURES] = { shim_features, 0, 0 },
 	[SHIM_KILL] = { shim_kill, 1, 2 },

@@ -50,6 +50,7 @@ void json_add_string(struct json_out *o, const char *key, const char *value);   
 void json_add_bool(struct json_out *o, const char *key, bool value);
 void json_add_i64(struct json_out *o, const char *key, int64_t value);
 void json_add_u64(struct json_out *o, const char *key, uint64_t value);
+void json_add_raw(struct json_out *o, const char *key, const char *value);   /* a value that is JSON already: "null", "0.35" */
 void json_add_strings(struct json_out *o, const char *key, const char *const *values);   /* up to a NULL */
 char *json_take(struct json_out *o);   /* the text with a NUL, to be freed; the writer is empty again */
 

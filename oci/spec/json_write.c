@@ -132,6 +132,12 @@ void json_add_u64(struct json_out *o, const char *key, uint64_t value)
 	put(o, text);
 }
 
+void json_add_raw(struct json_out *o, const char *key, const char *value)
+{
+	begin(o, key);
+	put(o, value);
+}
+
 void json_add_strings(struct json_out *o, const char *key, const char *const *values)
 {
 	json_open_array(o, key);

@@ -3,6 +3,7 @@
 #define SHIM_CMD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/option.h"
 #include "oci.h"
@@ -62,7 +63,7 @@ typedef int shim_command(struct shim_call *c);
 extern const struct option_table shim_torpor_table, shim_torpor_global;
 extern const struct shim_options shim_torpor_defaults;
 
-shim_command shim_checkpoint, shim_create, shim_delete, shim_exec, shim_features, shim_kill, shim_list, shim_pause, shim_ps, shim_restore,
+shim_command shim_checkpoint, shim_create, shim_delete, shim_events, shim_exec, shim_features, shim_kill, shim_list, shim_pause, shim_ps, shim_restore,
 	shim_resume, shim_run, shim_spec, shim_start, shim_state, shim_update;
 
 /* Shared by several verbs. */
@@ -77,6 +78,8 @@ int shim_foreground_wait(pid_t pid);
 void shim_foreground_end(void);   /* when it comes to no wait: gives signals their way again */
 /* Bytes of "64m" or "1.5GiB"; -1 of "-1"; -EINVAL. */
 int shim_bytes(const char *text, int64_t *value);
+/* Milliseconds of "5s" or "1m30s"; -EINVAL. */
+int64_t shim_duration(const char *text);
 /* A signal's number from "9", "KILL", "SIGKILL" or "sigkill", "RTMIN+3"; -EINVAL. */
 int shim_signal(const char *text);
 

@@ -82,6 +82,8 @@ static const struct option rows[] = {
 	{ "cgroup", 0, OPTION_STRING, V(EXEC), AT(cgroup), "PATH", "group below the container's" },
 	{ "ignore-paused", 0, OPTION_FLAG, V(EXEC), AT(ignore_paused), .help = "also in a paused container; it runs when that is resumed" },
 
+	{ "stats", 0, OPTION_FLAG, V(EVENTS), AT(stats), .help = "show statistics once, and end" },
+	{ "interval", 0, OPTION_STRING, V(EVENTS), AT(interval), "DURATION", "time between statistics (default 5s)" },
 	{ "resources", 'r', OPTION_STRING, V(UPDATE), AT(resources), "FILE",
 	  "limits as JSON, as linux.resources has them (-: standard input); those given by options come on top" },
 	UPDATE("memory", MEMORY, "SIZE", "limit of memory"),
@@ -139,7 +141,7 @@ static const struct option_verb verbs[] = {
 	[SHIM_CHECKPOINT] = { "checkpoint", "CONTAINER", "Saves a running container to image files and ends it." },
 	[SHIM_CREATE] = { "create", "CONTAINER", "Makes a container; its program waits for start." },
 	[SHIM_DELETE] = { "delete", "CONTAINER", "Removes what is left of a container that has ended." },
-	[SHIM_EVENTS] = { "events", "CONTAINER", "Statistics of a container (not in this version).", .hidden = true },
+	[SHIM_EVENTS] = { "events", "CONTAINER", "Shows statistics of a container, and when it is out of memory, as JSON." },
 	[SHIM_EXEC] = { "exec", "CONTAINER COMMAND [ARGUMENT…]", "Runs a further process in a container.", .stops = true },
 	[SHIM_FEATURES] = { "features", NULL, "Describes what this runtime supports, as JSON." },
 	[SHIM_KILL] = { "kill", "CONTAINER [SIGNAL]", "Sends a signal (TERM) to a container's first process." },

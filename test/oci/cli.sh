@@ -28,7 +28,9 @@ refuses "--memory 1x: expected an amount" torpor update --memory 1x nobody
 refuses "--blkio-weight 70000: expected" torpor update --blkio-weight 70000 nobody
 refuses "memory.limit: expected an integer" torpor update --resources - nobody <<<'{"memory":{"limit":"1"}}'
 refuses "container does not exist" torpor update --memory 1.5GiB nobody
-refuses "events: not supported" torpor events --stats x
+refuses "--interval 5: expected a duration" torpor events --interval 5 nobody
+refuses "--interval 0s: expected a duration" torpor events --interval 0s nobody
+refuses "container does not exist" torpor events --stats nobody
 
 # options that are known and not done say so
 refuses "option --systemd-cgroup is not supported" "$TORPOR" --systemd-cgroup list
