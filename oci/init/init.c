@@ -94,6 +94,7 @@ static int make_root(struct init *i)
 		.cgroups = i->cgroups,
 		.own_cgroup_namespace = cgroup_ns->wanted && !cgroup_ns->path,
 		.no_pivot = i->no_pivot,
+		.trees = i->trees,
 		.root = -1,
 	};
 	int r = rootfs_build(&root);

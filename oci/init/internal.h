@@ -23,6 +23,7 @@ struct init {
 
 	int sock;                /* the runtime's other end reads tags and trails */
 	int start;               /* create: listens for `start`; else -1 */
+	int *trees;              /* rootfs_prepare() */
 	int proc;                /* the host's /proc, verified */
 	int joined[NS_KINDS];    /* namespaces to join, -1: not */
 	int target, target_root; /* exec: pidfd of the container's init and its root directory; else -1 */

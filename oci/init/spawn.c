@@ -31,6 +31,7 @@
 #include "cgroup/cgroup.h"
 #include "container/hooks.h"
 #include "init/internal.h"
+#include "rootfs/rootfs.h"
 
 struct spawn {
 	struct container *c;
@@ -89,6 +90,8 @@ static int open_all(struct spawn *s)
 	if (s->init.proc < 0)
 		return s->init.proc;
 	r = namespaces_open(&s->init);
+	if (r >= 0)
+		r = rootfs_prepare(s->init.spec, &s->init.trees);
 	return r < 0 || s->o->restore ? r : listen_for_start(s);
 }
 
@@ -233,6 +236,7 @@ static void close_all(struct spawn *s)
 	fd_close(&s->init.start);
 	fd_close(&s->init.proc);
 	namespaces_close(&s->init);
+	rootfs_prepared_free(s->init.spec, &s->init.trees);
 }
 
 static int check(const struct spec *spec, const struct oci_spawn_options *o, const struct oci_create_options *create)

@@ -15,6 +15,7 @@
 int sys_open_tree(int dir, const char *path, unsigned flags);
 int sys_move_mount(int tree, int to_dir, const char *to);   /* to "": onto to_dir itself */
 int sys_mount_setattr(int dir, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
+int sys_mount_idmap(int tree, bool recursive, int user_namespace);
 int sys_fspick(int dir);   /* to configure what is mounted there again */
 int sys_fsopen(const char *type);
 int sys_fsconfig(int fs, unsigned command, const char *key, const char *value);
@@ -31,7 +32,7 @@ void rootfs_clean(char out[PATH_MAX], const char *path);
 
 /* What the options of a mount say. */
 struct mount_plan {
-	bool bind, recursive, remount, copy_up;
+	bool bind, recursive, remount, copy_up, idmap, idmap_recursive;
 	bool classic;           /* asks for something that only mount(2) does: flags */
 	unsigned long flags;
 	uint64_t set, clear, set_rec, clear_rec, propagation, propagation_rec;
@@ -42,6 +43,8 @@ struct mount_plan {
 long mount_option_flag(const char *word);
 int mount_plan_read(const struct spec_mount *m, struct mount_plan *p);
 
+int rootfs_open_source(const struct spec *s, const struct spec_mount *m, const struct mount_plan *p);   /* a bind mount's tree, not attached */
+uint64_t rootfs_propagation(const struct spec *s);   /* rootfsPropagation as MS_… */
 int rootfs_mount(struct rootfs *r, const struct spec_mount *m);
 /* A new filesystem, not attached: its mount's descriptor, or -errno with the trail filled. */
 int rootfs_new_fs(const char *type, const char *source, const struct mount_plan *p, const char *destination);

@@ -66,20 +66,27 @@ static int set_attributes(int tree, const struct mount_plan *p, const struct spe
 	return r < 0 ? fail(-r, "mount %s: set its options", m->destination) : 0;
 }
 
-/* What a bind leaves unsaid stays as the source's mount has it, so only "rw", "suid" … that were written are cleared. */
-static int bind(struct rootfs *r, const struct spec_mount *m, const struct mount_plan *p)
+int rootfs_open_source(const struct spec *s, const struct spec_mount *m, const struct mount_plan *p)
 {
 	char source[PATH_MAX];
-	struct stat st;
 
 	if (!m->source)
 		return fail_text(EINVAL, "mount %s: a bind mount needs a source", m->destination);
-	snprintf(source, sizeof source, "%s%s%s", *m->source == '/' ? "" : r->spec->bundle, *m->source == '/' ? "" : "/", m->source);
-	autoclose int tree = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (p->recursive ? AT_RECURSIVE : 0));
+	snprintf(source, sizeof source, "%s%s%s", *m->source == '/' ? "" : s->bundle, *m->source == '/' ? "" : "/", m->source);
+	int tree = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (p->recursive ? AT_RECURSIVE : 0));
+	return tree < 0 ? fail(-tree, "mount %s: bind source %s", m->destination, source) : tree;
+}
+
+/* What a bind leaves unsaid stays as the source's mount has it, so only "rw", "suid" … that were written are cleared. */
+static int bind(struct rootfs *r, const struct spec_mount *m, const struct mount_plan *p)
+{
+	struct stat st;
+	int *prepared = r->trees ? &r->trees[m - r->spec->mounts] : NULL;
+	autoclose int tree = prepared && *prepared >= 0 ? take_fd(prepared) : rootfs_open_source(r->spec, m, p);
 	if (tree < 0)
-		return fail(-tree, "mount %s: bind source %s", m->destination, source);
+		return tree;
 	if (fstat(tree, &st) < 0)
-		return fail(errno, "mount %s: bind source %s", m->destination, source);
+		return fail(errno, "mount %s: bind source %s", m->destination, m->source);
 	autoclose int target = S_ISDIR(st.st_mode) ? rootfs_directory(r->root, m->destination) : rootfs_file(r->root, m->destination);
 	if (target < 0)
 		return fail_text(-target, "mount %s", m->destination);

@@ -3,7 +3,7 @@
  *
  * Three kinds of thing hide behind one list of words: attributes of the mount (ro, nosuid, noatime; with an "r" in front for all
  * mounts below it too), its propagation, and what is meant for the filesystem. A word that is in no row goes to the filesystem as it
- * is; a bind mount has no filesystem to make, so there it is an error, as are the rows that this runtime does not do.
+ * is; a bind mount has no filesystem to make, so there it is an error.
  *
  * "iversion" and "silent" are flags that only mount(2) takes; "noiversion" and "loud" are how every mount begins.
  *
@@ -61,8 +61,8 @@ const struct mount_option mount_options[] = {
 	{ "loud", OPTION_NONE, 0 },
 	{ "remount", OPTION_REMOUNT, 0 },
 	{ "tmpcopyup", OPTION_COPY_UP, 0 },
-	{ "idmap", OPTION_REFUSED, 0 },
-	{ "ridmap", OPTION_REFUSED, 0 },
+	{ "idmap", OPTION_IDMAP, 0 },
+	{ "ridmap", OPTION_IDMAP, 1 },
 	{ NULL, OPTION_NONE, 0 },
 };
 
@@ -142,14 +142,16 @@ static int apply(struct mount_plan *p, const struct spec_mount *m, const char *w
 	case OPTION_COPY_UP:
 		p->copy_up = true;
 		break;
+	case OPTION_IDMAP:
+		p->idmap = true;
+		p->idmap_recursive |= o->value != 0;
+		break;
 	case OPTION_CLASSIC:
 		p->classic = true;
 		p->flags |= o->value;
 		break;
 	case OPTION_FS:
 		return to_filesystem(p, m, word);
-	case OPTION_REFUSED:
-		return fail_text(EOPNOTSUPP, "mount %s: the option \"%s\" is not supported", m->destination, word);
 	}
 	return 0;
 }

@@ -28,7 +28,7 @@
 
 #define MNT_DETACH 2
 
-static uint64_t propagation(const struct spec *s)
+uint64_t rootfs_propagation(const struct spec *s)
 {
 	const char *p = s->rootfs_propagation;
 
@@ -56,7 +56,7 @@ static int parent_private(const char *root)
 /* An unbindable tree could not be cloned for the root: it becomes so at the end. */
 static int detach_from_host(const struct spec *s)
 {
-	uint64_t p = propagation(s);
+	uint64_t p = rootfs_propagation(s);
 
 	if (p == MS_SHARED)
 		return parent_private(s->root_path);
@@ -157,7 +157,7 @@ static int move_and_chroot(struct rootfs *r)
 
 int rootfs_enter(struct rootfs *r)
 {
-	uint64_t p = propagation(r->spec);
+	uint64_t p = rootfs_propagation(r->spec);
 	int done = r->no_pivot ? move_and_chroot(r) : pivot(r);
 
 	if (done >= 0 && chdir("/") < 0)

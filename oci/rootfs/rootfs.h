@@ -14,10 +14,15 @@ struct rootfs {
 	const struct spec *spec;
 	const struct spec_pairs *cgroups;   /* for mounts of type cgroup */
 	bool own_cgroup_namespace, no_pivot;
+	int *trees;                         /* from rootfs_prepare(); may be NULL */
 	int root;                           /* the container's root mount, O_PATH; -1 before rootfs_build() */
 	ARRAY(int) read_only_later;         /* mounts that become read-only when everything below them is in place */
 };
 
+/* What the runtime does before it clones init: opens the bind mounts that init could not (idmap.c). One descriptor or -1 for each mount
+ * of the configuration, to be freed with rootfs_prepared_free(), also after a failure. */
+int rootfs_prepare(const struct spec *s, int **trees);
+void rootfs_prepared_free(const struct spec *s, int **trees);
 int rootfs_build(struct rootfs *r);
 /* Makes it this process's root: pivot_root, old tree gone; read-only if the configuration says so; the directory is /. */
 int rootfs_enter(struct rootfs *r);
@@ -29,7 +34,7 @@ int rootfs_open(int root, const char *path, int flags);
 struct mount_option {
 	const char *name;
 	enum { OPTION_ATTR, OPTION_ATTR_REC, OPTION_CLEAR, OPTION_CLEAR_REC, OPTION_PROPAGATION, OPTION_PROPAGATION_REC, OPTION_BIND,
-		OPTION_FS, OPTION_CLASSIC, OPTION_REMOUNT, OPTION_COPY_UP, OPTION_NONE, OPTION_REFUSED } kind;
+		OPTION_FS, OPTION_CLASSIC, OPTION_REMOUNT, OPTION_COPY_UP, OPTION_IDMAP, OPTION_NONE } kind;
 	uint64_t value;   /* OPTION_FS, OPTION_CLASSIC: mount(2)'s flag */
 };
 extern const struct mount_option mount_options[];

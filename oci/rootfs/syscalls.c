@@ -29,6 +29,12 @@ int sys_mount_setattr(int dir, const char *path, unsigned flags, uint64_t set, u
 	return result(syscall(SYS_mount_setattr, dir, path, flags, &a, sizeof a));
 }
 
+int sys_mount_idmap(int tree, bool recursive, int user_namespace)
+{
+	struct mount_attr a = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_namespace };
+	return result(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &a, sizeof a));
+}
+
 int sys_fspick(int dir)
 {
 	return result(syscall(SYS_fspick, dir, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH));

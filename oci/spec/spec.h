@@ -61,9 +61,19 @@ struct spec_process {
 	char *affinity_initial, *affinity_final;   /* of exec: lists of CPUs, spec_number_list() */
 };
 
+struct spec_id_map {
+	uint32_t container, host, size;
+};
+
+struct spec_id_maps {
+	struct spec_id_map *data;
+	size_t n;
+};
+
 struct spec_mount {
 	char *destination, *type, *source;   /* type NULL: "bind" if the options say so, else "none" */
 	struct strings options;
+	struct spec_id_maps uids, gids;   /* of an id-mapped mount */
 };
 
 enum spec_namespace { NS_MOUNT, NS_PID, NS_NETWORK, NS_UTS, NS_IPC, NS_USER, NS_CGROUP, NS_TIME, NS_KINDS };
@@ -187,15 +197,6 @@ struct spec_seccomp {
 	uint32_t flags;            /* SECCOMP_FILTER_FLAG_… */
 	struct spec_seccomp_rule *rules;
 	size_t n_rules;
-};
-
-struct spec_id_map {
-	uint32_t container, host, size;
-};
-
-struct spec_id_maps {
-	struct spec_id_map *data;
-	size_t n;
 };
 
 struct spec_clock {

@@ -22,8 +22,8 @@ static const struct map_row mount_rows[] = {
 	{ "type", MAP_STRING, AT(type) },
 	{ "source", MAP_STRING, AT(source) },
 	{ "options", MAP_STRINGS, AT(options) },
-	{ "uidMappings", MAP_REFUSE, .reason = "id-mapped mounts" },
-	{ "gidMappings", MAP_REFUSE, .reason = "id-mapped mounts" },
+	{ "uidMappings", MAP_LIST, AT(uids.data), COUNT(uids.n), .of = &spec_id_map_table },
+	{ "gidMappings", MAP_LIST, AT(gids.data), COUNT(gids.n), .of = &spec_id_map_table },
 };
 static const struct map_table mount_table = MAP_TABLE_OF(mount_rows, struct spec_mount, NULL);
 #undef ROW_OF

@@ -25,8 +25,7 @@ static void add_mount_options(struct json_out *o)
 {
 	json_open_array(o, "mountOptions");
 	for (const struct mount_option *m = mount_options; m->name; m++)
-		if (m->kind != OPTION_REFUSED)
-			json_add_string(o, NULL, m->name);
+		json_add_string(o, NULL, m->name);
 	json_close_array(o);
 }
 
@@ -95,7 +94,7 @@ static void add_linux(struct json_out *o)
 	add_enabled(o, "selinux", false);
 	add_enabled(o, "intelRdt", false);
 	json_open_object(o, "mountExtensions");
-	add_enabled(o, "idmap", false);
+	add_enabled(o, "idmap", true);
 	json_close_object(o);
 	add_enabled(o, "netDevices", false);
 	json_close_object(o);

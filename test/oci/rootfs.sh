@@ -177,3 +177,35 @@ with '.linux.devices = [{type: "p", path: "/absolute/fifo"}] | .process.cwd = "/
 inside true
 equal "$(ls -A "$TEST_DIR/outside")" "" "outside"
 undo
+
+# id-mapped mounts
+mkdir "$TEST_DIR/ids" "$TEST_DIR/two"
+mount -t tmpfs ids "$TEST_DIR/ids"
+mkdir "$TEST_DIR/ids/below"
+mount -t tmpfs below "$TEST_DIR/ids/below"
+for d in ids ids/below; do
+	touch "$TEST_DIR/$d/zero" "$TEST_DIR/$d/seven"
+	chown 7:8 "$TEST_DIR/$d/seven"
+done
+maps='uidMappings: [{containerID: 0, hostID: 1000, size: 1}, {containerID: 7, hostID: 33, size: 1}], gidMappings: [{containerID: 0, hostID: 2000, size: 10}]'
+owners() { inside_sh 'stat -c %u:%g /m/zero /m/seven /m/below/zero /m/below/seven 2>&1 | tr "\n" " "'; }
+for o in '"rbind"' '"rbind", "idmap"'; do
+	add_mount "{destination: \"/m\", type: \"bind\", source: \"$TEST_DIR/ids\", options: [$o], $maps}"
+	equal "$(owners)" "1000:2000 33:2008 0:0 7:8 " "owners in an id-mapped mount ($o)"
+	undo
+done
+add_mount "{destination: \"/m\", source: \"$TEST_DIR/ids\", options: [\"rbind\", \"ridmap\", \"ro\"], $maps}"
+equal "$(owners)" "1000:2000 33:2008 1000:2000 33:2008 " "owners in a recursively id-mapped mount"
+[[ $(options /m) == ro* ]] || fail "a read-only id-mapped mount"
+configure "$b" '.mounts[-1] |= del(.gidMappings)'
+create_refuses "mount /m: uidMappings and gidMappings go together"
+configure "$b" '.mounts[-1] |= del(.uidMappings)'
+create_refuses 'mount /m: the option "idmap" needs uidMappings and gidMappings'
+configure "$b" '.mounts[-1] = {destination: "/m", type: "tmpfs", source: "x", options: ["idmap"]}'
+create_refuses "mount /m: only bind mounts can have their ids mapped"
+configure "$b" '.mounts[-1] = {destination: "/proc", options: ["remount", "idmap"]}'
+create_refuses "mount /proc: ids cannot be mapped by a remount"
+configure "$b" '.mounts[-1] = {destination: "/m", source: "/proc/sys", options: ["bind"], '"$maps}"
+create_refuses "mount /m: map its ids: the filesystem of /proc/sys may not support it"
+undo
+umount "$TEST_DIR/ids/below" "$TEST_DIR/ids"

@@ -297,7 +297,7 @@ static void not_done_process(void)
 		refused_edit("\"process\":{", to, asked[i][1]);
 	}
 	refused_edit("\"destination\":\"/d\"", "\"destination\":\"/d\",\"uidMappings\":[{\"size\":1}]",
-		"mounts[1].uidMappings: id-mapped mounts");
+		"mounts[1].uidMappings[0].containerID: required, but absent");
 	refused_edit("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY", "linux.seccomp.syscalls[0]: SCMP_ACT_NOTIFY: not supported");
 	refused_edit("\"flags\":[", "\"listenerPath\":\"/x\",\"flags\":[", "linux.seccomp.listenerPath");
 }
