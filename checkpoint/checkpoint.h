@@ -54,6 +54,12 @@ struct ck_dump_options {
 	const char *tracker;          /* how: NULL or "auto", "uffd", "soft-dirty", "none" */
 	const char *prev_images_dir;  /* of the round before, relative to images_dir: unchanged pages are left there. NULL: none */
 	bool auto_dedup;              /* pages saved again are freed in the earlier rounds */
+	/* A lazy dump: private memory stays with the tasks, which stand still, and the dump serves it there (CRIU's protocol) until whoever
+	 * restores has it all; only then they end. If it breaks off before its program runs, or stop_fd becomes readable, the dump has failed:
+	 * the tasks go on, but if the program may have run over there they are left stopped (SIGCONT lets them go on). */
+	const struct ck_page_peer *lazy_pages;
+	int stop_fd;                  /* of a lazy dump; -1: none */
+	int (*ready)(void *arg, unsigned port);   /* the images are whole, the pages can be fetched; NULL */
 	/* Called when all images are written, before the checkpoint becomes valid: for files of the caller's that belong to it. An
 	 * error undoes the dump. */
 	int (*before_seal)(void *arg);
@@ -122,6 +128,15 @@ struct ck_page_server_options {
 	void *arg;
 };
 int ck_page_server(const struct ck_page_server_options *o);
+
+/* Serves the pages of finished images to the pager of a lazy restore elsewhere, which has the other images, until it has what it wants. */
+struct ck_give_options {
+	const char *images_dir;
+	struct ck_page_peer where;
+	int (*ready)(void *arg, unsigned port);
+	void *arg;
+};
+int ck_give_pages(const struct ck_give_options *o);
 
 /* The pager of one restore with lazy_pages: listens on lazy-pages.socket in work_dir, serves faults, copies the rest. 0 when all memory is
  * where it belongs, or its tasks have ended. */

@@ -11,6 +11,7 @@
  *   resume     (leave-running) the tasks go on here: writing the small images needs no frozen tree
  *   write      files, tasks, pstree
  *   seal       inventory; files renamed into place: from here on this is a checkpoint
+ *   serve      (lazy) those who restore fetch the memory: from here on failure may leave the tasks stopped (mem/give.c)
  *   finish     the tasks are killed (or left stopped), statistics written: cannot fail any more
  *
  * A pre-dump has stages of its own in between (predump.c).
@@ -69,6 +70,12 @@ static int check_options(const struct ck_dump_options *o)
 		return fail_text(EINVAL, "--leave-stopped: a pre-dump lets the tasks run");
 	if (o->auto_dedup && o->page_server)
 		return fail_text(EINVAL, "--auto-dedup: with --page-server it is the server that has the earlier pages: give it the option");
+	if (o->lazy_pages && o->pre_dump)
+		return fail_text(EINVAL, "--lazy-pages: a pre-dump keeps no pages for others to fetch");
+	if (o->lazy_pages && o->leave_running)
+		return fail_text(EINVAL, "--leave-running: with --lazy-pages the tasks stand still until others have their memory, and end then");
+	if (o->lazy_pages && o->page_server)
+		return fail_text(EINVAL, "--page-server: with --lazy-pages the dump is the page server itself (--address, --port: where it listens)");
 	if (o->leave_running && o->leave_stopped)
 		return fail_text(EINVAL, "--leave-running and --leave-stopped exclude each other");
 	return 0;
@@ -105,7 +112,9 @@ static int stage_open(void *ctx)
 		return no_task(d->o->pid, errno);
 	remote_look_ahead(d->o->pid);
 	ahead_begin(d);
-	r = ns_begin(d);
+	r = lazy_listen(d);
+	if (r >= 0)
+		r = ns_begin(d);
 	if (r >= 0)
 		r = inventory_run_id_new(d);
 	if (r >= 0)
@@ -119,6 +128,7 @@ static void undo_open(void *ctx)
 
 	ahead_end(d);
 	files_end(d);
+	lazy_end(d);
 	shmem_end(d);
 	ns_end(d);
 	for (int k = 0; k < IMG_KINDS; k++)
@@ -276,6 +286,17 @@ static int stage_seal(void *ctx)
 	return r < 0 ? r : image_dir_commit(d->images, true);
 }
 
+/* A lazy dump: the checkpoint is whole with us alone, and none without us. */
+static int stage_serve(void *ctx)
+{
+	struct dump *d = ctx;
+	int r = d->o->lazy_pages ? lazy_serve(d) : 0;
+
+	if (r < 0)
+		image_dir_void(d->images);
+	return r;
+}
+
 /* The checkpoint is whole by now: what cannot be freed in earlier ones is no failure. */
 static int stage_dedup(void *ctx)
 {
@@ -332,6 +353,7 @@ static const struct stage stages[] = {
 	{ "resume", stage_resume, NULL },
 	{ "write", stage_write, NULL },
 	{ "seal", stage_seal, NULL },
+	{ "serve", stage_serve, NULL },
 	{ "finish", stage_finish, NULL },
 	{ "dedup", stage_dedup, NULL },
 };

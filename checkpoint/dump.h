@@ -31,9 +31,11 @@ struct dump {
 	struct image *shared[IMG_KINDS]; /* images that many resources append to, opened when first needed (dump_image) */
 	bool released;                   /* the tasks are no longer held */
 	bool killed;                     /* the tree has ended by our hand */
+	bool taken;                      /* lazy: the program may run at the other side, and must not go on here by itself */
+	struct lazy_source *lazy;        /* mem/give.c */
 	uint64_t freeze_begin_us;
 	struct dump_stats {
-		uint64_t pages_scanned, pages_written, pages_skipped_parent, shpages_scanned, shpages_written;
+		uint64_t pages_scanned, pages_written, pages_skipped_parent, pages_lazy, shpages_scanned, shpages_written;
 		uint64_t freezing_us, frozen_us, memdump_us, memwrite_us;
 	} stats;
 };

@@ -494,7 +494,7 @@ static void release_some(struct dump *d, size_t from, size_t end)
 		err_rewind(mark);
 	for (size_t i = end; i-- > from;)
 		if (d->tree->tasks.data[i]->n_threads)
-			remote_release(&d->tree->tasks.data[i]->threads[0].remote, d->o->leave_stopped && !d->failed ? SIGSTOP : 0);
+			remote_release(&d->tree->tasks.data[i]->threads[0].remote, (d->o->leave_stopped && !d->failed) || d->taken ? SIGSTOP : 0);
 }
 
 /* Some at a time: the first ones are not to wait for all. The root last: the end of one that was killed, first in a pid namespace, waits for

@@ -73,6 +73,7 @@ static int write_entry(struct dump *d, InventoryEntry *e)
 	e->plugins_entry = &plugins;
 	e->dump_criu_run_id = d->run_id;
 	e->torpor_parent_run_id = parent;
+	e->has_torpor_lazy = e->torpor_lazy = d->o->lazy_pages != NULL;
 	e->has_dump_uptime = d->o->track_mem || d->o->pre_dump;
 	e->dump_uptime = uptime_us();
 	return image_write_one(d->images, IMG_INVENTORY, 0, e);
@@ -139,6 +140,7 @@ int stats_dump_write(struct dump *d)
 	s.pages_scanned = d->stats.pages_scanned;
 	s.pages_skipped_parent = d->stats.pages_skipped_parent;
 	s.pages_written = d->stats.pages_written;
+	s.pages_lazy = d->stats.pages_lazy;
 	s.has_shpages_scanned = s.has_shpages_written = 1;
 	s.shpages_scanned = d->stats.shpages_scanned;
 	s.shpages_written = d->stats.shpages_written;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The process around the pager (lazy/pager.c): either the daemon of `torpor-cr lazy-pages`, which reads the images itself and takes one
+/* The processes around the pager (lazy/pager.c): either the daemon of `torpor-cr lazy-pages`, which reads the images itself and takes one
  * restore on its socket, or a process that a restore starts for itself once it has read and checked the images, and which outlives
  * it. The latter is no child of anybody who would wait for it, and holds no descriptor that is not its own: engines wait for the end of
  * the pipes that a runtime was given. */
@@ -21,10 +21,15 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "image/run_id.h"
 #include "inventory.h"
+#include "lazy/content.h"
 #include "lazy/pager.h"
 #include "mem/lazy.h"
 #include "mem/mem.h"
+#include "pages/giver.h"
+#include "pages/socket.h"
+#include "pages/wire.h"
 
 /* --- the daemon --- */
 
@@ -89,6 +94,65 @@ int ck_lazy_pages(const struct ck_lazy_options *o)
 	int e = o->images_dir ? read_images(&r) : fail_text(EINVAL, "no images directory given (--images-dir DIR)");
 	if (e >= 0)
 		e = serve_restore(&r, o);
+	shmem_done(&r);
+	image_dir_free(r.images);
+	tree_free(r.tree);
+	return e;
+}
+
+/* --- the other side of a page server: images that are served --- */
+
+struct source {
+	struct restore *r;
+	struct content *content;
+};
+
+static uint64_t stretch(void *arg, pid_t pid, uint64_t address, uint64_t pages)
+{
+	struct source *s = arg;
+	const struct task *t = tree_find(s->r->tree, pid);
+
+	return t && t->state != TASK_DEAD ? content_stretch(s->content, t, address, pages * PAGE) / PAGE : 0;
+}
+
+static int read_images_of(void *arg, pid_t pid, uint64_t address, char *buffer, uint64_t size)
+{
+	struct source *s = arg;
+
+	return content_read(s->content, tree_find(s->r->tree, pid), address, buffer, size);
+}
+
+static int give(struct restore *r, const struct ck_give_options *o)
+{
+	struct source s = { .r = r };
+	autofree char *id = image_run_id(r->images);
+	const struct giver g = {
+		.where = &o->where, .mark = wire_mark(id), .harmless = true, .stop_fd = -1, .stretch = stretch, .read = read_images_of, .arg = &s,
+	};
+	unsigned port;
+	bool connected;
+	int e = content_open(r, NULL, &s.content), sock = e < 0 ? e : page_listen(&o->where, 16, &port, &connected);
+
+	if (sock >= 0)
+		e = o->ready ? o->ready(o->arg, port) : 0;
+	if (sock >= 0 && e >= 0)
+		e = giver_run(&g, sock, connected);
+	else if (sock >= 0)
+		fd_close(&sock);
+	content_free(&s.content);
+	return sock < 0 ? sock : e;
+}
+
+int ck_give_pages(const struct ck_give_options *o)
+{
+	const struct ck_restore_options ro = { .images_dir = o->images_dir };
+	struct restore r = { .o = &ro };
+
+	r.tree = tree_new();
+	r.arena = &r.tree->arena;
+	int e = o->images_dir ? read_images(&r) : fail_text(EINVAL, "no images directory given (--images-dir DIR)");
+	if (e >= 0)
+		e = give(&r, o);
 	shmem_done(&r);
 	image_dir_free(r.images);
 	tree_free(r.tree);

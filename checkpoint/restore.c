@@ -86,7 +86,9 @@ static int stage_open(void *ctx)
 		ret = files_check(r);
 	if (ret >= 0)
 		ret = ns_read(r);
-	return ret < 0 || !r->o->lazy_pages ? ret : r->o->own_pager ? lazy_start(r) : lazy_connect(r);
+	if (ret >= 0 && r->o->lazy_pages)
+		ret = r->o->own_pager ? lazy_start(r) : lazy_connect(r);
+	return ret < 0 || !r->o->lazy_pages ? ret : lazy_fetch(r);
 }
 
 static void undo_open(void *ctx)

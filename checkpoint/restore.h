@@ -42,6 +42,7 @@ struct restore {
 	struct helpers *helpers;         /* build.c */
 	bool has_times;                  /* clocks at the time of the dump, ns */
 	int64_t monotonic, boottime;
+	uint64_t lazy_mark;              /* of the lazy dump, to know its page server again (pages/wire.h); 0: it does not tell */
 	char *pidfile_made;
 	SeccompEntry *seccomp;           /* seccomp.img; read by task_check */
 	struct restore_stats {

@@ -3,9 +3,11 @@
  * codes and output; what an option means is in the engine. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,9 +63,25 @@ static int check_modes(const struct cr_options *o)
 	return 0;
 }
 
+/* A lazy dump waits for others: who tells it to end means that it shall give up in good order. */
+static int signals_to_fd(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return fd < 0 ? fail(errno, "make a signalfd") : fd;
+}
+
 static int save(const struct cr_options *o, bool pre_dump)
 {
 	const struct ck_page_peer peer = cr_page_peer(o);
+	struct cr_options copy = *o;
+	autoclose int stop = o->lazy_pages ? signals_to_fd() : -1;
 	struct ck_dump_options d = {
 		.pid = o->tree,
 		.pre_dump = pre_dump,
@@ -85,8 +103,14 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.timeout = o->timeout,
 		.manage_cgroups = o->manage_cgroups,
 		.page_server = o->page_server ? &peer : NULL,
+		.lazy_pages = o->lazy_pages ? &peer : NULL,
+		.stop_fd = stop,
+		.ready = cr_is_ready,
+		.arg = &copy,
 	};
 
+	if (o->lazy_pages && stop < 0)
+		return stop;
 	return ck_dump(&d);
 }
 

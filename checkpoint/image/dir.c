@@ -244,6 +244,12 @@ int image_dir_publish(struct image_dir *d)
 	return 0;
 }
 
+void image_dir_void(struct image_dir *d)
+{
+	unlinkat(d->fd, image_kinds[IMG_INVENTORY].pattern, 0);
+	d->writing = d->committing = true;
+}
+
 void image_dir_free(struct image_dir *d)
 {
 	if (!d)

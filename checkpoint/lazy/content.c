@@ -9,19 +9,19 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "mem/lazy.h"
-#include "pages/socket.h"
+#include "pages/channel.h"
 #include "pages/wire.h"
 
 struct content {
 	struct restore *r;
 	const struct ck_page_peer *server;
-	int sock;
-	char name[128];
+	struct channel *channel;
 };
 
 /* The run that holds an address; NULL. */
@@ -39,6 +39,51 @@ static const struct image_run *run_of(const struct image_pages *p, uint64_t at)
 	return low < p->runs.n && p->runs.data[low].start <= at ? &p->runs.data[low] : NULL;
 }
 
+/* --- the connection --- */
+
+void content_drop(struct content *c)
+{
+	channel_free(&c->channel);
+}
+
+/* What a failed transfer leaves is an error and no connection. */
+static int checked(struct content *c, int e)
+{
+	if (e < 0)
+		content_drop(c);
+	return e;
+}
+
+static int send_message(struct content *c, const struct wire_message *m)
+{
+	unsigned char bytes[WIRE_SIZE];
+
+	wire_encode(m, bytes);
+	return c->channel ? channel_send(c->channel, bytes, sizeof bytes) : fail_text(ENOTCONN, "there is no connection to a page server");
+}
+
+/* An i32 answers a message of torpor's own, and CLOSE. */
+static int say(struct content *c, enum wire_command command, uint64_t id, int32_t *status)
+{
+	const struct wire_message m = { .command = command, .id = id };
+	int e = send_message(c, &m);
+
+	return checked(c, e < 0 ? e : channel_recv(c->channel, status, sizeof *status));
+}
+
+/* A source that is torpor is asked whether it is the right one. */
+static int content_connect(struct content *c)
+{
+	int32_t status = 0;
+	int e = channel_connect(c->server, &c->channel);
+
+	if (e == 0 && c->r->lazy_mark)
+		e = say(c, WIRE_SAME, c->r->lazy_mark, &status);
+	if (e == 0 && status != 0)
+		e = fail_text(ESTALE, "%s serves another dump than the one that made these images", channel_name(c->channel));
+	return checked(c, e);
+}
+
 int content_open(struct restore *r, const struct ck_page_peer *server, struct content **out)
 {
 	struct content *c = mem_zalloc(sizeof *c);
@@ -46,13 +91,9 @@ int content_open(struct restore *r, const struct ck_page_peer *server, struct co
 
 	c->r = r;
 	c->server = server;
-	c->sock = -1;
 	*out = c;
-	if (server) {
-		page_peer_name(server, c->name, sizeof c->name);
-		c->sock = page_connect(server);
-		e = c->sock < 0 ? c->sock : 0;
-	}
+	if (server)
+		e = content_connect(c);
 	for (size_t i = 0; e == 0 && i < r->tree->tasks.n; i++) {
 		struct task_memory *m = task_memory(r, r->tree->tasks.data[i]);
 		e = m ? pages_open(&m->pages) : 0;
@@ -66,7 +107,7 @@ void content_free(struct content **c)
 {
 	if (!*c)
 		return;
-	fd_close(&(*c)->sock);
+	content_drop(*c);
 	free(*c);
 	*c = NULL;
 }
@@ -87,6 +128,17 @@ bool content_is_remote(const struct content *c, const struct task *t, uint64_t a
 	}
 	*size = end - at < *size ? end - at : *size;
 	return remote;
+}
+
+uint64_t content_stretch(const struct content *c, const struct task *t, uint64_t at, uint64_t size)
+{
+	const struct image_pages *p = &task_memory(c->r, t)->pages;
+	const struct image_run *run = run_of(p, at);
+	uint64_t end = at;
+
+	for (; run && run < p->runs.data + p->runs.n && run->start <= end && end < at + size; run++)
+		end = run->end;
+	return end - at < size ? end - at : size;
 }
 
 int content_read(struct content *c, const struct task *t, uint64_t at, void *data, uint64_t size)
@@ -111,80 +163,108 @@ int content_read(struct content *c, const struct task *t, uint64_t at, void *dat
 
 int content_socket(const struct content *c)
 {
-	return c->sock;
+	return c->channel ? channel_socket(c->channel) : -1;
 }
 
-void content_drop(struct content *c)
+bool content_pending(const struct content *c)
 {
-	fd_close(&c->sock);
-	c->sock = -1;
-}
-
-static int gone(struct content *c, int error)
-{
-	content_drop(c);
-	return error == ENODATA ? fail_text(ECONNRESET, "the page server %s has closed the connection", c->name) :
-				  fail(error, "fetch pages from the page server %s", c->name);
+	return c->channel && channel_pending(c->channel);
 }
 
 int content_ask(struct content *c, const struct task *t, uint64_t at, uint64_t size)
 {
 	const struct wire_message m = { .command = WIRE_GET, .pages = size / PAGE, .address = at, .id = (uint64_t)t->pid };
-	unsigned char bytes[WIRE_SIZE];
 
-	wire_encode(&m, bytes);
-	int e = c->sock < 0 ? -ENOTCONN : page_send(c->sock, bytes, sizeof bytes);
-	return e < 0 ? gone(c, -e) : 0;
+	return checked(c, send_message(c, &m));
+}
+
+/* The id of an answer is what was asked for, a bare pid. */
+static int decode_answer(struct content *c, unsigned char *bytes, uint64_t *id, struct wire_message *m)
+{
+	memcpy(id, bytes + 24, sizeof *id);
+	uint64_t typed = *id << 8 | WIRE_TASK;
+	memcpy(bytes + 24, &typed, sizeof typed);
+	int e = wire_decode(bytes, m);
+	if (e == 0 && (m->command != WIRE_ADD_F || !wire_content(m) || wire_content(m) > CONTENT_MAX))
+		e = fail_text(EPROTO, "%s answers with what was not asked for", channel_name(c->channel));
+	return e;
 }
 
 int content_answer(struct content *c, pid_t *pid, uint64_t *at, uint64_t *size, void *data)
 {
 	unsigned char bytes[WIRE_SIZE];
 	struct wire_message m;
-	int e = page_recv(c->sock, bytes, sizeof bytes);
+	uint64_t id = 0;
+	int e = channel_recv(c->channel, bytes, sizeof bytes);
 
+	if (e == 0)
+		e = decode_answer(c, bytes, &id, &m);
+	if (e == 0)
+		e = channel_recv(c->channel, data, wire_content(&m));
 	if (e < 0)
-		return gone(c, -e);
-	/* The id is what was asked for, a bare pid. */
-	uint64_t id;
-	__builtin_memcpy(&id, bytes + 24, sizeof id);
-	uint64_t typed = id << 8 | WIRE_TASK;
-	__builtin_memcpy(bytes + 24, &typed, sizeof typed);
-	e = wire_decode(bytes, &m);
-	if (e == 0 && (m.command != WIRE_ADD_F || !wire_content(&m) || wire_content(&m) > CONTENT_MAX))
-		e = fail_text(EPROTO, "the page server %s answers with what was not asked for", c->name);
-	if (e < 0) {
-		content_drop(c);
-		return e;
-	}
+		return checked(c, e);
 	*pid = (pid_t)id;
 	*at = m.address;
 	*size = wire_content(&m);
-	e = page_recv(c->sock, data, *size);
-	return e < 0 ? gone(c, -e) : 0;
+	return 0;
 }
 
 int content_end(struct content *c)
 {
-	const struct wire_message m = { .command = WIRE_CLOSE };
-	unsigned char bytes[WIRE_SIZE];
 	int32_t status = 0;
 
-	if (c->sock < 0)
+	if (!c->server)
 		return 0;
-	wire_encode(&m, bytes);
-	int e = page_send(c->sock, bytes, sizeof bytes);
-	if (e == 0)
-		e = page_recv(c->sock, &status, sizeof status);
-	return e < 0 ? gone(c, -e) : 0;
+	int e = say(c, WIRE_CLOSE, 0, &status);
+	return e == 0 && status ? fail_text(EIO, "%s does not end: status %d", channel_name(c->channel), status) : e;
 }
 
 int content_again(struct content *c)
 {
 	size_t mark = err_mark();
-	int sock = page_connect(c->server);
+	int e = content_connect(c);
 
 	err_rewind(mark);
-	c->sock = sock < 0 ? -1 : sock;
-	return sock < 0 ? sock : 0;
+	return e;
+}
+
+int content_begin(struct content *c)
+{
+	int32_t status = 0;
+	int e = c->server && c->r->lazy_mark ? say(c, WIRE_RUNS, 0, &status) : 0;
+
+	return e == 0 && status ? fail_text(ECANCELED, "%s does not give its program away", channel_name(c->channel)) : e;
+}
+
+static int fetch_remote(struct content *c, const struct task *t, uint64_t at, uint64_t *size, void *data)
+{
+	pid_t pid;
+	uint64_t from, got;
+
+	*size = *size < CONTENT_MAX ? *size : CONTENT_MAX;
+	int e = content_ask(c, t, at, *size);
+	if (e == 0)
+		e = content_answer(c, &pid, &from, &got, data);
+	if (e == 0 && (pid != t->pid || from != at || got > *size))
+		e = checked(c, fail_text(EPROTO, "%s answers with what was not asked for", channel_name(c->channel)));
+	*size = e == 0 ? got : 0;
+	return e;
+}
+
+int content_fetch(struct content *c, const struct task *t, uint64_t at, void *data, uint64_t size)
+{
+	autofree char *buffer = mem_alloc(CONTENT_MAX);
+	int e = 0;
+
+	for (uint64_t done = 0, part; e == 0 && done < size; done += part) {
+		part = size - done;
+		if (content_is_remote(c, t, at + done, &part)) {
+			e = fetch_remote(c, t, at + done, &part, buffer);
+			if (e == 0)
+				memcpy((char *)data + done, buffer, part);
+		} else {
+			e = content_read(c, t, at + done, (char *)data + done, part);
+		}
+	}
+	return e;
 }

@@ -36,6 +36,7 @@
 #include "base/log.h"
 #include "base/stage.h"
 #include "lazy/content.h"
+#include "lazy/request.h"
 #include "lazy/space.h"
 #include "mem/lazy.h"
 
@@ -402,6 +403,8 @@ static int receive_task(struct pager *p)
 	if (e < 0)
 		return e == -ENODATA ? fail_text(ECONNRESET, "the restore has ended before all its tasks were in place") :
 				       fail(-e, "receive a task from the restore");
+	if (pid == LAZY_REQUEST)
+		return request_serve(p->r, p->content, p->sock);
 	p->received++;
 	if (pid < 0)
 		return 0;
@@ -420,6 +423,8 @@ static int receive(struct pager *p)
 	if (p->received < p->r->tree->tasks.n)
 		return receive_task(p);
 	int e = fd_read_all(p->sock, &word, sizeof word);
+	if (e == 0 && word == LAZY_REQUEST)
+		return request_serve(p->r, p->content, p->sock);
 	if (e < 0 || word != LAZY_GO)
 		return fail_text(ECONNRESET, "the restore has failed");
 	fd_close(&p->sock);
@@ -551,7 +556,9 @@ static int loop_once(struct pager *p)
 	if (e == 0 && fds[n].revents)
 		e = receive(p);
 	if (e == 0 && fds[n + 1].revents && content_socket(p->content) >= 0)
-		e = take_answer(p);
+		do
+			e = take_answer(p);
+		while (e == 0 && content_pending(p->content));
 	reconnect(p);
 	for (size_t i = 0; i < p->tasks.n && e == 0; i++)
 		if (p->tasks.data[i]->faults.n)

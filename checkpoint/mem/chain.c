@@ -9,7 +9,8 @@
  * 4. An inventory that names the checkpoint it was made from is believed: another one behind the link is refused. CRIU writes no such
  *    name, and a page server no inventory; then invariant 1 is what there is.
  *
- * 5. Runs of a lazy dump that are flagged "lazy" alone have their content with the source's page server. They are runs of a file that is
+ * 5. A pages file that is not there is no error if there is a pager that knows a page server: the content is there then.
+ * 6. Runs of a lazy dump that are flagged "lazy" alone have their content with the source's page server. They are runs of a file that is
  *    none (remote); who restores them needs a pager that knows the source (check.c). An earlier checkpoint that has such runs is no help any more. */
 #define LOG_PREFIX "mem"
 #include <errno.h>
@@ -150,11 +151,17 @@ static int pages_file_open(const struct image_file *f)
 	return fd == -ENOENT ? fail(ENOENT, "open image %s/%s", f->dir->path, name) : fd;
 }
 
-static int check_pages_file(const struct image_file *f, const char *who)
+static int check_pages_file(const struct restore *r, enum image_kind kind, struct image_file *f, const char *who)
 {
 	struct stat st;
+	size_t mark = err_mark();
 	autoclose int fd = pages_file_open(f);
 
+	if (fd == -ENOENT && kind == IMG_PAGEMAP && r->o->lazy_pages && (!r->o->own_pager || r->o->page_server)) {
+		err_rewind(mark);
+		f->remote = true;
+		return 0;
+	}
 	if (fd < 0)
 		return fd == -ENOENT ? -EINVAL : fd;   /* explained; ENOENT is the pagemap's */
 	if (fstat(fd, &st) < 0)
@@ -257,10 +264,11 @@ static int read_level(struct restore *r, size_t depth, enum image_kind kind, uin
 		struct pending all = { 0 };
 		for (size_t i = 0; !depth && i < l.runs.n; i++)
 			array_push(&all.list) = (struct range){ l.runs.data[i].start, l.runs.data[i].end };
+		uint32_t file = (uint32_t)p->files.n;
 		array_push(&p->files) = f;
-		e = resolve(p, &l, (uint32_t)(p->files.n - 1), depth ? want : &all, who, next);
+		e = resolve(p, &l, file, depth ? want : &all, who, next);
 		if (e == 0 && f.size)
-			e = check_pages_file(&f, who);
+			e = check_pages_file(r, kind, &p->files.data[file], who);
 		array_free(&all.list);
 	}
 	array_free(&l.runs);
@@ -330,14 +338,16 @@ int pages_open(struct image_pages *p)
 void pages_close(struct image_pages *p)
 {
 	for (size_t i = 0; i < p->files.n; i++) {
-		fd_close(&p->files.data[i].fd);
+		if (!p->files.data[i].fetched)
+			fd_close(&p->files.data[i].fd);
 		p->files.data[i].writable = false;
 	}
 }
 
 void pages_done(struct image_pages *p)
 {
-	pages_close(p);
+	for (size_t i = 0; i < p->files.n; i++)
+		fd_close(&p->files.data[i].fd);
 	array_free(&p->files);
 	array_free(&p->runs);
 }

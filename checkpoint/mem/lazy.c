@@ -3,6 +3,7 @@
  *
  *   for each task, in the tree's order:  i32 pid, then its userfaultfd (SCM_RIGHTS);  a zombie: i32 -pid, no descriptor
  *   when the tasks run:                  u32 LAZY_GO
+ * and, torpor's own, requests for what only the source of a lazy dump has and cannot wait (lazy_fetch), and whether the tasks may run.
  *
  * 1. Every task makes its userfaultfd while its memory is laid out (layout.c), where it still may; nothing is registered with it then:
  *    what the engine itself does to the memory afterwards would wait for ever, and so would the making of children.
@@ -20,8 +21,10 @@
 #include <inttypes.h>
 #include <linux/userfaultfd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -78,6 +81,160 @@ static bool rseq_pages(const struct thread *th, uint64_t *start, uint64_t *end)
 	return true;
 }
 
+/* --- what cannot wait --- */
+
+static int ask_pager(struct restore *r, const struct lazy_request *q, void *data)
+{
+	struct {
+		int32_t pid;
+		struct lazy_request q;
+	} __attribute__((packed)) message = { LAZY_REQUEST, *q };
+	int sock = memory(r)->lazy;
+	int32_t status = 0;
+	int e = fd_write_all(sock, &message, sizeof message);
+
+	if (e == 0)
+		e = fd_read_all(sock, &status, sizeof status);
+	if (e == 0 && status == 0 && q->size)
+		e = fd_read_all(sock, data, q->size);
+	if (e == 0 && status == 0)
+		return 0;
+	if (status)
+		fail_text(-status, "the pager cannot reach the source of the lazy dump: its log tells why");
+	else
+		fail_text(-e, "the pager has gone, or does not know what it was asked: its log tells why");
+	return status ? status : e;
+}
+
+static int fetch_range(struct restore *r, const struct task *t, struct image_file *to, uint64_t start, uint64_t end)
+{
+	autofree char *data = mem_alloc(LAZY_REQUEST_MAX);
+	int e = 0;
+
+	for (uint64_t at = start; e == 0 && at < end;) {
+		struct lazy_request q = { LAZY_CONTENT, t->pid, at, end - at < LAZY_REQUEST_MAX ? end - at : LAZY_REQUEST_MAX };
+		e = ask_pager(r, &q, data);
+		if (e == 0 && (e = fd_pwrite_all(to->fd, data, q.size, to->size)) < 0)
+			return fail(-e, "task %d: keep fetched pages", t->pid);
+		to->size += q.size;
+		at += q.size;
+	}
+	return e;
+}
+
+/* The parts of a run that are wanted come from a file in memory from here on. */
+static int fetch_run(struct restore *r, const struct task *t, struct image_pages *p, const struct image_run *run, const struct ranges *want,
+		     struct image_pages *out)
+{
+	uint32_t file = (uint32_t)(p->files.n - 1);
+	uint64_t at = run->start;
+	int e = 0;
+
+	for (size_t i = 0; i < want->list.n && e == 0; i++) {
+		const struct range *w = &want->list.data[i];
+		uint64_t start = w->start > at ? w->start : at, end = w->end < run->end ? w->end : run->end;
+		if (start >= end)
+			continue;
+		if (start > at)
+			array_push(&out->runs) = (struct image_run){ at, start, run->offset + (at - run->start), run->file };
+		array_push(&out->runs) = (struct image_run){ start, end, p->files.data[file].size, file };
+		e = fetch_range(r, t, &p->files.data[file], start, end);
+		at = end;
+	}
+	if (at < run->end)
+		array_push(&out->runs) = (struct image_run){ at, run->end, run->offset + (at - run->start), run->file };
+	return e;
+}
+
+static bool lacks(const struct image_pages *p, const struct ranges *want)
+{
+	for (size_t i = 0, k = 0; i < p->runs.n; i++) {
+		const struct image_run *run = &p->runs.data[i];
+		while (k < want->list.n && want->list.data[k].end <= run->start)
+			k++;
+		if (k < want->list.n && want->list.data[k].start < run->end && p->files.data[run->file].remote)
+			return true;
+	}
+	return false;
+}
+
+static int fetch(struct restore *r, const struct task *t, struct image_pages *p, const struct ranges *want)
+{
+	struct image_pages out = { 0 };
+	int e = 0;
+
+	if (!lacks(p, want))
+		return 0;
+	int fd = memfd_create("fetched pages", MFD_CLOEXEC);
+	if (fd < 0)
+		return fail(errno, "make a file in memory");
+	array_push(&p->files) = (struct image_file){ .fd = fd, .fetched = true };
+	for (size_t i = 0; i < p->runs.n && e == 0; i++) {
+		if (p->files.data[p->runs.data[i].file].remote)
+			e = fetch_run(r, t, p, &p->runs.data[i], want, &out);
+		else
+			array_push(&out.runs) = p->runs.data[i];
+	}
+	log_debug("task %d: %" PRIu64 " KiB were fetched before it runs", t->pid, p->files.data[p->files.n - 1].size >> 10);
+	array_free(&p->runs);
+	p->runs.data = out.runs.data;
+	p->runs.n = out.runs.n;
+	p->runs.cap = out.runs.cap;
+	return e;
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+	uint64_t x = ((const struct range *)a)->start, y = ((const struct range *)b)->start;
+
+	return (x > y) - (x < y);
+}
+
+/* Ascending, and apart. */
+static void sort_ranges(struct ranges *r)
+{
+	struct ranges sorted = { 0 };
+
+	if (r->list.n)
+		qsort(r->list.data, r->list.n, sizeof *r->list.data, compare_ranges);
+	for (size_t i = 0; i < r->list.n; i++)
+		ranges_add(&sorted, r->list.data[i].start, r->list.data[i].end);
+	array_free(&r->list);
+	*r = sorted;
+}
+
+static int fetch_early(struct restore *r, const struct task *t, struct task_memory *m)
+{
+	struct ranges want = { 0 };
+	uint64_t start, end;
+
+	for (size_t i = 0; i < t->mm->n_vmas; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+		if (!vma_is_lazy(v) && vma_is_private(v) && !vma_is_guard(v))
+			array_push(&want.list) = (struct range){ v->start, v->end };
+	}
+	for (size_t i = 0; i < t->n_threads; i++)
+		if (rseq_pages(&t->threads[i], &start, &end))
+			array_push(&want.list) = (struct range){ start, end };
+	sort_ranges(&want);
+	int e = fetch(r, t, &m->pages, &want);
+	array_free(&want.list);
+	return e < 0 ? e : vdso_check(r, t);   /* it could not look at the content before */
+}
+
+int lazy_fetch(struct restore *r)
+{
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < r->tree->tasks.n; i++) {
+		const struct task *t = r->tree->tasks.data[i];
+		struct task_memory *m = t->state == TASK_DEAD ? NULL : task_memory(r, t);
+		if (m && pages_remote(&m->pages))
+			e = fetch_early(r, t, m);
+	}
+	return e;
+}
+
 void lazy_add_early(const struct task *t, struct fill *f, const struct fill_where *w)
 {
 	for (size_t i = 0; i < t->n_threads; i++) {
@@ -104,13 +261,15 @@ static int fill_touched(struct restore *r, const struct task *t, struct task_mem
 	struct remote *stub = t->threads[0].remote;
 	struct fill f = { .own = &m->pages, .uffd = -1, .pid = remote_tid(stub), .mem_fd = remote_mem_fd(stub), .who = "lazy memory" };
 
-	for (size_t i = 0; i < touched->list.n; i++)
+	int e = fetch(r, t, &m->pages, touched);
+	for (size_t i = 0; e == 0 && i < touched->list.n; i++)
 		for (uint64_t at = touched->list.data[i].start; at < touched->list.data[i].end; at += PAGE) {
 			struct fill_where w = { at, at + PAGE, false, false };
 			if (!is_early(t, at))
 				fill_add(&f, &w, 0);
 		}
-	int e = pages_open(&m->pages);
+	if (e == 0)
+		e = pages_open(&m->pages);
 	log_debug("task %d: %" PRIu64 " pages were touched before it runs", t->pid, f.size / PAGE);
 	if (e == 0)
 		e = fill_run(&f, &memory(r)->pool);
@@ -181,7 +340,8 @@ int lazy_hand_over(struct restore *r)
 		if (e == 0)
 			e = send_task(memory(r)->lazy, t, m);
 	}
-	return e;
+	const struct lazy_request runs = { .kind = LAZY_RUNS };
+	return e < 0 || !r->lazy_mark ? e : ask_pager(r, &runs, NULL);
 }
 
 int lazy_go(struct restore *r)

@@ -9,6 +9,15 @@
 #define LAZY_SOCKET "lazy-pages.socket"
 #define LAZY_GO 0x52535446               /* all tasks are in place: copying may begin */
 
+/* Torpor's own, where a pid is expected: LAZY_REQUEST, then a request, which is answered with an i32 (0 or -errno) and the content. */
+#define LAZY_REQUEST 0
+#define LAZY_REQUEST_MAX (1u << 20)
+enum lazy_request_kind { LAZY_CONTENT, LAZY_RUNS };   /* pages that cannot wait; the program is about to run: may it? */
+struct lazy_request {
+	int32_t kind, pid;
+	uint64_t address, size;
+};
+
 /* Whether a mapping can be filled after its task has begun to run. The others are filled before: what is shared, locked, or must be zero in a
  * child of the task. */
 static inline bool vma_is_lazy(const VmaEntry *v)
@@ -21,6 +30,7 @@ static inline bool vma_is_lazy(const VmaEntry *v)
 /* What of a lazy mapping cannot wait: the kernel writes there before the task runs (rseq). Adds it to a fill. */
 void lazy_add_early(const struct task *t, struct fill *f, const struct fill_where *w);
 int lazy_connect(struct restore *r);     /* to the daemon's socket in the work directory */
+int lazy_fetch(struct restore *r);       /* what only the source has and cannot wait, through the pager */
 /* All mappings are as they will be: from here on accesses to what is missing wait for the pager, which has the userfaultfds. */
 int lazy_hand_over(struct restore *r);
 int lazy_go(struct restore *r);          /* the tasks run */

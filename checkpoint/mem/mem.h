@@ -25,6 +25,11 @@ void shmem_end(struct dump *d);
 int mm_pre_collect(struct dump *d, struct task *t);
 int mm_pre_save(struct dump *d, struct task *t);
 
+/* A lazy dump (give.c): listens, before anything stands still; serves, when the images are whole. */
+int lazy_listen(struct dump *d);
+int lazy_serve(struct dump *d);
+void lazy_end(struct dump *d);
+
 /* Frees in the parents of these images the pages that they have themselves; whole: and in the parents' parents what those have. */
 int mem_dedup(struct image_dir *images, bool whole);
 

@@ -23,6 +23,7 @@ struct image_file {
 	uint64_t size;                           /* bytes that it has to have */
 	int fd;                                  /* pages_open(); -1 */
 	bool writable;                           /* it is open for writing as well */
+	bool fetched;                            /* a file in memory, which stays open until pages_done() */
 	bool remote;                             /* no file: the source of a lazy dump has the content */
 };
 struct image_pages {

@@ -11,12 +11,15 @@
 #include "base/log.h"
 #include "base/stage.h"
 #include "mem/dumping.h"
+#include "mem/lazy.h"
 #include "mem/mem.h"
 
 #define PAGE UINT64_C(4096)
 
-static uint32_t run_flags(const VmaEntry *v)
+static uint32_t run_flags(const VmaEntry *v, bool lazy_dump)
 {
+	if (lazy_dump && vma_is_lazy(v))
+		return PAGEMAP_LAZY;
 	bool lazy = (v->status & VMA_ANON_PRIVATE) && !(v->status & VMA_VDSO) && !(v->flags & MAP_LOCKED);
 
 	return PAGEMAP_PRESENT | (lazy ? PAGEMAP_LAZY : 0);
@@ -50,7 +53,7 @@ static void run_split(struct page_runs *runs, uint64_t start, uint64_t end, uint
 }
 
 /* The runs are the pages found in the task's private mappings, and the whole vdso, by which a restore tells the kernel. */
-static void runs_of(const MmEntry *m, const struct task_pages *pages, struct page_runs *runs)
+static void runs_of(const MmEntry *m, const struct task_pages *pages, bool lazy, struct page_runs *runs)
 {
 	const struct range *p = pages->pages.list.data, *end = p + pages->pages.list.n;
 	size_t next = 0;
@@ -60,11 +63,11 @@ static void runs_of(const MmEntry *m, const struct task_pages *pages, struct pag
 		if (v->status & VMA_GUARD)
 			break;
 		if (v->status & VMA_VDSO)
-			run_add(runs, v->start, v->end, run_flags(v));
+			run_add(runs, v->start, v->end, run_flags(v, false));
 		while (p < end && p->end <= v->start)
 			p++;
 		for (const struct range *k = p; k < end && k->start < v->end; k++)
-			run_split(runs, k->start > v->start ? k->start : v->start, k->end < v->end ? k->end : v->end, run_flags(v),
+			run_split(runs, k->start > v->start ? k->start : v->start, k->end < v->end ? k->end : v->end, run_flags(v, lazy),
 				  &pages->clean, &next);
 	}
 }
@@ -79,12 +82,13 @@ const struct task_pages *task_pages_of(struct dump *d, const struct task *t)
 	return NULL;
 }
 
-static uint64_t run_pages(const struct page_runs *runs, uint32_t flag)
+/* Of runs whose flags are the value where the mask is. */
+static uint64_t run_pages(const struct page_runs *runs, uint32_t mask, uint32_t value)
 {
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < runs->list.n; i++)
-		if (runs->list.data[i].flags & flag)
+		if ((runs->list.data[i].flags & mask) == value)
 			n += (runs->list.data[i].end - runs->list.data[i].start) / PAGE;
 	return n;
 }
@@ -104,11 +108,12 @@ int task_save(struct dump *d, const struct task *t, const MmEntry *m, const stru
 	struct ranges gone = { 0 };
 	uint64_t begin = clock_us();
 
-	runs_of(m, pages, &runs);
+	runs_of(m, pages, d->o->lazy_pages, &runs);
 	int e = sink_put(d->sink, IMG_PAGEMAP, (uint64_t)t->pid, from, &runs, &gone);
-	uint64_t written = run_pages(&runs, PAGEMAP_PRESENT) - range_pages(&gone), skipped = run_pages(&runs, PAGEMAP_PARENT);
+	uint64_t written = run_pages(&runs, PAGEMAP_PRESENT, PAGEMAP_PRESENT) - range_pages(&gone), skipped = run_pages(&runs, PAGEMAP_PARENT, PAGEMAP_PARENT);
 	d->stats.pages_written += written;
 	d->stats.pages_skipped_parent += skipped;
+	d->stats.pages_lazy += run_pages(&runs, PAGEMAP_LAZY | PAGEMAP_PRESENT, PAGEMAP_LAZY);
 	d->stats.memwrite_us += clock_us() - begin;
 	log_debug("task %d: %" PRIu64 " pages in %zu runs, %" PRIu64 " of them in the parent, %" PRIu64 " vanished", t->pid, written + skipped,
 		  runs.list.n, skipped, range_pages(&gone));

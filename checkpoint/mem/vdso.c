@@ -73,8 +73,10 @@ static int compare_content(struct restore *r, const struct task *t, const VmaEnt
 
 	for (size_t i = 0; i < p->runs.n; i++) {
 		const struct image_run *run = &p->runs.data[i];
-		if (run->start > v->start || run->end < v->end || p->files.data[run->file].remote)
+		if (run->start > v->start || run->end < v->end)
 			continue;
+		if (p->files.data[run->file].remote)   /* lazy_fetch() comes again */
+			return 0;
 		autofree char *content = mem_alloc(size);
 		int e = pages_open(p);
 		if (e < 0)

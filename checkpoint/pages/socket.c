@@ -41,6 +41,14 @@ static void set_options(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+void page_patience(int sock)
+{
+	const unsigned milliseconds = 30000;
+
+	set_options(sock);
+	setsockopt(sock, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+}
+
 static int given(const struct ck_page_peer *p)
 {
 	int type;

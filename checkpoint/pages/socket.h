@@ -15,6 +15,8 @@ int page_connect(const struct ck_page_peer *p);
  * connected socket: *connected tells. */
 int page_listen(const struct ck_page_peer *p, int backlog, unsigned *port, bool *connected);
 
+/* A peer that does not take what is sent for half a minute has gone. */
+void page_patience(int sock);
 /* Whole transfers on a stream socket; no signal when the peer has gone. 0 or a bare -errno (-ENODATA: it ended). */
 int page_send(int sock, const void *data, size_t size);
 int page_recv(int sock, void *data, size_t size);

@@ -28,10 +28,20 @@ static void put(unsigned char *at, const void *value, size_t size)
 	memcpy(at, value, size);
 }
 
+uint64_t wire_mark(const char *run_id)
+{
+	uint64_t mark = UINT64_C(14695981039346656037);   /* FNV-1a */
+
+	for (const char *c = run_id; c && *c; c++)
+		mark = (mark ^ (unsigned char)*c) * UINT64_C(1099511628211);
+	return mark;
+}
+
 void wire_encode(const struct wire_message *m, unsigned char *bytes)
 {
 	uint32_t command = (uint32_t)m->command | m->flags << 16;
-	uint64_t id = m->command == WIRE_GET ? m->id : m->id << 8 | (m->segment ? WIRE_SEGMENT : WIRE_TASK);
+	bool bare = m->bare || m->command == WIRE_GET || m->command == WIRE_SAME;
+	uint64_t id = bare ? m->id : m->id << 8 | (m->segment ? WIRE_SEGMENT : WIRE_TASK);
 
 	memset(bytes, 0, WIRE_SIZE);
 	put(bytes, &command, sizeof command);
@@ -103,8 +113,12 @@ int wire_decode(const unsigned char *bytes, struct wire_message *m)
 		if (!id || id > PID_END)
 			return fail_text(EPROTO, "a request for pages of the impossible pid %" PRIu64, id);
 		return check_range(m);
+	case WIRE_SAME:
+		m->id = id;
+		return 0;
 	case WIRE_CLOSE:
 	case WIRE_FORCE_CLOSE:
+	case WIRE_RUNS:
 		return 0;
 	}
 	fail_text(EPROTO, "a message with the unknown command %x", command);

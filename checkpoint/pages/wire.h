@@ -8,6 +8,9 @@
 /* The messages of CRIU's page server protocol (wire.c). */
 enum wire_command {
 	WIRE_ADD = 1, WIRE_HOLE, WIRE_OPEN, WIRE_OPEN2, WIRE_PARENT, WIRE_ADD_F, WIRE_GET, WIRE_CLOSE = 0x1023, WIRE_FORCE_CLOSE = 0x1024,
+	/* torpor's own, to a source whose images say that it knows them; each is answered with an i32, 0: yes */
+	WIRE_SAME = 0x7401,          /* id: wire_mark() of the dump's id: is it yours? */
+	WIRE_RUNS,                   /* the program is about to run here */
 };
 
 struct wire_message {
@@ -16,6 +19,7 @@ struct wire_message {
 	uint64_t pages, address;
 	uint64_t id;                 /* of a task (a pid) or of a shared segment */
 	bool segment;
+	bool bare;                   /* encoding: id is a bare pid, without a type (answers to GET) */
 };
 
 #define WIRE_SIZE 32
@@ -23,6 +27,7 @@ struct wire_message {
 #define WIRE_TASK 1
 #define WIRE_SEGMENT 2
 
+uint64_t wire_mark(const char *run_id);
 void wire_encode(const struct wire_message *m, unsigned char *bytes);
 /* Checks all that can be checked of a message by itself: 0, or -EPROTO, explained. */
 int wire_decode(const unsigned char *bytes, struct wire_message *m);

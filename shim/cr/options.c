@@ -28,7 +28,6 @@ static const struct option_verb verbs[CR_VERBS] = {
 };
 
 #define TCP "connected TCP sockets cannot be saved yet"
-#define PAGES "a dump does not keep its pages for others to fetch so far"
 #define NOT_YET "not supported yet"
 
 static const struct option rows[] = {
@@ -84,17 +83,22 @@ static const struct option rows[] = {
 	{ "auto-dedup", 0, OPTION_FLAG, RESTORE, AT(auto_dedup), NULL,
 	  "free pages of the images as they are restored (if the restore fails, they are lost)", .negatable = true },
 	{ "page-server", 0, OPTION_FLAG, DUMP | PRE, AT(page_server), NULL, "send pages to a page server", .negatable = true },
-	{ "page-server", 0, OPTION_FLAG, PAGER, 0, NULL, "fetch pages from the dump's page server",
-	  .refused = "pages are served from images on this machine only, for now" },
-	{ "address", 0, OPTION_STRING, DUMP | PRE | SERVER, AT(address), "ADDR", "of the page server: a name or a number, or the path of a unix socket" },
-	{ "port", 0, OPTION_UINT, DUMP | PRE | SERVER, AT(port), "N", "of the page server; 0: the kernel chooses, and the server prints it" },
-	{ "ps-socket", 0, OPTION_INT, DUMP | PRE | SERVER, AT(ps_socket), "FD", "an open socket instead of address and port" },
+	{ "page-server", 0, OPTION_FLAG, PAGER, AT(page_server), NULL,
+	  "fetch what the images lack from the source: dump --lazy-pages, or page-server --lazy-pages", .negatable = true },
+	{ "address", 0, OPTION_STRING, DUMP | PRE | SERVER | PAGER, AT(address), "ADDR",
+	  "of the page server: a name or a number, or the path of a unix socket; with dump --lazy-pages: where to listen" },
+	{ "port", 0, OPTION_UINT, DUMP | PRE | SERVER | PAGER, AT(port), "N",
+	  "of the page server; 0: the kernel chooses, and who listens prints it" },
+	{ "ps-socket", 0, OPTION_INT, DUMP | PRE | SERVER | PAGER, AT(ps_socket), "FD", "an open socket instead of address and port" },
 	{ "daemon", 'd', OPTION_FLAG, SERVER | PAGER, AT(daemon), NULL, "go to the background when it listens", .negatable = true },
 	{ "sessions", 0, OPTION_UINT, SERVER, AT(sessions), "N", "take so many dumps, at the same time if they come so; default 1 (torpor's own)" },
 	{ "lazy-pages", 0, OPTION_FLAG, RESTORE, AT(lazy_pages), NULL, "let the tasks run before they have all of their memory; a lazy-pages daemon "
 	  "gives it to them", .negatable = true },
-	{ "lazy-pages", 0, OPTION_FLAG, DUMP, 0, NULL, "keep pages for a lazy restore to fetch", .refused = PAGES },
-	{ "status-fd", 0, OPTION_INT, SERVER | PAGER, AT(status_fd), "FD", "write a byte there when it listens" },
+	{ "lazy-pages", 0, OPTION_FLAG, DUMP, AT(lazy_pages), NULL, "leave private memory out of the images and serve it, until the pager of a lazy "
+	  "restore has it all; the tasks stand still meanwhile, and end then", .negatable = true },
+	{ "lazy-pages", 0, OPTION_FLAG, SERVER, AT(lazy_pages), NULL, "serve the pages of these images to a lazy-pages daemon elsewhere",
+	  .negatable = true },
+	{ "status-fd", 0, OPTION_INT, DUMP | SERVER | PAGER, AT(status_fd), "FD", "write a byte there when it listens" },
 	{ "action-script", 0, OPTION_STRING, EVERY, 0, "FILE", "run at stages", .refused = NOT_YET },
 	{ "link-remap", 0, OPTION_FLAG, DUMP, 0, NULL, "temporary hard links for unlinked files", .refused = NOT_YET },
 	{ "join-ns", 'J', OPTION_STRING, RESTORE, 0, "NS:PID", "restore into a namespace", .refused = NOT_YET },

@@ -63,7 +63,7 @@ static int go_to_background(const struct cr_options *o)
 	_exit(r < 0 ? 1 : 0);
 }
 
-static int is_ready(void *arg, unsigned port)
+int cr_is_ready(void *arg, unsigned port)
 {
 	const struct cr_options *o = arg;
 	if (!o->port && port) {
@@ -79,6 +79,18 @@ static int is_ready(void *arg, unsigned port)
 	return 0;
 }
 
+static int give_pages(const struct cr_options *o)
+{
+	struct cr_options copy = *o;
+	const struct ck_give_options g = { .images_dir = o->images_dir, .where = cr_page_peer(o), .ready = cr_is_ready, .arg = &copy };
+
+	if (o->sessions > 1)
+		return fail_text(EINVAL, "--sessions: images are served to one restore");
+	if (o->prev_images_dir || o->auto_dedup)
+		return fail_text(EINVAL, "%s: a page server with --lazy-pages takes no pages", o->auto_dedup ? "--auto-dedup" : "--prev-images-dir");
+	return ck_give_pages(&g);
+}
+
 int cr_page_server(const struct cr_options *o)
 {
 	struct cr_options copy = *o;
@@ -88,11 +100,11 @@ int cr_page_server(const struct cr_options *o)
 		.sessions = o->sessions,
 		.prev_images_dir = o->prev_images_dir,
 		.auto_dedup = o->auto_dedup,
-		.ready = is_ready,
+		.ready = cr_is_ready,
 		.arg = &copy,
 	};
 
-	return ck_page_server(&s);
+	return o->lazy_pages ? give_pages(o) : ck_page_server(&s);
 }
 
 int cr_lazy_pages(const struct cr_options *o)
@@ -103,7 +115,7 @@ int cr_lazy_pages(const struct cr_options *o)
 		.images_dir = o->images_dir,
 		.work_dir = o->work_dir,
 		.page_server = o->page_server ? &peer : NULL,
-		.ready = is_ready,
+		.ready = cr_is_ready,
 		.arg = &copy,
 	};
 
