@@ -122,7 +122,7 @@ struct ck_page_server_options {
 	const char *images_dir;
 	struct ck_page_peer where;
 	unsigned sessions;            /* connections, at the same time if they come so; 0: one */
-	const char *prev_images_dir;  /* relative to images_dir: an earlier round that was received; NULL: what the link `parent` leads to */
+	const char *prev_images_dir;  /* an earlier round that was received, relative to images_dir; NULL: the link `parent` */
 	bool auto_dedup;              /* pages received again are freed in the earlier rounds */
 	int (*ready)(void *arg, unsigned port);   /* listening; may become a daemon here */
 	void *arg;

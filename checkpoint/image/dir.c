@@ -233,12 +233,20 @@ int image_dir_commit(struct image_dir *d, bool sync)
 	return 0;
 }
 
+static void withdraw(struct image_dir *d, size_t n)
+{
+	while (n)
+		unlinkat(d->fd, d->written.data[--n], 0);
+}
+
 int image_dir_publish(struct image_dir *d)
 {
 	for (size_t i = 0; i < d->written.n; i++) {
 		int r = rename_file(d, d->written.data[i]);
-		if (r < 0)
+		if (r < 0) {
+			withdraw(d, i);
 			return r;
+		}
 	}
 	d->writing = false;
 	return 0;
@@ -248,6 +256,11 @@ void image_dir_void(struct image_dir *d)
 {
 	unlinkat(d->fd, image_kinds[IMG_INVENTORY].pattern, 0);
 	d->writing = d->committing = true;
+}
+
+void image_dir_withdraw(struct image_dir *d)
+{
+	withdraw(d, d->written.n);
 }
 
 void image_dir_free(struct image_dir *d)

@@ -33,6 +33,8 @@ int image_dir_commit(struct image_dir *d, bool sync);
 int image_dir_publish(struct image_dir *d);
 /* A checkpoint that was committed just now is none after all: freeing it removes it. */
 void image_dir_void(struct image_dir *d);
+/* Removes what was published: nobody will use it. */
+void image_dir_withdraw(struct image_dir *d);
 /* Closes; what was not committed is removed, unless keep_partial (then the temporary names stay). NULL is harmless. */
 void image_dir_free(struct image_dir *d);
 

@@ -354,8 +354,10 @@ static int session_close(struct session *s, bool wait)
 	status = r;
 	size_t mark = err_mark();
 	int sent = channel_send(s->peer, &status, sizeof status);
-	if (r == 0 && sent < 0)
+	if (r == 0 && sent < 0) {   /* a dump that cannot hear it has failed */
+		image_dir_withdraw(s->dir);
 		return sent;
+	}
 	if (r == 0 && wait)
 		channel_read(s->peer, &byte, 1);   /* until the dump has gone: whether with a reset does not matter any more */
 	err_rewind(mark);

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A dump through a page server of which one end is killed at a random moment, whose disk is full, or that never comes: the program goes
-# on with right results, no directory looks whole, and both ends say so with their status. Several dumps into one server.
-# timeout: 240
+# A dump or a pre-dump through a page server of which one end is killed at a random moment, whose connection is cut after a random number of bytes,
+# whose disk is full, or that never comes: the program goes on with right results, no directory looks whole, and both ends say so with their
+# status. Several dumps into one server, of which one may fail.
+# timeout: 280
 . "${0%/*}/lib.sh"
 
 fast_directory work
@@ -84,6 +85,77 @@ for ((i = 0; i < kills; i++)); do
 done
 worker_goes_on "$file" "dump killed"
 echo "dump killed: $failed of $kills servers failed"
+
+# The connection is cut: after so many bytes from the dump, by a relay that resets both of its ends, or closes them.
+cat >"$work/relay.py" <<'END'
+import os, socket, struct, sys
+listen, to, limit, reset = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == 'reset'
+inside = socket.socket(socket.AF_UNIX)
+inside.connect(to)
+server = socket.create_server(('127.0.0.1', 0))
+with open(listen + '.new', 'w') as f:
+    print(server.getsockname()[1], file=f)
+os.rename(listen + '.new', listen)
+outside, _ = server.accept()
+import select
+passed = 0
+while passed < limit:
+    ready, _, _ = select.select([outside, inside], [], [])
+    if outside in ready:
+        data = outside.recv(min(65536, limit - passed))
+        if not data:
+            break
+        inside.sendall(data)
+        passed += len(data)
+    if inside in ready:
+        data = inside.recv(65536)
+        if not data:
+            break
+        outside.sendall(data)
+if reset:
+    outside.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+END
+start_server "$work/pages"
+new_images
+"${dump[@]}" || fail "a dump: $(cat "$work/images/dump.log")"
+wait $server || fail "the server: $(cat "$work/server.out" "$work/pages/server.log")"
+bytes=$(cat "$work"/pages/pages-*.img | wc -c)
+failed=0
+for ((i = 0; i < kills; i++)); do
+	start_server "$work/pages"
+	new_images
+	random_below $((bytes * 11 / 10))
+	# The first bytes are the ones with the messages.
+	((i % 3)) || random_below 300
+	rm -f "$work/port"
+	python3 "$work/relay.py" "$work/port" "$socket" $random "$( ((i % 2)) && echo reset || echo close)" 2>/dev/null &
+	relay=$!
+	wait_until 10 test -s "$work/port"
+	verb=dump options=(--leave-running)
+	((i % 4 < 2)) || { verb=pre-dump options=(); }
+	result=0
+	timeout 20 "$TORPOR_CR" $verb "${options[@]}" --tree $worker --images-dir "$work/images" -o dump.log --page-server --address 127.0.0.1 \
+		--port "$(cat "$work/port")" 2>"$work/dump.out" || result=$?
+	[ $result != 124 ] || fail "$verb hangs after $random bytes"
+	if [ $result = 0 ]; then
+		whole "cut after $random bytes"
+	else
+		failed=$((failed + 1))
+		[ ! -e "$work/images/inventory.img" ] || fail "$verb cut after $random bytes: it failed, and there is an inventory"
+		head -1 "$work/images/dump.log" "$work/dump.out" | grep -q "page server" || fail "$verb cut after $random bytes says $(cat "$work/dump.out" "$work/images/dump.log")"
+	fi
+	wait $relay || :
+	if wait $server; then
+		[ -n "$(ls "$work"/pages/pagemap-*.img)" ] || fail "cut after $random bytes: a good status without pages"
+	else
+		[ $result != 0 ] || fail "cut after $random bytes: the dump succeeded, the server failed"
+		nothing_received "$work/pages" "cut after $random bytes"
+	fi
+	if ((i % 10 == 9)); then worker_goes_on "$file" "cut after $random bytes"; fi
+done
+worker_goes_on "$file" "cut"
+[ $failed -gt 0 ] || fail "no dump failed although the connection was cut"
+echo "connection cut: $failed of $kills dumps failed"
 
 # Its disk is full.
 start_server "$work/pages"
