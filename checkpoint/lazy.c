@@ -45,7 +45,8 @@ static int listen_here(const char *dir, char **path)
 	if (lstat(*path, &st) == 0 && S_ISSOCK(st.st_mode))   /* of a daemon that has gone */
 		unlink(*path);
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 1) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 ||
+	    chmod(*path, S_ISVTX | 0600) < 0 || listen(fd, 1) < 0)   /* sticky: mem/lazy.c */
 		return fail(errno, "listen on %s", *path);
 	return take_fd(&fd);
 }
@@ -214,5 +215,6 @@ int lazy_start(struct restore *r)
 		;
 	close(pair[1]);
 	memory(r)->lazy = pair[0];
+	memory(r)->lazy_answers = true;
 	return 0;
 }

@@ -219,6 +219,11 @@ int content_end(struct content *c)
 	return e == 0 && status ? fail_text(EIO, "%s does not end: status %d", channel_name(c->channel), status) : e;
 }
 
+void content_forget(struct content *c)
+{
+	c->channel = NULL;           /* what it has in memory is not worth the risk of its closing another's descriptor */
+}
+
 int content_again(struct content *c)
 {
 	size_t mark = err_mark();

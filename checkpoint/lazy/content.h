@@ -30,6 +30,8 @@ int content_begin(struct content *c);
 void content_drop(struct content *c);
 /* All is here: the server may end. */
 int content_end(struct content *c);
+/* The connection was another process's, and has been closed. */
+void content_forget(struct content *c);
 /* After the connection is gone: a new one, if the server takes it. */
 int content_again(struct content *c);
 

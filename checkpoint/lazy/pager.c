@@ -2,20 +2,21 @@
 /* The pager: memory of tasks that run already.
  *
  *   events  a fault, fork, mremap, munmap, madvise of some task: changes of what is missing, and pages at once for who waits
- *   answers from the page server, if that has the content
- *   copying the rest in pieces, after the restore's word, nearest to the last fault first
+ *   answers from the page server, if that has the content: asked for by this thread, nearest to the last fault first
+ *   copying the rest from the images, after the restore's word: by other threads (copy.c)
  *
  * 1. What is missing of an address space (space.c) changes only by what the kernel has told: while it has something to tell,
- *    UFFDIO_COPY says EAGAIN, and the fault or the piece waits until that has been read.
+ *    UFFDIO_COPY says EAGAIN, and the fault or the piece waits until that has been read. What has been told is in the journal as well.
  * 2. A fault where nothing is missing is at memory that was never written, or given up since: a page of zeroes.
- * 3. A userfaultfd is closed when nothing is missing any more, never before: closing wakes all who wait, and they would read zeroes.
+ * 3. A userfaultfd is closed when nothing is missing any more, never before: closing wakes all who wait, and they would read zeroes. So
+ *    there are two processes that have it, and either may be killed (guard.c, journal.c).
  * 4. A task that has ended, or executed another program, takes its address space with it (ESRCH).
  * 5. A connection that is lost is tried again every second; until then those who need what is missing stand in their faults, and the log
  *    names them. What is here already keeps running.
  * 6. A pager that gives up (an image that cannot be read, SIGTERM) poisons what is missing before it closes: who needs it gets SIGBUS.
+ * 7. The restore is told when all of that is in force; its tasks do not run before.
  *
- * Not handled: a pager that is killed by SIGKILL. The kernel closes its userfaultfds, and what is missing then reads as zeroes. The
- * kernel's out-of-memory killer is told to leave it alone. */
+ * Not handled: two threads of which one forks while the other moves memory. The kernel may tell of them in another order. */
 #define LOG_PREFIX "lazy"
 #include "lazy/pager.h"
 
@@ -27,77 +28,36 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/stage.h"
-#include "lazy/content.h"
+#include "lazy/guard.h"
+#include "lazy/internal.h"
 #include "lazy/request.h"
-#include "lazy/space.h"
 #include "mem/lazy.h"
 
-#ifndef UFFDIO_POISON              /* Linux 6.6 */
-struct uffdio_poison {
-	struct uffdio_range range;
-	uint64_t mode;
-	int64_t updated;
-};
-#define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_poison)
-#endif
-
-#define PIECE (64u << 10)          /* copied before faults are looked at again */
-#define PIECE_ASKED (256u << 10)   /* the same, of a page server */
-#define ASKED_MAX 4
+#define ASKED_LARGE (256u << 10)   /* of a page server, when there are no faults; so many at once: */
+#define ASKED_AT_ONCE 4u
+#define ASKED_FAULT (16u << 10)    /* by a fault */
 #define RETRY_US 1000000
-
-struct waiting {
-	uint64_t address;
-	bool remote, asked;          /* a page server has the content; it has been asked for it */
-};
-
-/* An address space. */
-struct lazy_task {
-	const struct task *task;     /* whose images are its content */
-	int uffd;
-	struct space space;
-	uint64_t near;               /* where copying goes on */
-	ARRAY(struct waiting) faults;   /* that could not be served at once */
-	bool local_done;             /* what is missing is with the page server, all of it */
-	bool gone;
-};
-
-/* A request that is not answered yet. */
-struct asked {
-	struct lazy_task *t;
-	uint64_t address, at, size;
-};
-
-struct pager {
-	struct restore *r;
-	struct content *content;
-	int sock;                    /* to the restore, -1: it has said its last word */
-	size_t received;             /* tasks and zombies */
-	bool go, lost;
-	uint64_t lost_us;
-	ARRAY(struct lazy_task *) tasks;
-	ARRAY(struct asked) asked;   /* in order */
-	size_t turn;
-	char *buffer;
-	uint64_t faults, pages;
-};
+#define WAIT_US 20                 /* for a task to take notice of what has been read */
 
 /* --- address spaces --- */
 
 static struct lazy_task *task_add(struct pager *p, const struct task *t, int uffd)
 {
-	struct lazy_task *l = array_push(&p->tasks) = mem_zalloc(sizeof *l);
+	struct lazy_task *l = mem_zalloc(sizeof *l);
 
+	l->number = p->tasks.n;
 	l->task = t;
 	l->uffd = uffd;
+	array_push(&p->tasks) = l;
 	return l;
 }
 
@@ -120,83 +80,6 @@ static void fill_space(struct pager *p, struct lazy_task *l)
 	}
 }
 
-static void task_end(struct lazy_task *l, const char *why)
-{
-	log_debug("task %d: %s, %" PRIu64 " KiB missing", l->task->pid, why, l->space.size >> 10);
-	fd_close(&l->uffd);
-	l->uffd = -1;
-	l->gone = true;
-	space_done(&l->space);
-	array_free(&l->faults);
-}
-
-/* --- putting pages --- */
-
-static void wake(struct lazy_task *l, uint64_t address)
-{
-	struct uffdio_range range = { address, PAGE };
-
-	ioctl(l->uffd, UFFDIO_WAKE, &range);
-}
-
-/* What is missing of [address, address + size) gets its content, which is here. 0, or a bare -EAGAIN: later. */
-static int put(struct pager *p, struct lazy_task *l, uint64_t address, const char *data, uint64_t size)
-{
-	bool again = false;
-
-	for (uint64_t at_once = size; size;) {
-		at_once = at_once < size ? at_once : size;
-		struct uffdio_copy c = { .dst = address, .src = (uintptr_t)data, .len = at_once };
-		int e = ioctl(l->uffd, UFFDIO_COPY, &c) == 0 ? 0 : errno;
-		uint64_t done = e == 0 ? at_once : c.copy > 0 ? (uint64_t)c.copy : 0;
-		if (e == ESRCH) {
-			task_end(l, "its memory has gone");
-			return 0;
-		}
-		if (e == EEXIST)       /* somebody was there before: that page is what the program has made of it */
-			wake(l, address);
-		if ((e == ENOENT || e == EINVAL) && at_once > PAGE) {   /* not one mapping alone */
-			at_once = PAGE;
-			continue;
-		}
-		/* A mapping that moves is gone before the kernel says so, but then it says that there is something to say. */
-		if ((e == ENOENT || e == EINVAL) && !again) {
-			again = true;
-			continue;
-		}
-		again = false;
-		at_once = size;
-		if (e == EEXIST || e == ENOENT || e == EINVAL)
-			done = PAGE;
-		if (!done && (e == EAGAIN || e == ENOMEM))
-			return -EAGAIN;
-		if (!done)
-			return fail(e, "task %d: put %" PRIu64 " bytes at %" PRIx64, l->task->pid, size, address);
-		space_cut(&l->space, address, address + done);
-		p->pages += done / PAGE;
-		address += done;
-		data += done;
-		size -= done;
-	}
-	return 0;
-}
-
-static int put_zero(struct lazy_task *l, uint64_t address)
-{
-	struct uffdio_zeropage z = { .range = { address, PAGE } };
-
-	if (ioctl(l->uffd, UFFDIO_ZEROPAGE, &z) == 0)
-		return 0;
-	if (errno == ESRCH) {
-		task_end(l, "its memory has gone");
-		return 0;
-	}
-	if (errno == EAGAIN || errno == ENOMEM)
-		return -EAGAIN;
-	wake(l, address);
-	return 0;
-}
-
 /* --- asking a page server --- */
 
 static void connection_lost(struct pager *p)
@@ -210,6 +93,7 @@ static void connection_lost(struct pager *p)
 				  p->tasks.data[i]->task->pid, p->tasks.data[i]->space.size >> 10);
 	log_error("trying again every second: start the page server again, or end the tasks");
 	err_clear();
+	*journal_fd(p->journal, JOURNAL_SERVER) = -1;
 	p->asked.n = 0;
 	p->lost = true;
 	p->lost_us = clock_us();
@@ -224,6 +108,7 @@ static void reconnect(struct pager *p)
 		return;
 	p->lost_us = clock_us();
 	if (content_again(p->content) == 0) {
+		*journal_fd(p->journal, JOURNAL_SERVER) = content_socket(p->content);
 		p->lost = false;
 		log_warn("connected to the page server again");
 	}
@@ -240,7 +125,7 @@ static void ask(struct pager *p, struct lazy_task *l, uint64_t address, uint64_t
 	array_push(&p->asked) = (struct asked){ l, address, at, size };
 }
 
-static const struct asked *find_asked(const struct pager *p, const struct lazy_task *l, uint64_t address)
+const struct asked *find_asked(const struct pager *p, const struct lazy_task *l, uint64_t address)
 {
 	for (size_t i = 0; i < p->asked.n; i++)
 		if (p->asked.data[i].t == l && p->asked.data[i].address <= address && address < p->asked.data[i].address + p->asked.data[i].size)
@@ -286,17 +171,32 @@ static int take_answer(struct pager *p)
 	return put_answer(p, &a, p->buffer, size);
 }
 
+/* The page server always has something to do. But faults come first: while there are some, the line is kept short. */
+static void ask_some(struct pager *p)
+{
+	uint64_t limit = piece_size(p) < ASKED_LARGE ? piece_size(p) : ASKED_LARGE;
+	size_t most = limit < ASKED_LARGE ? 1 : ASKED_AT_ONCE;
+	struct lazy_task *l;
+	struct piece c;
+
+	while (p->go && !p->lost && content_socket(p->content) >= 0 && p->asked.n < most && (l = next_piece(p, true, limit, &c)))
+		ask(p, l, c.address, c.at, c.size);
+}
+
 /* --- faults --- */
 
-/* 0: done, or asked for; -EAGAIN, bare: later. */
+/* 0: done; -EAGAIN, bare: later, when what flies has landed, or what was asked for has come. */
 static int serve(struct pager *p, struct lazy_task *l, struct waiting *w)
 {
 	const struct missing *m = space_find(&l->space, w->address);
 
+	w->remote = false;
 	if (!m)
 		return put_zero(l, w->address);
+	if (is_flying(p, l, w->address))
+		return -EAGAIN;
 	l->near = w->address + PAGE;
-	uint64_t at = m->at + (w->address - m->start), size = m->end - w->address < PIECE ? m->end - w->address : PIECE;
+	uint64_t at = m->at + (w->address - m->start), size = m->end - w->address < ASKED_FAULT ? m->end - w->address : ASKED_FAULT;
 	w->remote = content_is_remote(p->content, l->task, at, &size);
 	if (w->remote) {
 		if (!w->asked && !p->lost && !find_asked(p, l, w->address))
@@ -314,6 +214,7 @@ static int fault(struct pager *p, struct lazy_task *l, uint64_t address)
 	int e = serve(p, l, &w);
 
 	p->faults++;
+	p->fault_us = clock_us();
 	if (e == -EAGAIN && !l->gone)
 		array_push(&l->faults) = w;
 	return e == -EAGAIN ? 0 : e;
@@ -342,18 +243,25 @@ static int serve_waiting(struct pager *p, struct lazy_task *l)
 
 /* --- events --- */
 
+static void be_ready(struct lazy_task *l)
+{
+	fcntl(l->uffd, F_SETFL, fcntl(l->uffd, F_GETFL) | O_NONBLOCK);
+	fcntl(l->uffd, F_SETFD, FD_CLOEXEC);
+}
+
 static void forked(struct pager *p, struct lazy_task *parent, int uffd)
 {
 	struct lazy_task *child = task_add(p, parent->task, uffd);
 
-	fcntl(uffd, F_SETFL, fcntl(uffd, F_GETFL) | O_NONBLOCK);
-	fcntl(uffd, F_SETFD, FD_CLOEXEC);
 	space_copy(&child->space, &parent->space);
 	child->near = parent->near;
 }
 
-static void event(struct pager *p, struct lazy_task *l, const struct uffd_msg *m)
+static void event(void *arg, size_t number, const struct uffd_msg *m)
 {
+	struct pager *p = arg;
+	struct lazy_task *l = p->tasks.data[number];
+
 	switch (m->event) {
 	case UFFD_EVENT_FORK: forked(p, l, (int)m->arg.fork.ufd); break;
 	case UFFD_EVENT_REMAP:
@@ -365,28 +273,68 @@ static void event(struct pager *p, struct lazy_task *l, const struct uffd_msg *m
 	}
 }
 
+/* A journal that is nearly full is written anew. */
+static int make_room(struct pager *p)
+{
+	size_t records = p->tasks.n;
+
+	if (!journal_is_full(p->journal))
+		return 0;
+	for (size_t i = 0; i < p->tasks.n; i++)
+		records += p->tasks.data[i]->space.list.n;
+	int e = journal_rewrite_begin(p->journal, records);
+	for (size_t i = 0; i < p->tasks.n && e == 0; i++) {
+		const struct lazy_task *l = p->tasks.data[i];
+		journal_known(p->journal, l->task->pid, l->uffd);
+		for (const struct missing *m = space_next(&l->space, 0); m; m = space_next(&l->space, m->end))
+			journal_missing(p->journal, i, m);
+	}
+	if (e == 0)
+		journal_rewrite_done(p->journal);
+	return e;
+}
+
+/* The kernel puts faults first; but what has been read has happened, and a page put before a fork that came with it is looked at would not be
+ * in the child. */
+static int take_events(struct pager *p, struct lazy_task *l, const struct uffd_msg *m, size_t n)
+{
+	int e = 0;
+
+	size_t known = p->tasks.n;
+
+	for (size_t i = 0; i < n; i++)
+		event(p, l->number, &m[i]);
+	for (size_t i = known; i < p->tasks.n; i++)
+		be_ready(p->tasks.data[i]);
+	for (size_t i = 0; i < n && e == 0 && !l->gone; i++)
+		if (m[i].event == UFFD_EVENT_PAGEFAULT)
+			e = fault(p, l, m[i].arg.pagefault.address);
+	return e;
+}
+
 static int read_events(struct pager *p, struct lazy_task *l)
 {
-	struct uffd_msg m[16];
+	struct uffd_msg m[JOURNAL_EVENTS];
 	int e = 0;
 
 	while (!l->gone && e == 0) {
-		ssize_t n = read(l->uffd, m, sizeof m);
-		if (n < 0 && errno == EINTR)
+		e = make_room(p);
+		if (e < 0)
+			return e;
+		struct uffd_msg *noted = journal_read_begin(p->journal, l->number);
+		ssize_t n = read(l->uffd, noted, sizeof m);
+		int error = errno;
+		memcpy(m, noted, sizeof m);
+		journal_read_done(p->journal);
+		if (n < 0 && error == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && error == EAGAIN)
 			return 0;
 		if (n <= 0) {
-			task_end(l, "its userfaultfd has ended");
+			task_over(l, "its userfaultfd has ended");
 			return 0;
 		}
-		/* The kernel puts faults first; but what has been read has happened, and a page put before a fork that came with it is looked
-		 * at would not be in the child. */
-		for (size_t i = 0; i < (size_t)n / sizeof *m; i++)
-			event(p, l, &m[i]);
-		for (size_t i = 0; i < (size_t)n / sizeof *m && e == 0 && !l->gone; i++)
-			if (m[i].event == UFFD_EVENT_PAGEFAULT)
-				e = fault(p, l, m[i].arg.pagefault.address);
+		e = take_events(p, l, m, (size_t)n / sizeof *m);
 		if ((size_t)n < sizeof m)
 			break;
 	}
@@ -395,7 +343,7 @@ static int read_events(struct pager *p, struct lazy_task *l)
 
 /* --- the restore --- */
 
-static int receive_task(struct pager *p)
+static int receive_task(struct pager *p, size_t *received)
 {
 	int32_t pid;
 	int uffd = -1, e = fd_read_all(p->sock, &pid, sizeof pid);
@@ -405,197 +353,160 @@ static int receive_task(struct pager *p)
 				       fail(-e, "receive a task from the restore");
 	if (pid == LAZY_REQUEST)
 		return request_serve(p->r, p->content, p->sock);
-	p->received++;
+	*received += 1;
 	if (pid < 0)
 		return 0;
 	const struct task *t = tree_find(p->r->tree, pid);
 	int n = t && t->state != TASK_DEAD ? fd_recv(p->sock, &uffd, 1) : -EPROTO;
 	if (n != 1)
 		return fail(n < 0 ? -n : EPROTO, "receive the userfaultfd of task %d", pid);
-	fill_space(p, task_add(p, t, uffd));
+	journal_task(p->journal, pid, uffd);
 	return 0;
 }
 
-static int receive(struct pager *p)
+static int receive_tasks(struct pager *p)
 {
-	uint32_t word;
+	int e = 0;
 
-	if (p->received < p->r->tree->tasks.n)
-		return receive_task(p);
-	int e = fd_read_all(p->sock, &word, sizeof word);
-	if (e == 0 && word == LAZY_REQUEST)
-		return request_serve(p->r, p->content, p->sock);
-	if (e < 0 || word != LAZY_GO)
+	for (size_t n = 0; n < p->r->tree->tasks.n && e == 0;)
+		e = receive_task(p, &n);
+	return e;
+}
+
+static int receive_go(struct pager *p)
+{
+	int e = fd_read_all(p->sock, journal_go(p->journal), sizeof(uint32_t));
+
+	if (e == 0 && *journal_go(p->journal) == LAZY_REQUEST) {
+		*journal_asked(p->journal) = true;
+		e = request_serve(p->r, p->content, p->sock);
+		*journal_asked(p->journal) = false;
+		return e;
+	}
+	if (e < 0 || *journal_go(p->journal) != LAZY_GO)
 		return fail_text(ECONNRESET, "the restore has failed");
 	fd_close(&p->sock);
 	p->sock = -1;
 	p->go = true;
+	pthread_cond_broadcast(&p->copiers.work);
 	return 0;
-}
-
-/* --- copying the rest --- */
-
-struct piece {
-	uint64_t address, at, size;
-};
-
-/* The first piece from an address on whose content is in the images, or with the page server and not asked for yet. */
-static bool piece_from(const struct pager *p, const struct lazy_task *l, uint64_t address, bool remote, struct piece *out)
-{
-	for (const struct missing *m; (m = space_next(&l->space, address));) {
-		uint64_t from = m->start > address ? m->start : address, size = m->end - from, at = m->at + (from - m->start);
-		const struct asked *a = remote ? find_asked(p, l, from) : NULL;
-		if (content_is_remote(p->content, l->task, at, &size) == remote && !a) {
-			*out = (struct piece){ from, at, size };
-			return true;
-		}
-		address = a ? a->address + a->size : from + size;
-	}
-	return false;
-}
-
-/* Copying goes on behind the last fault, then from the start. */
-static bool next_piece(const struct pager *p, const struct lazy_task *l, bool remote, uint64_t limit, struct piece *out)
-{
-	bool found = piece_from(p, l, l->near, remote, out) || piece_from(p, l, 0, remote, out);
-
-	if (found)
-		out->size = out->size < limit ? out->size : limit;
-	return found;
-}
-
-static int copy_piece(struct pager *p, struct lazy_task *l, const struct piece *c)
-{
-	int e = content_read(p->content, l->task, c->at, p->buffer, c->size);
-
-	if (e == 0)
-		e = put(p, l, c->address, p->buffer, c->size);
-	l->near = c->address + c->size;
-	return e == -EAGAIN ? 0 : e;
-}
-
-/* One piece of one task, in turn. */
-static int copy_some(struct pager *p)
-{
-	struct piece c;
-
-	for (size_t i = 0; i < p->tasks.n; i++) {
-		struct lazy_task *l = p->tasks.data[p->turn++ % p->tasks.n];
-		if (l->gone || l->local_done || !l->space.size)
-			continue;
-		if (next_piece(p, l, false, PIECE, &c))
-			return copy_piece(p, l, &c);
-		l->local_done = true;
-	}
-	return 0;
-}
-
-/* The page server always has something to do. */
-static void ask_some(struct pager *p)
-{
-	bool found = content_socket(p->content) >= 0;
-	struct piece c;
-
-	while (found) {
-		found = false;
-		for (size_t i = 0; i < p->tasks.n && p->asked.n < ASKED_MAX && !p->lost; i++) {
-			struct lazy_task *l = p->tasks.data[i];
-			if (l->gone || !l->space.size || !next_piece(p, l, true, PIECE_ASKED, &c))
-				continue;
-			ask(p, l, c.address, c.at, c.size);
-			l->near = c.address + c.size;
-			found = true;
-		}
-	}
 }
 
 /* --- the loop --- */
 
-static bool is_done(struct pager *p)
+/* Userfaultfds that are no longer needed are closed. */
+static int close_some(struct pager *p)
+{
+	int e = 0;
+
+	for (size_t i = 0; i < p->tasks.n && e == 0; i++) {
+		struct lazy_task *l = p->tasks.data[i];
+		if (p->go && !l->space.size && !l->flights)
+			task_over(l, "all of its memory is there");
+		if (!l->gone || l->uffd < 0 || l->flights)
+			continue;
+		e = make_room(p);
+		if (e < 0)
+			return e;
+		journal_end(p->journal, l->number);
+		fd_close(&l->uffd);
+		l->uffd = -1;
+	}
+	return e;
+}
+
+static bool is_done(const struct pager *p)
 {
 	bool done = p->go;
 
-	for (size_t i = 0; i < p->tasks.n; i++) {
-		struct lazy_task *l = p->tasks.data[i];
-		if (!l->gone && p->go && !l->space.size)
-			task_end(l, "all of its memory is there");
-		done &= l->gone;
-	}
+	for (size_t i = 0; i < p->tasks.n && done; i++)
+		done = p->tasks.data[i]->uffd < 0;
 	return done;
 }
 
-/* There is something to do without waiting: to put what is in the images. */
-static bool is_busy(const struct pager *p)
+/* How long to sleep, if nothing comes: NULL, for ever. */
+static const struct timespec *patience(const struct pager *p)
 {
+	static const struct timespec none = { 0 }, retry = { .tv_nsec = WAIT_US * 1000 }, lost = { .tv_nsec = 200000000 };
+
 	for (size_t i = 0; i < p->tasks.n; i++) {
 		const struct lazy_task *l = p->tasks.data[i];
-		if (!l->gone && p->go && l->space.size && !l->local_done)
-			return true;
-		for (size_t k = 0; !l->gone && k < l->faults.n; k++)
-			if (!l->faults.data[k].remote)
-				return true;
+		for (size_t k = 0; k < l->faults.n; k++)
+			if (!l->faults.data[k].remote && !is_flying(p, l, l->faults.data[k].address))
+				return &retry;
 	}
-	return false;
+	return !p->lost ? NULL : clock_us() - p->lost_us < RETRY_US ? &lost : &none;
 }
 
-static int loop_once(struct pager *p)
+enum { RESTORE, SERVER, GUARD, BELL, OTHERS };
+
+/* Waits; *out: what has come, the tasks' first. */
+static int await(struct pager *p, struct pollfd **out)
 {
 	size_t n = p->tasks.n;
-	autofree struct pollfd *fds = mem_zalloc((n + 2) * sizeof *fds);
-	int e = 0;
+	struct pollfd *fds = *out = mem_zalloc((n + OTHERS) * sizeof *fds);
 
 	for (size_t i = 0; i < n; i++)
 		fds[i] = (struct pollfd){ p->tasks.data[i]->uffd, POLLIN, 0 };
-	fds[n] = (struct pollfd){ p->sock, POLLIN, 0 };
-	fds[n + 1] = (struct pollfd){ content_socket(p->content), POLLIN, 0 };
-	if (poll(fds, n + 2, is_busy(p) ? 0 : p->lost ? 200 : -1) < 0 && errno != EINTR)
-		return fail(errno, "wait for faults");
-	for (size_t i = 0; i < n && e == 0; i++)
-		if (fds[i].revents && !p->tasks.data[i]->gone)
-			e = read_events(p, p->tasks.data[i]);
-	if (e == 0 && fds[n].revents)
-		e = receive(p);
-	if (e == 0 && fds[n + 1].revents && content_socket(p->content) >= 0)
+	fds[n + RESTORE] = (struct pollfd){ p->sock, POLLIN, 0 };
+	fds[n + SERVER] = (struct pollfd){ content_socket(p->content), POLLIN, 0 };
+	fds[n + GUARD] = (struct pollfd){ *journal_fd(p->journal, JOURNAL_GUARD), POLLIN, 0 };
+	fds[n + BELL] = (struct pollfd){ *journal_fd(p->journal, JOURNAL_BELL), POLLIN, 0 };
+	const struct timespec *t = patience(p);
+	pthread_mutex_unlock(&p->lock);
+	int r = ppoll(fds, n + OTHERS, t, NULL), e = errno;
+	pthread_mutex_lock(&p->lock);
+	return r < 0 && e != EINTR ? fail(e, "wait for faults") : 0;
+}
+
+static int take_tasks(struct pager *p, const struct pollfd *fds, size_t n)
+{
+	int e = 0;
+
+	for (size_t i = 0; i < n && e == 0; i++) {
+		struct lazy_task *l = p->tasks.data[i];
+		if (!fds[i].revents || l->gone)
+			continue;
+		hold(p, l);
+		e = read_events(p, l);
+		hold_end(p, l);
+	}
+	return e;
+}
+
+/* With the lock. */
+static int loop_once(struct pager *p)
+{
+	size_t n = p->tasks.n;
+	uint64_t rung;
+	autofree struct pollfd *fds = NULL;
+	int e = await(p, &fds);
+
+	if (e == 0)
+		e = take_tasks(p, fds, n);
+	if (e == 0 && fds[n + RESTORE].revents)
+		e = receive_go(p);
+	if (e == 0 && fds[n + SERVER].revents && content_socket(p->content) >= 0)
 		do
 			e = take_answer(p);
 		while (e == 0 && content_pending(p->content));
-	reconnect(p);
+	if (fds[n + BELL].revents && read(*journal_fd(p->journal, JOURNAL_BELL), &rung, sizeof rung) < 0)
+		return fail(errno, "read from an eventfd");
+	if (e == 0)
+		reconnect(p);
 	for (size_t i = 0; i < p->tasks.n && e == 0; i++)
 		if (p->tasks.data[i]->faults.n)
 			e = serve_waiting(p, p->tasks.data[i]);
-	if (e == 0 && p->go)
+	if (e == 0)
 		ask_some(p);
-	return e == 0 && p->go ? copy_some(p) : e;
+	if (e == 0)
+		e = close_some(p);
+	if (e == 0 && p->copiers.error)
+		e = fail_text(EIO, "%s", p->copiers.error);
+	return e == 0 && fds[n + GUARD].revents ? GUARD_GONE : e;
 }
 
-/* Nobody shall take for zeroes what could not be had. */
-static void poison(struct lazy_task *l)
-{
-	for (const struct missing *m = space_next(&l->space, 0); m; m = space_next(&l->space, m->end)) {
-		for (uint64_t at = m->start, tries = 0; at < m->end;) {
-			struct uffdio_poison c = { .range = { at, m->end - at } };
-			int e = ioctl(l->uffd, UFFDIO_POISON, &c) == 0 ? 0 : errno;
-			at += e == 0 ? m->end - at : c.updated > 0 ? (uint64_t)c.updated : e == EAGAIN && tries++ < 1000 ? 0 : PAGE;
-		}
-	}
-	if (l->space.size)
-		log_error("task %d: %" PRIu64 " KiB of its memory are lost: it gets SIGBUS where it needs them", l->task->pid, l->space.size >> 10);
-}
-
-static void pager_done(struct pager *p)
-{
-	for (size_t i = 0; i < p->tasks.n; i++) {
-		if (!p->tasks.data[i]->gone) {
-			poison(p->tasks.data[i]);
-			task_end(p->tasks.data[i], "given up");
-		}
-		free(p->tasks.data[i]);
-	}
-	array_free(&p->tasks);
-	array_free(&p->asked);
-	content_free(&p->content);
-	free(p->buffer);
-}
+/* --- the process --- */
 
 static volatile sig_atomic_t stopped;
 
@@ -611,24 +522,148 @@ static void be_important(void)
 
 	sigaction(SIGTERM, &a, NULL);
 	sigaction(SIGINT, &a, NULL);
-	file_write(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
+	prctl(PR_SET_NAME, "torpor-pager");
+	prctl(PR_SET_TIMERSLACK, 1);
+}
+
+static int replay_task(void *arg, pid_t pid, int uffd, bool images)
+{
+	struct pager *p = arg;
+	struct lazy_task *l = task_add(p, tree_find(p->r->tree, pid), uffd);
+
+	l->gone = uffd < 0;
+	if (images)
+		fill_space(p, l);
+	return 0;
+}
+
+static void replay_missing(void *arg, size_t task, const struct missing *m)
+{
+	const struct pager *p = arg;
+
+	space_add(&p->tasks.data[task]->space, m->start, m->end, m->at);
+}
+
+static void replay_end(void *arg, size_t task, bool last)
+{
+	struct pager *p = arg;
+	struct lazy_task *l = p->tasks.data[task];
+
+	task_over(l, "is complete");
+	if (last)                    /* what was to follow it may have been missed */
+		close(l->uffd);
+	l->uffd = -1;
+}
+
+/* All that the last pager has known; what it had open besides is closed. */
+static int take_over(struct pager *p, bool again)
+{
+	static const struct journal_reader reader = { replay_task, replay_missing, event, replay_end };
+
+	for (size_t i = 0; i < JOURNAL_FDS; i++)
+		if (again || i != JOURNAL_SERVER) {
+			fd_close(journal_fd(p->journal, i));
+			*journal_fd(p->journal, i) = -1;
+		}
+	int e = journal_replay(p->journal, &reader, p);
+	if (!again || e < 0)
+		return e;
+	for (size_t i = 0; i < p->tasks.n; i++)
+		if (p->tasks.data[i]->uffd >= 0) {
+			be_ready(p->tasks.data[i]);
+			wake_all(p->tasks.data[i]);
+		}
+	p->go = *journal_go(p->journal) == LAZY_GO;
+	if (p->go)
+		p->sock = -1;                /* the last pager has closed it */
+	if (p->server) {
+		content_forget(p->content);
+		p->lost = true;
+		p->lost_us = 0;
+	}
+	return 0;
+}
+
+/* From here on nothing is lost when this process is killed. */
+static int tell_begun(struct pager *p, pid_t guard)
+{
+	int *fd = journal_fd(p->journal, JOURNAL_GUARD);
+
+	*fd = (int)syscall(SYS_pidfd_open, guard, 0);
+	if (getppid() != guard)
+		return GUARD_GONE;
+	if (*fd < 0)
+		return fail(errno, "open the pager's guardian");
+	if (*journal_asked(p->journal))
+		return fail_text(ECONNRESET, "the pager was killed before it had answered the restore");
+	if (!*journal_begun(p->journal) && p->sock >= 0 && send(p->sock, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
+		*journal_begun(p->journal) = true;
+	return 0;
+}
+
+static void forget(struct pager *p)
+{
+	for (size_t i = 0; i < p->tasks.n; i++) {
+		space_done(&p->tasks.data[i]->space);
+		array_free(&p->tasks.data[i]->faults);
+		free(p->tasks.data[i]);
+	}
+	array_free(&p->tasks);
+	array_free(&p->asked);
+	free_pointer(&p->buffer);
+}
+
+static int give_up(struct pager *p, int e)
+{
+	for (size_t i = 0; i < p->tasks.n; i++)
+		if (!p->tasks.data[i]->gone)
+			put_poison(p->tasks.data[i]);
+	return e;
+}
+
+/* A pager; `guard` is the process that is to start another one. */
+static int serve_all(void *arg, bool again, pid_t guard)
+{
+	struct pager *p = arg;
+	uint64_t begin = clock_us();
+
+	be_important();
+	if (take_over(p, again) < 0) {
+		log_trail();
+		abort();               /* not an exit: what is missing is not known */
+	}
+	p->buffer = mem_alloc(CONTENT_MAX);
+	int e = copiers_start(p);
+	if (e == 0)
+		e = tell_begun(p, guard);
+	pthread_mutex_lock(&p->lock);
+	while (e == 0 && !is_done(p))
+		e = stopped ? fail_text(EINTR, "the pager was told to end") : loop_once(p);
+	pthread_mutex_unlock(&p->lock);
+	copiers_stop(p);
+	if (e == 0)
+		e = content_end(p->content);
+	log_info("%" PRIu64 " faults, %" PRIu64 " pages in %" PRIu64 " ms", p->faults, p->pages, (clock_us() - begin) / 1000);
+	e = e < 0 ? give_up(p, e) : e;
+	forget(p);
+	return e;
 }
 
 int pager_run(struct restore *r, int sock, const struct ck_page_peer *server)
 {
-	struct pager p = { .r = r, .sock = sock };
-	uint64_t begin = clock_us();
+	struct pager p = { .r = r, .sock = sock, .server = server };
 	int e = content_open(r, server, &p.content);
 
-	if (e < 0)
-		return e;
-	be_important();
-	p.buffer = mem_alloc(CONTENT_MAX);
-	while (e == 0 && !is_done(&p))
-		e = stopped ? fail_text(EINTR, "the pager was told to end") : loop_once(&p);
+	file_write(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
 	if (e == 0)
-		e = content_end(p.content);
-	log_info("%" PRIu64 " faults, %" PRIu64 " pages in %" PRIu64 " ms", p.faults, p.pages, (clock_us() - begin) / 1000);
-	pager_done(&p);
+		e = journal_new(r->tree->tasks.n, &p.journal);
+	if (e == 0)
+		*journal_fd(p.journal, JOURNAL_SERVER) = content_socket(p.content);
+	if (e == 0)
+		e = receive_tasks(&p);
+	if (e == 0)
+		e = guard_run(serve_all, &p);
+	journal_free(&p.journal);
+	content_free(&p.content);
 	return e;
 }

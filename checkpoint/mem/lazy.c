@@ -2,8 +2,11 @@
 /* The restore's side of lazy memory: CRIU's lazy-pages protocol.
  *
  *   for each task, in the tree's order:  i32 pid, then its userfaultfd (SCM_RIGHTS);  a zombie: i32 -pid, no descriptor
+ *   (from a pager of torpor's:           one byte: none of that is lost when one process is killed)
  *   when the tasks run:                  u32 LAZY_GO
  * and, torpor's own, requests for what only the source of a lazy dump has and cannot wait (lazy_fetch), and whether the tasks may run.
+ *
+ * CRIU's daemon says nothing, and its restore does not listen. A daemon that does has set the sticky bit of its socket.
  *
  * 1. Every task makes its userfaultfd while its memory is laid out (layout.c), where it still may; nothing is registered with it then:
  *    what the engine itself does to the memory afterwards would wait for ever, and so would the making of children.
@@ -26,6 +29,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -50,6 +54,8 @@ int lazy_connect(struct restore *r)
 		fail_hint("start the lazy-pages daemon first, with the same work directory");
 		return e;
 	}
+	struct stat st;
+	memory(r)->lazy_answers = stat(a.sun_path, &st) == 0 && (st.st_mode & S_ISVTX);
 	memory(r)->lazy = take_fd(&fd);
 	return 0;
 }
@@ -328,6 +334,14 @@ static int send_task(int sock, const struct task *t, struct task_memory *m)
 	return e < 0 ? fail(-e, "hand the memory of task %d over to the pager", t->pid) : 0;
 }
 
+static int await_answer(int sock)
+{
+	char byte;
+	int e = fd_read_all(sock, &byte, 1);
+
+	return e == 0 ? 0 : e == -ENODATA ? fail_text(ECONNRESET, "the pager has ended: its log says why") : fail(-e, "hear from the pager");
+}
+
 int lazy_hand_over(struct restore *r)
 {
 	int e = 0;
@@ -341,6 +355,8 @@ int lazy_hand_over(struct restore *r)
 			e = send_task(memory(r)->lazy, t, m);
 	}
 	const struct lazy_request runs = { .kind = LAZY_RUNS };
+	if (e == 0 && memory(r)->lazy_answers)
+		e = await_answer(memory(r)->lazy);
 	return e < 0 || !r->lazy_mark ? e : ask_pager(r, &runs, NULL);
 }
 

@@ -61,6 +61,7 @@ struct memory {
 	ARRAY(struct segment) segments;
 	struct pool pool;
 	int lazy;                                /* connection to the pager, 0: none */
+	bool lazy_answers;                       /* which says when it has taken over */
 	uint64_t vvar_size, vdso_size;           /* of this kernel; 0: no vdso */
 	const void *vdso;
 };
