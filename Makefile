@@ -31,10 +31,10 @@ LDLIBS = $(shell pkg-config --libs $(LIBRARIES)) -lm
 INC_checkpoint := -Icheckpoint -isystem $(O)/proto
 INC_hooks := -Icheckpoint -Ihooks
 INC_oci := -Icheckpoint -Ihooks -Ioci
-INC_shim := -Icheckpoint -Ihooks -Ioci -Ishim
+INC_shim := -Icheckpoint -Ihooks -Ioci -Ishim -isystem $(O)/proto
 
-PROTOS := $(wildcard proto/images/*.proto)
-PROTO_C := $(PROTOS:proto/images/%.proto=$(O)/proto/%.pb-c.c)
+PROTOS := $(wildcard proto/images/*.proto proto/*.proto)
+PROTO_C := $(patsubst %.proto,$(O)/proto/%.pb-c.c,$(notdir $(PROTOS)))
 PROTO_O := $(PROTO_C:.c=.o)
 SRC_checkpoint := $(wildcard checkpoint/*.c checkpoint/*/*.c checkpoint/remote/arch/x86_64/*.c)
 SRC_hooks := $(wildcard hooks/*.c)
@@ -55,7 +55,7 @@ all: $(PROGRAMS) $(MANUALS)
 # protobuf: the compiler writes all headers at once; objects wait for the stamp.
 $(O)/proto/.stamp: $(PROTOS)
 	@mkdir -p $(@D)
-	protoc-c -Iproto/images --c_out=$(@D) $(PROTOS)
+	protoc-c -Iproto/images -Iproto --c_out=$(@D) $(PROTOS)
 	@touch $@
 $(PROTO_C): $(O)/proto/.stamp ;
 $(PROTO_O): %.o: %.c

@@ -96,7 +96,7 @@ static pid_t clone_root(struct restore *r, pid_t pid, int *lifeline)
 	bool own_pid_ns = r->clone_flags & CLONE_NEWPID;
 	struct clone_args a = {
 		.flags = r->clone_flags | (r->o->sibling ? CLONE_PARENT : 0),
-		.exit_signal = SIGCHLD,
+		.exit_signal = r->o->sibling ? 0 : SIGCHLD,   /* a sibling has ours */
 		.set_tid = (uint64_t)(uintptr_t)&pid,
 		.set_tid_size = 1,
 	};

@@ -34,6 +34,23 @@ struct ck_page_peer {
 	const struct ck_tls *tls;     /* NULL: in the clear */
 };
 
+/* Points of a dump and a restore at which somebody else may have something to do (action.c). CRIU's names. */
+enum ck_action { CK_PRE_DUMP, CK_NETWORK_LOCK, CK_POST_DUMP, CK_NETWORK_UNLOCK, CK_PRE_RESTORE, CK_SETUP_NAMESPACES, CK_POST_SETUP_NAMESPACES,
+	CK_POST_RESTORE, CK_PRE_RESUME, CK_POST_RESUME, CK_STATUS_READY, CK_ACTIONS };
+const char *ck_action_name(enum ck_action action);
+
+struct ck_action_event {
+	enum ck_action action;
+	const char *images;           /* a path of the images directory that other processes can use while this one lives */
+	pid_t root;                   /* the root task, in the engine's numbering; 0: there is none yet */
+};
+
+/* An error ends the dump or restore (but that of pre-resume and post-resume, which is logged). */
+struct ck_actions {
+	int (*run)(void *arg, const struct ck_action_event *event);
+	void *arg;
+};
+
 struct ck_dump_options {
 	pid_t pid;                    /* root of the tree, host numbering */
 	const char *images_dir;       /* made if missing */
@@ -64,6 +81,7 @@ struct ck_dump_options {
 	 * error undoes the dump. */
 	int (*before_seal)(void *arg);
 	void *arg;
+	const struct ck_actions *actions;   /* NULL: none */
 };
 
 /* Dumps the tree into images_dir. On success its tasks are gone (or left as asked). On failure they run on unharmed, no image
@@ -95,6 +113,7 @@ struct ck_restore_options {
 	/* Called with everything in place, before the tasks run: an error undoes the restore. */
 	int (*before_resume)(void *arg, pid_t root);
 	void *arg;
+	const struct ck_actions *actions;    /* NULL: none */
 };
 
 /* Rebuilds the tree; *root is the root task's pid in the caller's numbering, a child of the caller when stub is 0. On failure

@@ -11,6 +11,7 @@
  *   resume     (leave-running) the tasks go on here: writing the small images needs no frozen tree
  *   write      files, tasks, pstree
  *   seal       inventory; files renamed into place: from here on this is a checkpoint
+ *   post-dump  others have their say (action.c), as before "open" and after "freeze"
  *   serve      (lazy) those who restore fetch the memory: from here on failure may leave the tasks stopped (mem/give.c)
  *   finish     the tasks are killed (or left stopped), statistics written: cannot fail any more
  *
@@ -25,6 +26,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "action.h"
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/fd.h"
@@ -110,6 +112,9 @@ static int stage_open(void *ctx)
 	d->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (d->root_fd < 0)
 		return no_task(d->o->pid, errno);
+	r = action_dump_begin(d);
+	if (r < 0)
+		return r;
 	remote_look_ahead(d->o->pid);
 	ahead_begin(d);
 	r = lazy_listen(d);
@@ -255,7 +260,7 @@ static int stage_resume(void *ctx)
 {
 	struct dump *d = ctx;
 
-	if (d->o->leave_running)
+	if (d->o->leave_running && !d->o->actions)
 		thaw(d);
 	return 0;
 }
@@ -326,7 +331,7 @@ static int stage_finish(void *ctx)
 {
 	struct dump *d = ctx;
 
-	if (!d->released && d->o->leave_stopped)
+	if (!d->released && (d->o->leave_stopped || d->o->leave_running))
 		thaw(d);
 	if (!d->released) {
 		freeze_kill(d);
@@ -345,6 +350,7 @@ static int stage_finish(void *ctx)
 static const struct stage stages[] = {
 	{ "open", stage_open, undo_open },
 	{ "freeze", stage_freeze, undo_freeze },
+	{ "lock", action_dump_lock, action_dump_undo_lock },
 	{ "prepare", stage_prepare, NULL },
 	{ "namespaces", stage_namespaces, NULL },
 	{ "tasks", stage_tasks, NULL },
@@ -353,6 +359,7 @@ static const struct stage stages[] = {
 	{ "resume", stage_resume, NULL },
 	{ "write", stage_write, NULL },
 	{ "seal", stage_seal, NULL },
+	{ "post-dump", action_dump_end, NULL },
 	{ "serve", stage_serve, NULL },
 	{ "finish", stage_finish, NULL },
 	{ "dedup", stage_dedup, NULL },

@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "action.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -86,6 +87,8 @@ static int stage_open(void *ctx)
 		ret = files_check(r);
 	if (ret >= 0)
 		ret = ns_read(r);
+	if (ret >= 0)
+		ret = action_restore_begin(r);
 	if (ret >= 0 && r->o->lazy_pages)
 		ret = r->o->own_pager ? lazy_start(r) : lazy_connect(r);
 	return ret < 0 || !r->o->lazy_pages ? ret : lazy_fetch(r);
@@ -113,7 +116,9 @@ static int stage_plan(void *ctx)
 
 static int stage_stub(void *ctx)
 {
-	return build_root(ctx);
+	int ret = build_root(ctx);
+
+	return ret < 0 ? ret : action_restore_made(ctx);
 }
 
 static void undo_stub(void *ctx)
@@ -129,6 +134,8 @@ static int stage_builder(void *ctx)
 
 	if (ret >= 0)
 		ret = ns_restore(r, root);
+	if (ret >= 0)
+		ret = action_restore_filled(r);
 	return ret < 0 ? ret : builder_open_paths(r);
 }
 
@@ -243,6 +250,8 @@ static int stage_go(void *ctx)
 	struct restore *r = ctx;
 	int ret = write_pidfile(r);
 
+	if (ret >= 0)
+		ret = action_restore_end(r);
 	if (ret >= 0 && r->o->before_resume)
 		ret = r->o->before_resume(r->o->arg, tree_root(r->tree)->host_pid);
 	if (ret >= 0 && r->o->lazy_pages)
@@ -251,6 +260,8 @@ static int stage_go(void *ctx)
 		ret = outlive_all(r);
 	if (ret >= 0)
 		ret = for_tasks(r, let_go);
+	if (ret >= 0)
+		action_restore_runs(r);
 	return ret < 0 || !r->o->lazy_pages ? ret : lazy_go(r);
 }
 

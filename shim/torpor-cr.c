@@ -17,199 +17,8 @@
 #include "base/str.h"
 #include "checkpoint.h"
 #include "cr/options.h"
-#include "cr/pages.h"
-
-static int open_log(const struct cr_options *o)
-{
-	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
-	enum log_level level = levels[o->verbosity < 0 ? 0 : o->verbosity > 4 ? 4 : o->verbosity];
-
-	if (!o->log_file) {
-		log_open(2, LOG_TEXT, level);
-		return 0;
-	}
-	int fd = open(o->log_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return fail(errno, "open the log file %s", o->log_file);
-	log_open(fd, LOG_TIMESTAMPED, level);
-	return 0;
-}
-
-/* Paths are the caller's, the log and the statistics live in the work directory: make the images directory absolute, go there. */
-static int enter_work_dir(struct cr_options *o, char **images)
-{
-	*images = realpath(o->images_dir, NULL);
-	if (!*images)
-		return fail(errno, "images directory %s", o->images_dir);
-	o->images_dir = *images;
-	if (o->work_dir && chdir(o->work_dir) < 0)
-		return fail(errno, "work directory %s", o->work_dir);
-	if (!o->work_dir && chdir(*images) < 0)
-		return fail(errno, "images directory %s", *images);
-	o->work_dir = ".";
-	return 0;
-}
-
-static int check_modes(const struct cr_options *o)
-{
-	if (o->manage_cgroups && strcmp(o->manage_cgroups, "ignore") != 0 && strcmp(o->manage_cgroups, "none") != 0)
-		return fail_text(ENOTSUP, "--manage-cgroups=%s: only ignore and none are supported yet", o->manage_cgroups);
-	if (o->network_lock && strcmp(o->network_lock, "skip") != 0 && strcmp(o->network_lock, "none") != 0)
-		return fail_text(ENOTSUP, "--network-lock %s: only skip and none are supported yet", o->network_lock);
-	if (o->pre_dump_mode && strcmp(o->pre_dump_mode, "splice") != 0 && strcmp(o->pre_dump_mode, "read") != 0)
-		return fail_text(EINVAL, "--pre-dump-mode %s: splice and read are known", o->pre_dump_mode);
-	if (o->ext_unix_sk && *o->ext_unix_sk)
-		return fail_text(ENOTSUP, "--ext-unix-sk=%s: a list of sockets is not supported, use --external unix[INODE]", o->ext_unix_sk);
-	return 0;
-}
-
-/* A lazy dump waits for others: who tells it to end means that it shall give up in good order. */
-static int signals_to_fd(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	int fd = signalfd(-1, &set, SFD_CLOEXEC);
-	return fd < 0 ? fail(errno, "make a signalfd") : fd;
-}
-
-static int save(const struct cr_options *o, bool pre_dump)
-{
-	const struct ck_page_peer peer = cr_page_peer(o);
-	struct cr_options copy = *o;
-	autoclose int stop = o->lazy_pages ? signals_to_fd() : -1;
-	struct ck_dump_options d = {
-		.pid = o->tree,
-		.pre_dump = pre_dump,
-		.track_mem = o->track_mem,
-		.tracker = o->tracker,
-		.prev_images_dir = o->prev_images_dir,
-		.auto_dedup = o->auto_dedup,
-		.images_dir = o->images_dir,
-		.work_dir = o->work_dir,
-		.leave_running = o->leave_running,
-		.leave_stopped = o->leave_stopped,
-		.shell_job = o->shell_job,
-		.ext_unix_sk = o->ext_unix_sk != NULL,
-		.file_locks = o->file_locks,
-		.keep_partial = o->keep_partial,
-		.freeze_cgroup = o->freeze_cgroup,
-		.external = o->external.data,
-		.ghost_limit = o->ghost_limit,
-		.timeout = o->timeout,
-		.manage_cgroups = o->manage_cgroups,
-		.page_server = o->page_server ? &peer : NULL,
-		.lazy_pages = o->lazy_pages ? &peer : NULL,
-		.stop_fd = stop,
-		.ready = cr_is_ready,
-		.arg = &copy,
-	};
-
-	if (o->lazy_pages && stop < 0)
-		return stop;
-	return ck_dump(&d);
-}
-
-static int run_dump(const struct cr_options *o)
-{
-	return save(o, false);
-}
-
-static int run_pre_dump(const struct cr_options *o)
-{
-	return save(o, true);
-}
-
-/* "fd[3]:pipe:[1234]" */
-static int parse_inherit(const char *text, struct ck_inherit *out)
-{
-	char *end;
-
-	if (strncmp(text, "fd[", 3) != 0)
-		return fail_text(EINVAL, "--inherit-fd %s: expected fd[N]:KEY", text);
-	long n = strtol(text + 3, &end, 10);
-	if (end == text + 3 || n < 0 || strncmp(end, "]:", 2) != 0 || !end[2])
-		return fail_text(EINVAL, "--inherit-fd %s: expected fd[N]:KEY", text);
-	if (fcntl((int)n, F_GETFD) < 0)
-		return fail(errno, "--inherit-fd %s: descriptor %ld", text, n);
-	*out = (struct ck_inherit){ .key = end + 2, .fd = (int)n };
-	return 0;
-}
-
-static int run_restore(const struct cr_options *o)
-{
-	autofree struct ck_inherit *inherit = mem_zalloc((o->inherit_fd.n + 1) * sizeof *inherit);
-	struct ck_restore_options r = {
-		.images_dir = o->images_dir,
-		.work_dir = o->work_dir,
-		.pidfile = o->pidfile,
-		.shell_job = o->shell_job,
-		.ext_unix_sk = o->ext_unix_sk != NULL,
-		.file_locks = o->file_locks,
-		.leave_stopped = o->leave_stopped,
-		.skip_file_rwx_check = o->skip_rwx,
-		.sibling = o->sibling,
-		.auto_dedup = o->auto_dedup,
-		.lazy_pages = o->lazy_pages,
-		.inherit = inherit,
-		.n_inherit = o->inherit_fd.n,
-		.external = o->external.data,
-		.manage_cgroups = o->manage_cgroups,
-	};
-	pid_t root;
-
-	if (o->sibling && !o->detached)
-		return fail_text(EINVAL, "--restore-sibling needs --restore-detached");
-	for (size_t i = 0; i < o->inherit_fd.n; i++) {
-		int ret = parse_inherit(o->inherit_fd.data[i], &inherit[i]);
-		if (ret < 0)
-			return ret;
-	}
-	int ret = ck_restore(&r, &root);
-	if (ret < 0 || o->detached)
-		return ret;
-	while (waitpid(root, NULL, 0) < 0 && errno == EINTR)
-		;
-	return 0;
-}
-
-static int run_check(const struct cr_options *o)
-{
-	struct ck_check_options c = { .feature = o->feature, .extra = o->extra || o->all, .experimental = o->experimental || o->all, .out = 1 };
-
-	return ck_check(&c);
-}
-
-static int run_dedup(const struct cr_options *o)
-{
-	return ck_dedup(o->images_dir, true);
-}
-
-static int (*const verbs[CR_VERBS])(const struct cr_options *o) = {
-	[CR_DUMP] = run_dump, [CR_RESTORE] = run_restore, [CR_CHECK] = run_check, [CR_PAGE_SERVER] = cr_page_server,
-	[CR_PRE_DUMP] = run_pre_dump, [CR_DEDUP] = run_dedup,
-	[CR_LAZY_PAGES] = cr_lazy_pages,
-};
-
-static int run(enum cr_verb verb, struct cr_options *o)
-{
-	autofree char *images = NULL;
-	int r = 0;
-
-	if (verb != CR_CHECK)
-		r = enter_work_dir(o, &images);
-	if (r >= 0)
-		r = open_log(o);
-	if (r >= 0)
-		r = check_modes(o);
-	if (r < 0)
-		return r;
-	return verbs[verb](o);
-}
+#include "cr/args.h"
+#include "cr/verbs.h"
 
 static int usage(FILE *out)
 {
@@ -237,50 +46,67 @@ static bool asks(int argc, char **argv, const char *name, const char *short_name
 	return false;
 }
 
-static int parse(int argc, char **argv, struct cr_options *o, enum cr_verb *verb)
+/* The value of an option that says where options come from, before there is a parser for it. */
+static const char *early(int argc, char **argv, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (int i = 0; i < argc; i++)
+		if (!strncmp(argv[i], name, len) && (argv[i][len] == '=' || (!argv[i][len] && i + 1 < argc)))
+			return argv[i][len] ? argv[i] + len + 1 : argv[i + 1];
+	return NULL;
+}
+
+static int parse(int argc, char **argv, struct cr_args *args, struct cr_options *o)
 {
 	int at, v = find_verb(argc, argv, &at);
 
 	if (v < 0)
 		return v == -ENOENT ? fail_text(EINVAL, "no command given: torpor-cr --help lists the commands") : v;
-	memmove(argv + at, argv + at + 1, (size_t)(argc - at) * sizeof *argv);
-	argc--;
-	int r = option_parse(&cr_options_table, (unsigned)v, &argc, &argv, o);
-	if (r < 0)
-		return r;
-	*verb = (enum cr_verb)v;
-	if (!verbs[v])
-		return fail_text(ENOTSUP, "%s: this command is not supported yet", cr_options_table.verbs[v].name);
-	if (argc > 0)
-		return fail_text(EINVAL, "unexpected argument %s", argv[0]);
+	args->verb = (enum cr_verb)v;
+	int r = v == CR_SWRK ? 0 : cr_args_files(args, !asks(argc, argv, "--no-default-config", ""), early(argc, argv, "--config"));
+	for (int i = 0; i < argc; i++)
+		if (i != at)
+			cr_args_word(args, argv[i]);
+	return r < 0 ? r : cr_args_parse(args, o);
+}
+
+/* What callers read: the release of CRIU that this stands for. */
+static int version(void)
+{
+	printf("Version: %d.%d\ntorpor " TORPOR_VERSION "\n", CR_CRIU_MAJOR, CR_CRIU_MINOR);
 	return 0;
+}
+
+static int run(struct cr_args *args, struct cr_options *o)
+{
+	if (o->help) {
+		option_help(stdout, &cr_options_table, args->verb);
+		return 0;
+	}
+	if (o->close_fd >= 0)
+		close(o->close_fd);
+	return cr_run(args->verb, o);
 }
 
 int main(int argc, char **argv)
 {
-	struct cr_options o = { .images_dir = ".", .verbosity = 2, .close_fd = -1, .status_fd = -1, .ps_socket = -1 };
-	enum cr_verb verb = CR_CHECK;
+	struct cr_options o = CR_OPTIONS_INIT;
+	struct cr_args args = { .verb = CR_CHECK };
 
 	argc--;
 	argv++;
-	if (asks(argc, argv, "--version", "-V")) {
-		printf("Version: " TORPOR_VERSION "\n");
-		return 0;
-	}
+	if (asks(argc, argv, "--version", "-V"))
+		return version();
 	bool has_verb = option_first_positional(&cr_options_table, argc, argv) < argc;
 	if (!has_verb && (argc == 0 || asks(argc, argv, "--help", "-h")))
 		return usage(argc ? stdout : stderr);
-	int r = parse(argc, argv, &o, &verb);
-	if (r >= 0 && o.help) {
-		option_help(stdout, &cr_options_table, verb);
-		return 0;
-	}
-	if (r >= 0 && o.close_fd >= 0)
-		close(o.close_fd);
+	int r = parse(argc, argv, &args, &o);
 	if (r >= 0)
-		r = run(verb, &o);
+		r = run(&args, &o);
 	if (r < 0)
 		log_trail();
 	option_free(&cr_options_table, &o);
-	return r < 0 ? 1 : 0;
+	cr_args_free(&args);
+	return r >= 0 ? 0 : o.exit_status ? o.exit_status : 1;
 }

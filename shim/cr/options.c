@@ -11,6 +11,7 @@
 #define CHECK OPTION_VERB(CR_CHECK)
 #define SERVER OPTION_VERB(CR_PAGE_SERVER)
 #define PAGER OPTION_VERB(CR_LAZY_PAGES)
+#define SERVICE OPTION_VERB(CR_SERVICE)
 #define PEERS (DUMP | PRE | SERVER | PAGER)   /* what a page server is one side of */
 #define EVERY OPTION_EVERY_VERB
 
@@ -21,8 +22,8 @@ static const struct option_verb verbs[CR_VERBS] = {
 	[CR_PRE_DUMP] = { "pre-dump", NULL, "save the memory of a tree that runs on, in rounds", NULL, false, false },
 	[CR_PAGE_SERVER] = { "page-server", NULL, "take the pages of a dump over a network", NULL, false, false },
 	[CR_LAZY_PAGES] = { "lazy-pages", NULL, "give restored tasks their memory while they run", NULL, false, false },
-	[CR_SERVICE] = { "service", NULL, "(not supported yet)", NULL, false, true },
-	[CR_SWRK] = { "swrk", "FD", "(not supported yet)", NULL, false, true },
+	[CR_SERVICE] = { "service", NULL, "serve CRIU's RPC at a unix socket", NULL, false, false },
+	[CR_SWRK] = { "swrk", "FD", "serve CRIU's RPC on an open socket", NULL, false, true },
 	[CR_DEDUP] = { "dedup", NULL, "free in earlier rounds the pages that a later one has", NULL, false, false },
 	[CR_CPUINFO] = { "cpuinfo", "dump|check", "(not supported yet)", NULL, false, true },
 };
@@ -43,7 +44,8 @@ static const struct option rows[] = {
 	{ "restore-detached", 'd', OPTION_FLAG, RESTORE, AT(detached), NULL, "return once the tree runs", .negatable = true },
 	{ "restore-sibling", 'S', OPTION_FLAG, RESTORE, AT(sibling), NULL, "make the root task a child of the caller; with --restore-detached",
 	  .negatable = true },
-	{ "pidfile", 0, OPTION_STRING, RESTORE | SERVER | PAGER, AT(pidfile), "FILE", "write the root task's (or the daemon's) pid; the file must not exist" },
+	{ "pidfile", 0, OPTION_STRING, RESTORE | SERVER | PAGER | SERVICE, AT(pidfile), "FILE",
+	  "write the root task's (or the daemon's) pid; the file must not exist" },
 	{ "shell-job", 'j', OPTION_FLAG, DUMP | RESTORE, AT(shell_job), NULL, "session and process group belong outside the tree",
 	  .negatable = true },
 	{ "ext-unix-sk", 'x', OPTION_OPTIONAL, DUMP | RESTORE, AT(ext_unix_sk), "INODE,…", "allow unix sockets with peers outside",
@@ -69,7 +71,9 @@ static const struct option rows[] = {
 	{ "skip-file-rwx-check", 0, OPTION_FLAG, RESTORE, AT(skip_rwx), NULL, "do not compare the permissions of opened files", .negatable = true },
 	{ "keep-partial", 0, OPTION_FLAG, DUMP | PRE, AT(keep_partial), NULL, "keep what a failed dump has written, for study (torpor's own)" },
 	{ "close", 0, OPTION_INT, EVERY, AT(close_fd), "FD", "close this descriptor first" },
-	{ "no-default-config", 0, OPTION_FLAG, EVERY, AT(no_default_config), NULL, "read no configuration file (none is read anyway)" },
+	{ "config", 0, OPTION_STRING, EVERY, AT(config), "FILE", "read options from FILE, and not from the default files" },
+	{ "no-default-config", 0, OPTION_FLAG, EVERY, AT(no_default_config), NULL,
+	  "do not read /etc/criu/default.conf and ~/.criu/default.conf" },
 	{ "tcp-established", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "save connected TCP sockets", .refused = TCP },
 	{ "tcp-close", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "drop TCP connections", .refused = TCP },
 	{ "skip-in-flight", 0, OPTION_FLAG, DUMP, 0, NULL, "ignore half-open connections", .refused = TCP },
@@ -87,10 +91,11 @@ static const struct option rows[] = {
 	  "fetch what the images lack from the source: dump --lazy-pages, or page-server --lazy-pages", .negatable = true },
 	{ "address", 0, OPTION_STRING, DUMP | PRE | SERVER | PAGER, AT(address), "ADDR",
 	  "of the page server: a name or a number, or the path of a unix socket; with dump --lazy-pages: where to listen" },
+	{ "address", 0, OPTION_STRING, SERVICE, AT(address), "PATH", "of the socket; default criu_service.socket in the work directory" },
 	{ "port", 0, OPTION_UINT, DUMP | PRE | SERVER | PAGER, AT(port), "N",
 	  "of the page server; 0: the kernel chooses, and who listens prints it" },
 	{ "ps-socket", 0, OPTION_INT, DUMP | PRE | SERVER | PAGER, AT(ps_socket), "FD", "an open socket instead of address and port" },
-	{ "daemon", 'd', OPTION_FLAG, SERVER | PAGER, AT(daemon), NULL, "go to the background when it listens", .negatable = true },
+	{ "daemon", 'd', OPTION_FLAG, SERVER | PAGER | SERVICE, AT(daemon), NULL, "go to the background when it listens", .negatable = true },
 	{ "sessions", 0, OPTION_UINT, SERVER, AT(sessions), "N", "take so many dumps, at the same time if they come so; default 1 (torpor's own)" },
 	{ "lazy-pages", 0, OPTION_FLAG, RESTORE, AT(lazy_pages), NULL, "let the tasks run before they have all of their memory; a lazy-pages daemon "
 	  "gives it to them", .negatable = true },
@@ -98,8 +103,9 @@ static const struct option rows[] = {
 	  "restore has it all; the tasks stand still meanwhile, and end then", .negatable = true },
 	{ "lazy-pages", 0, OPTION_FLAG, SERVER, AT(lazy_pages), NULL, "serve the pages of these images to a lazy-pages daemon elsewhere",
 	  .negatable = true },
-	{ "status-fd", 0, OPTION_INT, DUMP | SERVER | PAGER, AT(status_fd), "FD", "write a byte there when it listens" },
-	{ "action-script", 0, OPTION_STRING, EVERY, 0, "FILE", "run at stages", .refused = NOT_YET },
+	{ "status-fd", 0, OPTION_INT, DUMP | SERVER | PAGER | SERVICE, AT(status_fd), "FD", "write a byte there when it listens" },
+	{ "action-script", 0, OPTION_LIST, DUMP | PRE | RESTORE | SERVER | PAGER | SERVICE, AT(action_scripts), "FILE",
+	  "run FILE at the points of the operation, CRTOOLS_SCRIPT_ACTION says which" },
 	{ "link-remap", 0, OPTION_FLAG, DUMP, 0, NULL, "temporary hard links for unlinked files", .refused = NOT_YET },
 	{ "join-ns", 'J', OPTION_STRING, RESTORE, 0, "NS:PID", "restore into a namespace", .refused = NOT_YET },
 	{ "empty-ns", 0, OPTION_STRING, DUMP | RESTORE, 0, "net", "leave out a namespace's contents", .refused = NOT_YET },
@@ -126,7 +132,6 @@ static const struct option rows[] = {
 	{ "mntns-compat-mode", 0, OPTION_FLAG, RESTORE, 0, NULL, "older mount engine", .refused = "torpor has one way to restore mounts" },
 	{ "unprivileged", 0, OPTION_FLAG, EVERY, 0, NULL, "run without root", .refused = NOT_YET },
 	{ "stream", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "image streamer", .refused = NOT_YET },
-	{ "config", 0, OPTION_STRING, EVERY, 0, "FILE", "configuration file", .refused = NOT_YET },
 	{ "tls", 0, OPTION_FLAG, PEERS, AT(tls), NULL, "talk to the other side of a page server by TLS, with certificates on both sides",
 	  .negatable = true },
 	{ "tls-cacert", 0, OPTION_STRING, PEERS, AT(tls_files.ca), "FILE",

@@ -13,12 +13,25 @@ struct cr_options {
 	const char *images_dir, *work_dir, *log_file, *root, *pidfile, *freeze_cgroup, *feature, *manage_cgroups;
 	const char *network_lock, *ext_unix_sk, *address, *tracker, *prev_images_dir, *pre_dump_mode;
 	struct ck_tls tls_files;
-	struct option_list external, inherit_fd;
+	struct option_list external, inherit_fd, action_scripts;
 	bool leave_running, leave_stopped, detached, sibling, shell_job, file_locks, help, version, evasive_devices, extra, experimental;
 	bool all, display_stats, keep_partial, skip_rwx, no_default_config, page_server, daemon, track_mem, auto_dedup, lazy_pages, tls;
 	uint64_t ghost_limit;
 	unsigned timeout, port, sessions;
+	const char *config;
+	/* Not options: */
+	const char *positional;          /* the command's argument */
+	int (*notify)(void *arg, const struct ck_action_event *event);   /* asked before the action scripts are; NULL: nobody */
+	void *notify_arg;
+	const struct ck_actions *actions;
+	int exit_status;                 /* of a post-dump script that failed: the command's */
 };
+
+/* The defaults that are not zero. */
+#define CR_OPTIONS_INIT { .images_dir = ".", .verbosity = 2, .close_fd = -1, .status_fd = -1, .ps_socket = -1 }
+/* The release of CRIU whose command line, RPC and images these are. */
+#define CR_CRIU_MAJOR 4
+#define CR_CRIU_MINOR 2
 
 extern const struct option_table cr_options_table;
 

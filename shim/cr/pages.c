@@ -71,6 +71,8 @@ int cr_is_ready(void *arg, unsigned port)
 		fflush(stdout);
 	}
 	int r = go_to_background(o);
+	if (r >= 0 && o->actions)
+		r = o->actions->run(o->actions->arg, &(struct ck_action_event){ .action = CK_STATUS_READY, .images = o->images_dir });
 	if (r < 0 || o->status_fd < 0)
 		return r;
 	if (write(o->status_fd, "", 1) != 1)

@@ -6,7 +6,7 @@
 #include "cr/options.h"
 
 struct ck_page_peer cr_page_peer(const struct cr_options *o);
-/* When a server listens: tells the port and --status-fd, becomes a daemon. arg: struct cr_options. */
+/* A server listens: tells the port and --status-fd, the action scripts, becomes a daemon. arg: the options (not const). */
 int cr_is_ready(void *arg, unsigned port);
 int cr_page_server(const struct cr_options *o);
 int cr_lazy_pages(const struct cr_options *o);

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What torpor-cr can be told to do, whoever says it: a command line or a request over RPC fills a struct cr_options; here it becomes the
+ * engine's structs. What an option means is in the engine. */
+#include "cr/verbs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "checkpoint.h"
+#include "scripts.h"
+#include "cr/pages.h"
+#include "cr/rpc.h"
+
+int cr_open_log(const struct cr_options *o)
+{
+	static const enum log_level levels[] = { LOG_LEVEL_ERROR, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+	enum log_level level = levels[o->verbosity < 0 ? 0 : o->verbosity > 4 ? 4 : o->verbosity];
+
+	if (!o->log_file) {
+		log_open(2, LOG_TEXT, level);
+		return 0;
+	}
+	int fd = open(o->log_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail(errno, "open the log file %s", o->log_file);
+	log_open(fd, LOG_TIMESTAMPED, level);
+	return 0;
+}
+
+/* Paths are the caller's, the log and the statistics live in the work directory: make the images directory absolute, go there. */
+int cr_enter_work_dir(struct cr_options *o, char **images)
+{
+	*images = realpath(o->images_dir, NULL);
+	if (!*images)
+		return fail(errno, "images directory %s", o->images_dir);
+	o->images_dir = *images;
+	if (o->work_dir && chdir(o->work_dir) < 0)
+		return fail(errno, "work directory %s", o->work_dir);
+	if (!o->work_dir && chdir(*images) < 0)
+		return fail(errno, "images directory %s", *images);
+	o->work_dir = ".";
+	return 0;
+}
+
+static int check_modes(const struct cr_options *o)
+{
+	if (o->manage_cgroups && strcmp(o->manage_cgroups, "ignore") != 0 && strcmp(o->manage_cgroups, "none") != 0)
+		return fail_text(ENOTSUP, "--manage-cgroups=%s: only ignore and none are supported yet", o->manage_cgroups);
+	if (o->network_lock && strcmp(o->network_lock, "skip") != 0 && strcmp(o->network_lock, "none") != 0)
+		return fail_text(ENOTSUP, "--network-lock %s: only skip and none are supported yet", o->network_lock);
+	if (o->pre_dump_mode && strcmp(o->pre_dump_mode, "splice") != 0 && strcmp(o->pre_dump_mode, "read") != 0)
+		return fail_text(EINVAL, "--pre-dump-mode %s: splice and read are known", o->pre_dump_mode);
+	if (o->ext_unix_sk && *o->ext_unix_sk)
+		return fail_text(ENOTSUP, "--ext-unix-sk=%s: a list of sockets is not supported, use --external unix[INODE]", o->ext_unix_sk);
+	return 0;
+}
+
+/* A lazy dump waits for others: who tells it to end means that it shall give up in good order. */
+static int signals_to_fd(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return fd < 0 ? fail(errno, "make a signalfd") : fd;
+}
+
+static int save(const struct cr_options *o, bool pre_dump)
+{
+	const struct ck_page_peer peer = cr_page_peer(o);
+	struct cr_options copy = *o;
+	autoclose int stop = o->lazy_pages ? signals_to_fd() : -1;
+	struct ck_dump_options d = {
+		.pid = o->tree,
+		.pre_dump = pre_dump,
+		.track_mem = o->track_mem,
+		.tracker = o->tracker,
+		.prev_images_dir = o->prev_images_dir,
+		.auto_dedup = o->auto_dedup,
+		.images_dir = o->images_dir,
+		.work_dir = o->work_dir,
+		.leave_running = o->leave_running,
+		.leave_stopped = o->leave_stopped,
+		.shell_job = o->shell_job,
+		.ext_unix_sk = o->ext_unix_sk != NULL,
+		.file_locks = o->file_locks,
+		.keep_partial = o->keep_partial,
+		.freeze_cgroup = o->freeze_cgroup,
+		.external = o->external.data,
+		.ghost_limit = o->ghost_limit,
+		.timeout = o->timeout,
+		.manage_cgroups = o->manage_cgroups,
+		.page_server = o->page_server ? &peer : NULL,
+		.lazy_pages = o->lazy_pages ? &peer : NULL,
+		.stop_fd = stop,
+		.ready = cr_is_ready,
+		.arg = &copy,
+		.actions = o->actions,
+	};
+
+	if (o->lazy_pages && stop < 0)
+		return stop;
+	return ck_dump(&d);
+}
+
+static int run_dump(const struct cr_options *o)
+{
+	return save(o, false);
+}
+
+static int run_pre_dump(const struct cr_options *o)
+{
+	return save(o, true);
+}
+
+/* "fd[3]:pipe:[1234]" */
+static int parse_inherit(const char *text, struct ck_inherit *out)
+{
+	char *end;
+
+	if (strncmp(text, "fd[", 3) != 0)
+		return fail_text(EINVAL, "--inherit-fd %s: expected fd[N]:KEY", text);
+	long n = strtol(text + 3, &end, 10);
+	if (end == text + 3 || n < 0 || strncmp(end, "]:", 2) != 0 || !end[2])
+		return fail_text(EINVAL, "--inherit-fd %s: expected fd[N]:KEY", text);
+	if (fcntl((int)n, F_GETFD) < 0)
+		return fail(errno, "--inherit-fd %s: descriptor %ld", text, n);
+	*out = (struct ck_inherit){ .key = end + 2, .fd = (int)n };
+	return 0;
+}
+
+static int restore_tree(struct cr_options *o, void *root)
+{
+	autofree struct ck_inherit *inherit = mem_zalloc((o->inherit_fd.n + 1) * sizeof *inherit);
+	struct ck_restore_options r = {
+		.images_dir = o->images_dir,
+		.work_dir = o->work_dir,
+		.pidfile = o->pidfile,
+		.shell_job = o->shell_job,
+		.ext_unix_sk = o->ext_unix_sk != NULL,
+		.file_locks = o->file_locks,
+		.leave_stopped = o->leave_stopped,
+		.skip_file_rwx_check = o->skip_rwx,
+		.sibling = o->sibling,
+		.auto_dedup = o->auto_dedup,
+		.lazy_pages = o->lazy_pages,
+		.inherit = inherit,
+		.n_inherit = o->inherit_fd.n,
+		.external = o->external.data,
+		.manage_cgroups = o->manage_cgroups,
+		.actions = o->actions,
+	};
+
+	if (o->sibling && !o->detached)
+		return fail_text(EINVAL, "--restore-sibling needs --restore-detached");
+	for (size_t i = 0; i < o->inherit_fd.n; i++) {
+		int ret = parse_inherit(o->inherit_fd.data[i], &inherit[i]);
+		if (ret < 0)
+			return ret;
+	}
+	return ck_restore(&r, root);
+}
+
+static int run_restore(const struct cr_options *o)
+{
+	struct cr_options copy = *o;
+	pid_t root;
+	int ret = restore_tree(&copy, &root);
+
+	if (ret < 0 || o->detached)
+		return ret;
+	while (waitpid(root, NULL, 0) < 0 && errno == EINTR)
+		;
+	return 0;
+}
+
+static int run_check(const struct cr_options *o)
+{
+	struct ck_check_options c = { .feature = o->feature, .extra = o->extra || o->all, .experimental = o->experimental || o->all, .out = 1 };
+
+	return ck_check(&c);
+}
+
+static int run_dedup(const struct cr_options *o)
+{
+	return ck_dedup(o->images_dir, true);
+}
+
+static int (*const verbs[CR_VERBS])(const struct cr_options *o) = {
+	[CR_DUMP] = run_dump, [CR_RESTORE] = run_restore, [CR_CHECK] = run_check, [CR_PAGE_SERVER] = cr_page_server,
+	[CR_PRE_DUMP] = run_pre_dump, [CR_DEDUP] = run_dedup,
+	[CR_LAZY_PAGES] = cr_lazy_pages, [CR_SWRK] = cr_swrk, [CR_SERVICE] = cr_service,
+};
+
+struct actors {
+	struct action_scripts scripts;
+	const struct cr_options *o;
+};
+
+static int run_actions(void *arg, const struct ck_action_event *event)
+{
+	struct actors *a = arg;
+	int r = a->o->notify ? a->o->notify(a->o->notify_arg, event) : 0;
+	int s = action_scripts_run(&a->scripts, event);
+
+	return r < 0 ? r : s;
+}
+
+/* Sets up who is told of actions, for the options' time in do_verb(). */
+static int with_actions(struct cr_options *o, int (*fn)(struct cr_options *o, void *arg), void *arg)
+{
+	struct actors actors = { .scripts.paths = o->action_scripts.data, .o = o };
+	const struct ck_actions actions = { .run = run_actions, .arg = &actors };
+
+	o->actions = o->notify || o->action_scripts.n ? &actions : NULL;
+	int r = fn(o, arg);
+	o->actions = NULL;
+	if (actors.scripts.status && actors.scripts.failed == CK_POST_DUMP)
+		o->exit_status = actors.scripts.status;
+	return r;
+}
+
+static int do_verb(struct cr_options *o, void *arg)
+{
+	const enum cr_verb *verb = arg;
+
+	return verbs[*verb](o);
+}
+
+int cr_do(enum cr_verb verb, struct cr_options *o)
+{
+	int r = check_modes(o);
+
+	if (r >= 0 && !verbs[verb])
+		return fail_text(ENOTSUP, "%s: this command is not supported yet", cr_options_table.verbs[verb].name);
+	return r < 0 ? r : with_actions(o, do_verb, &verb);
+}
+
+int cr_restore(struct cr_options *o, pid_t *root)
+{
+	int r = check_modes(o);
+
+	return r < 0 ? r : with_actions(o, restore_tree, root);
+}
+
+int cr_run(enum cr_verb verb, struct cr_options *o)
+{
+	autofree char *images = NULL;
+	int r = 0;
+
+	if (verb != CR_CHECK && verb != CR_SWRK)
+		r = cr_enter_work_dir(o, &images);
+	if (r >= 0)
+		r = cr_open_log(o);
+	return r < 0 ? r : cr_do(verb, o);
+}

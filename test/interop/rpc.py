@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client of CRIU's RPC, by pycriu: rpc.py ENGINE SERVICE_SOCKET DIR. Prints "ok" at the end."""
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pycriu
+from pycriu import rpc_pb2 as rpc
+
+engine, service, top = sys.argv[1:]
+
+
+def expect(value, what):
+    if not value:
+        sys.exit("failed: " + what)
+
+
+def directory(name):
+    path = os.path.join(top, name)
+    os.mkdir(path)
+    return os.open(path, os.O_DIRECTORY), path
+
+
+def counter(path):
+    """A process that counts into a file, in a session of its own."""
+    code = "i=0; while :; do i=$((i+1)); echo $i > %s; sleep 0.02; done" % path
+    null = subprocess.DEVNULL
+    return subprocess.Popen(["setsid", "sh", "-c", code], stdin=null, stdout=null, stderr=null, close_fds=True)
+
+
+def value(path):
+    try:
+        return int(open(path).read() or 0)
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def goes_on(path):
+    before, end = value(path), time.time() + 20
+    while value(path) <= before:
+        expect(time.time() < end, "the program does not go on")
+        time.sleep(0.02)
+
+
+def alive(pid):
+    try:
+        return open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(program):
+    """The dumped tree, its orphans included: they are ours (see the end)."""
+    program.wait()
+    reap()
+
+
+def reap():
+    deadline = time.time() + 3
+    while time.time() < deadline:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(0.01)
+        except ChildProcessError:
+            return
+
+
+def client(name=None):
+    c = pycriu.criu()
+    if name == "service":
+        c.use_sk(service)
+    else:
+        c.use_binary(engine)
+    return c
+
+
+def descendants(pid):
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if int(open("/proc/%s/stat" % name).read().rsplit(")", 1)[1].split()[1]) == pid:
+                    yield int(name)
+            except FileNotFoundError:
+                pass
+
+
+def end(pid):
+    os.kill(pid, signal.SIGSTOP)
+    for child in list(descendants(pid)):
+        os.kill(child, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    while alive(pid):
+        time.sleep(0.01)
+
+
+def questions():
+    c = client()
+    c.check()
+    expect(c.get_criu_version() >= 40000 if hasattr(c, "get_criu_version") else True, "the version")
+    req = rpc.criu_req(type=rpc.VERSION)
+    resp = c._send_req_and_recv_resp(req)
+    expect(resp.success and resp.version.major_number == 4, "VERSION")
+    req = rpc.criu_req(type=rpc.FEATURE_CHECK)
+    req.features.mem_track = True
+    resp = client()._send_req_and_recv_resp(req)
+    expect(resp.success and resp.features.mem_track and not resp.features.lazy_pages, "FEATURE_CHECK")
+    resp = client()._send_req_and_recv_resp(rpc.criu_req(type=rpc.EMPTY))
+    expect(not resp.success and resp.type == rpc.EMPTY, "EMPTY is refused")
+    resp = client()._send_req_and_recv_resp(rpc.criu_req(type=rpc.DUMP))
+    expect(not resp.success, "a dump without options is refused")
+
+
+def dump_and_restore(how):
+    path = os.path.join(top, how + ".count")
+    program = counter(path)
+    goes_on(path)
+    fd, images = directory(how)
+    c = client(how)
+    c.opts.images_dir_fd = fd
+    c.opts.pid = program.pid
+    c.opts.log_level = 4
+    c.opts.leave_running = True
+    c.dump()
+    goes_on(path)
+    expect(os.path.exists(images + "/criu.log"), "criu.log")
+    c.opts.leave_running = False
+    c.opts.log_file = "second.log"
+    c.dump()
+    gone(program)
+    expect(os.path.exists(images + "/second.log"), "the log file")
+    c.opts.ClearField("pid")
+    pid = c.restore().pid
+    expect(pid == program.pid and alive(pid), "the restored program has its pid")
+    goes_on(path)
+    end(pid)
+
+
+def errors():
+    fd, images = directory("errors")
+    c = client()
+    c.opts.images_dir_fd = fd
+    c.opts.pid = 0x3ffffe
+    req = rpc.criu_req(type=rpc.DUMP)
+    req.opts.MergeFrom(c.opts)
+    resp = c._send_req_and_recv_resp(req)
+    expect(not resp.success and resp.cr_errno == 3, "ESRCH: %s" % resp)
+    expect("no task 4194302" in resp.cr_errmsg, "the reason: " + resp.cr_errmsg)
+    expect("Error" in open(images + "/criu.log").read(), "the log has the error")
+    req.opts.log_file = "a/b"
+    resp = client()._send_req_and_recv_resp(req)
+    expect(not resp.success, "a log file elsewhere is refused")
+
+
+def raw():
+    """A connection to a worker, for what pycriu has no method for."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.set_inheritable(True)
+    worker = subprocess.Popen([engine, "swrk", str(theirs.fileno())], pass_fds=[theirs.fileno()])
+    theirs.close()
+    return ours, worker
+
+
+def answer(sock):
+    resp = rpc.criu_resp()
+    resp.ParseFromString(sock.recv(65536))
+    return resp
+
+
+def ask(sock, type, opts):
+    req = rpc.criu_req(type=type)
+    req.opts.MergeFrom(opts)
+    sock.send(req.SerializeToString())
+    seen = []
+    while True:
+        resp = answer(sock)
+        if resp.type != rpc.NOTIFY:
+            return resp, seen
+        seen.append(resp.notify.script)
+        agrees = resp.notify.script != refused
+        sock.send(rpc.criu_req(type=rpc.NOTIFY, notify_success=agrees).SerializeToString())
+
+
+def notifications():
+    global refused
+    path = os.path.join(top, "notify.count")
+    program = counter(path)
+    goes_on(path)
+    fd, images = directory("notify")
+    opts = rpc.criu_opts(images_dir_fd=fd, pid=program.pid, notify_scripts=True)
+    for refused in "pre-dump", "post-dump":
+        sock, worker = raw()
+        resp, seen = ask(sock, rpc.DUMP, opts)
+        expect(not resp.success and seen[-1] == refused, "a refused %s: %s" % (refused, seen))
+        expect(worker.wait() != 0, "the worker's status")
+        goes_on(path)
+    refused = None
+    sock, worker = raw()
+    resp, seen = ask(sock, rpc.DUMP, opts)
+    expect(resp.success and seen == ["pre-dump", "post-dump"], "a dump's points: %s" % seen)
+    expect(worker.wait() == 0, "the worker's status")
+    gone(program)
+    opts.ClearField("pid")
+    opts.rst_sibling = True
+    refused = "post-restore"
+    sock, worker = raw()
+    resp, seen = ask(sock, rpc.RESTORE, opts)
+    expect(not resp.success and not alive(program.pid), "a refused restore leaves nothing")
+    worker.wait()
+    reap()
+    refused = None
+    sock, worker = raw()
+    resp, seen = ask(sock, rpc.RESTORE, opts)
+    expect(resp.success and seen == ["pre-restore", "post-restore", "pre-resume", "post-resume"], "a restore's points: %s %s" % (seen, resp))
+    worker.wait()
+    goes_on(path)
+    end(resp.restore.pid)
+    expect(os.waitpid(resp.restore.pid, 0)[0] == resp.restore.pid, "a sibling is the client's child")
+
+
+def rounds():
+    global refused
+    refused = None
+    path = os.path.join(top, "rounds.count")
+    program = counter(path)
+    goes_on(path)
+    sock, worker = raw()
+    for n, type in enumerate((rpc.PRE_DUMP, rpc.PRE_DUMP, rpc.DUMP)):
+        fd, images = directory("round%d" % n)
+        opts = rpc.criu_opts(images_dir_fd=fd, pid=program.pid, track_mem=True)
+        if n:
+            opts.parent_img = "../round%d" % (n - 1)
+        resp, _ = ask(sock, type, opts)
+        expect(resp.success and resp.type == type, "round %d: %s" % (n, resp))
+    expect(worker.wait() == 0, "the worker's status")
+    gone(program)
+    c = client()
+    c.opts.images_dir_fd = fd
+    pid = c.restore().pid
+    goes_on(path)
+    end(pid)
+
+
+def page_server():
+    path = os.path.join(top, "pages.count")
+    program = counter(path)
+    goes_on(path)
+    fd, images = directory("pages")
+    c = client()
+    c.opts.images_dir_fd = fd
+    c.opts.ps.address = "127.0.0.1"
+    info = c.page_server_chld()
+    expect(info.pid > 0 and info.port > 0, "the page server: %s" % info)
+    other = client()
+    other.opts.images_dir_fd = fd
+    other.opts.pid = program.pid
+    other.opts.ps.address = "127.0.0.1"
+    other.opts.ps.port = info.port
+    other.dump()
+    gone(program)
+    expect(c.wait_pid(info.pid) == 0, "the page server's status")
+    restored = client()
+    restored.opts.images_dir_fd = fd
+    pid = restored.restore().pid
+    goes_on(path)
+    end(pid)
+
+
+refused = None
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)   # PR_SET_CHILD_SUBREAPER
+questions()
+dump_and_restore("binary")
+dump_and_restore("service")
+errors()
+notifications()
+rounds()
+page_server()
+print("ok")
