@@ -26,25 +26,31 @@
 #include "exec.h"
 #include "spec/json.h"
 
+void hook_state(const struct hook_call *c, struct json_out *o, const char *key)
+{
+	const struct spec_pairs *annotations = &c->spec->annotations;
+
+	json_open_object(o, key);
+	json_add_string(o, "ociVersion", c->spec->oci_version);
+	json_add_string(o, "id", c->id);
+	json_add_string(o, "status", c->status);
+	if (c->pid)
+		json_add_i64(o, "pid", c->pid);
+	json_add_string(o, "bundle", c->spec->bundle);
+	if (annotations->n)
+		json_open_object(o, "annotations");
+	for (size_t i = 0; i < annotations->n; i++)
+		json_add_string(o, annotations->data[i].key, annotations->data[i].value);
+	if (annotations->n)
+		json_close_object(o);
+	json_close_object(o);
+}
+
 static char *describe(const struct hook_call *c)
 {
 	struct json_out o = { 0 };
-	const struct spec_pairs *annotations = &c->spec->annotations;
 
-	json_open_object(&o, NULL);
-	json_add_string(&o, "ociVersion", c->spec->oci_version);
-	json_add_string(&o, "id", c->id);
-	json_add_string(&o, "status", c->status);
-	if (c->pid)
-		json_add_i64(&o, "pid", c->pid);
-	json_add_string(&o, "bundle", c->spec->bundle);
-	if (annotations->n)
-		json_open_object(&o, "annotations");
-	for (size_t i = 0; i < annotations->n; i++)
-		json_add_string(&o, annotations->data[i].key, annotations->data[i].value);
-	if (annotations->n)
-		json_close_object(&o);
-	json_close_object(&o);
+	hook_state(c, &o, NULL);
 	return json_take(&o);
 }
 

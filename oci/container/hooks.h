@@ -16,6 +16,9 @@ struct hook_call {
 	void *arg;
 };
 
+/* The state as the specification has it, as a member of an object (key NULL: on its own). */
+struct json_out;
+void hook_state(const struct hook_call *c, struct json_out *o, const char *key);
 /* Runs them one after another. The first that fails ends it; with poststop a failure is only a warning. */
 int hooks_run(const struct hook_call *c, enum spec_hook_point point);
 

@@ -2,6 +2,7 @@
 /* Between the runtime and the child it cloned: a socket pair, one byte a message and what belongs to it.
  *
  *   child → runtime   MEET            it waits for the runtime to do its part (hooks), and goes on at its answer
+ *                     LISTENER, n     it will have a seccomp listener at descriptor n in a moment, and goes on at the answer
  *                     READY           it waits (create, restore), or is about to execute its program
  *                     FAILED, trail   it could not, and exits
  *   runtime → child   filter          number of instructions and flags, then the instructions; before any answer
@@ -11,6 +12,7 @@
  * the child died of something that let it say nothing. End of file after READY on a close-on-exec descriptor: execve() succeeded.
  * If the runtime dies, the child's write raises SIGPIPE, or its read ends: it exits. */
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -20,10 +22,10 @@
 #include "base/str.h"
 #include "init/internal.h"
 
-enum { READY = 'R', FAILED = 'F', MEET = 'M', GO = 'G' };
+enum { READY = 'R', FAILED = 'F', MEET = 'M', GO = 'G', LISTENER = 'L' };
 
 struct filter_head {
-	uint32_t n, flags;
+	uint32_t n, flags, notify;
 };
 
 int channel_open(int ends[2])
@@ -37,14 +39,29 @@ int channel_ready(int fd)
 	return fd_write_all(fd, &tag, 1);
 }
 
+int channel_announce_listener(int fd, int number)
+{
+	char text[1 + sizeof number] = { LISTENER };
+
+	memcpy(text + 1, &number, sizeof number);
+	int r = fd_write_all(fd, text, sizeof text);
+	return r < 0 ? fail(-r, "announce a seccomp listener") : 0;
+}
+
+int channel_wait_go(int fd)
+{
+	char tag;
+	int r = fd_read_all(fd, &tag, 1);
+
+	return r < 0 ? fail(-r, "wait for the runtime") : tag == GO ? 0 : fail_text(EPROTO, "unknown message 0x%02x from the runtime", tag);
+}
+
 int channel_meet(int fd)
 {
 	char tag = MEET;
 	int r = fd_write_all(fd, &tag, 1);
 
-	if (r >= 0)
-		r = fd_read_all(fd, &tag, 1);
-	return r < 0 ? fail(-r, "wait for the runtime") : tag == GO ? 0 : fail_text(EPROTO, "unknown message 0x%02x from the runtime", tag);
+	return r < 0 ? fail(-r, "wait for the runtime") : channel_wait_go(fd);
 }
 
 int channel_go(int fd)
@@ -89,14 +106,29 @@ int channel_wait(int fd)
 	return tag == FAILED ? receive_failure(fd) : fail_text(EPROTO, "unknown message 0x%02x from the container's process", tag);
 }
 
-int channel_wait_exec(int fd)
+static int take_listener(int fd, const struct listener_owner *owner)
+{
+	int number;
+	int r = fd_read_all(fd, &number, sizeof number);
+
+	if (r < 0)
+		return fail(-r, "read from the container's process");
+	r = listener_take(fd, number, owner);
+	return r < 0 ? r : channel_go(fd);
+}
+
+int channel_wait_exec(int fd, const struct listener_owner *owner)
 {
 	char tag;
 	int r = channel_wait(fd);
 
 	if (r != 0)
 		return r < 0 ? r : fail_text(EPROTO, "the container's process waits for nothing");
-	r = fd_read_all(fd, &tag, 1);
+	while ((r = fd_read_all(fd, &tag, 1)) == 0 && tag == LISTENER) {
+		r = take_listener(fd, owner);
+		if (r < 0)
+			return r;
+	}
 	if (r == -ENODATA || r == -ECONNRESET)
 		return 0;
 	return r < 0 ? fail(-r, "read from the container's process") : receive_failure(fd);
@@ -105,7 +137,7 @@ int channel_wait_exec(int fd)
 /* In one message: the largest filter (32 KiB) is far below what a socket holds, so this does not wait for the child. */
 int channel_send_filter(int fd, const struct seccomp_program *p)
 {
-	struct filter_head head = { p->n, p->flags };
+	struct filter_head head = { p->n, p->flags, p->notify };
 	struct iovec parts[] = { { &head, sizeof head }, { p->code, p->n * sizeof *p->code } };
 	struct msghdr message = { .msg_iov = parts, .msg_iovlen = p->n ? 2 : 1 };
 	ssize_t n;
@@ -123,7 +155,7 @@ int channel_receive_filter(int fd, struct seccomp_program *p)
 
 	if (r < 0)
 		return fail(-r, "receive the seccomp filter");
-	*p = (struct seccomp_program){ .n = (unsigned short)head.n, .flags = head.flags };
+	*p = (struct seccomp_program){ .n = (unsigned short)head.n, .flags = head.flags, .notify = head.notify };
 	if (!head.n)
 		return 0;
 	p->code = mem_alloc(head.n * sizeof *p->code);

@@ -128,7 +128,7 @@ static int start_locked(struct container *c)
 					   : fail(-fd, "connect to init of container %s", c->id);
 	if (unlinkat(c->dir_fd, CONTAINER_START_SOCKET, 0) < 0 && errno != ENOENT)
 		return fail(errno, "remove %s/" CONTAINER_START_SOCKET, c->dir);
-	int r = channel_wait_exec(fd);
+	int r = channel_wait_exec(fd, &(struct listener_owner){ .c = c, .pid = c->pid, .status = oci_status_names[OCI_CREATED] });
 	return r == -ECANCELED ? fail_text(ESRCH, "container %s: its init (pid %d) ended before it executed its program", c->id, c->pid) : r;
 }
 

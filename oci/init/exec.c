@@ -249,13 +249,13 @@ static int clone_process(struct exec *x)
 static int wait_for_program(struct exec *x)
 {
 	struct seccomp_program filter;
-	int r = seccomp_build(&x->spec->seccomp, &filter);
+	int r = seccomp_cached(x->c->root, &x->spec->seccomp, &filter);
 
 	if (r >= 0)
 		r = channel_send_filter(x->sock, &filter);
 	free(filter.code);
 	if (r >= 0 || r == -EPIPE || r == -ECONNRESET)
-		r = channel_wait_exec(x->sock);
+		r = channel_wait_exec(x->sock, &(struct listener_owner){ x->c, x->spec, x->pid, oci_status_names[OCI_RUNNING] });
 	if (r == -ECANCELED)
 		r = fail_text(ECHILD, "the process (pid %d) ended before it executed its program", x->pid);
 	return r < 0 ? r : pid_file_write(x->e->pid_file, x->pid);

@@ -43,14 +43,29 @@ int channel_ready(int fd);
 _Noreturn void channel_die(int fd);
 /* The child waits until the runtime has said channel_go(). */
 int channel_meet(int fd);
+int channel_wait_go(int fd);
 int channel_go(int fd);
+int channel_announce_listener(int fd, int number);
 /* Waits for READY (0) or a meeting (CHANNEL_MEET). -ECANCELED when the child ended without a word (nothing is added to the trail then). */
 enum { CHANNEL_MEET = 1 };
 int channel_wait(int fd);
 /* The same for a program about to be executed: success is that the descriptor closes after READY. */
-int channel_wait_exec(int fd);
+struct listener_owner;
+int channel_wait_exec(int fd, const struct listener_owner *owner);
 int channel_send_filter(int fd, const struct seccomp_program *p);   /* bare -errno: the child's own account comes by channel_wait() */
 int channel_receive_filter(int fd, struct seccomp_program *p);
+
+/* --- listener.c: the seccomp listener of a process. It announces the descriptor at which its filter will put it; the runtime takes a copy
+ * and sends it to who waits for it. */
+struct listener_owner {
+	struct container *c;
+	const struct spec *spec;   /* NULL: read when there is a listener */
+	pid_t pid;
+	const char *status;
+};
+int listener_take(int sock, int number, const struct listener_owner *owner);
+/* In the process itself: its filter, with or without a listener. */
+int filter_install(const struct init *i);
 
 /* --- namespaces.c */
 int namespaces_check(const struct spec *s);

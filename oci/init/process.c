@@ -187,18 +187,18 @@ static int confine(void *arg)
 	int r = 0;
 
 	if (late_capabilities(i)) {
-		r = seccomp_install(&i->filter);
+		r = filter_install(i);
 		if (r >= 0)
 			r = caps_final(&p->capabilities);
 	}
 	if (r >= 0 && p->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = fail(errno, "process.noNewPrivileges");
 	if (r >= 0 && !late_capabilities(i))
-		r = seccomp_install(&i->filter);
+		r = filter_install(i);
 	return r;
 }
 
-static int start_hooks(struct init *i)
+static int start_hooks(struct init *i, int (*how)(void *))
 {
 	const struct hook_call call = {
 		.spec = i->spec,
@@ -206,7 +206,7 @@ static int start_hooks(struct init *i)
 		.status = "created",
 		.pid = getpid(),
 		.directory = i->process->cwd,
-		.confine = confine,
+		.confine = how,
 		.arg = i,
 	};
 
@@ -222,10 +222,12 @@ int process_exec(struct init *i)
 
 	if (r >= 0 && i->lsm >= 0)
 		r = lsm_apply(i->lsm, p);
-	if (r >= 0)
-		r = start_hooks(i);
+	if (r >= 0 && !i->filter.notify)
+		r = start_hooks(i, confine);
 	if (r >= 0)
 		r = confine(i);
+	if (r >= 0 && i->filter.notify)   /* one listener for all: they inherit the filter */
+		r = start_hooks(i, NULL);
 	if (r < 0)
 		return r;
 	execve(path, p->args.data, env);

@@ -178,7 +178,7 @@ static int work_beside_init(struct spawn *s)
 		r = container_save(s->c);
 	if (r < 0 || s->o->restore)
 		return r;
-	r = seccomp_build(&s->init.spec->seccomp, &filter);
+	r = seccomp_cached(s->c->root, &s->init.spec->seccomp, &filter);
 	if (r >= 0)
 		r = channel_send_filter(s->sock, &filter);
 	free(filter.code);

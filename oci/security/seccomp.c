@@ -8,8 +8,8 @@
  * Arguments: the conditions of one rule are joined by "and". The library cannot test one argument twice in a rule; runc
  * made such lists mean "or", one rule for each condition, and profiles rely on it.
  *
- * Installing needs no_new_privs or CAP_SYS_ADMIN, so it happens at different moments (process.c). Not handled: the notify action
- * (refused with the configuration), and answering ENOSYS for calls newer than the library. */
+ * Installing needs no_new_privs or CAP_SYS_ADMIN, so it happens at different moments (process.c). Not handled: answering ENOSYS for
+ * calls newer than the library. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -120,7 +120,7 @@ static int export(scmp_filter_ctx filter, struct seccomp_program *out)
 
 int seccomp_build(const struct spec_seccomp *s, struct seccomp_program *out)
 {
-	*out = (struct seccomp_program){ .flags = s->flags };
+	*out = (struct seccomp_program){ .flags = s->flags, .notify = s->notify };
 	if (!s->present)
 		return 0;
 	auto_filter scmp_filter_ctx filter = seccomp_init(s->default_action);
@@ -141,7 +141,13 @@ int seccomp_install(const struct seccomp_program *p)
 
 	if (!p->n)
 		return 0;
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->flags, &program) != 0)
-		return fail(errno, "linux.seccomp: install the filter (%u instructions, flags 0x%x)", p->n, p->flags);
-	return 0;
+	unsigned flags = p->flags | (p->notify ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0);
+	if (p->notify && flags & SECCOMP_FILTER_FLAG_TSYNC)   /* both want the return value: TSYNC then fails with ESRCH */
+		flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
+	long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+	if (r >= 0 && (p->notify || r == 0))
+		return (int)r;
+	if (r > 0)
+		return fail_text(ESRCH, "linux.seccomp: thread %ld cannot take the filter", r);
+	return fail(errno, "linux.seccomp: install the filter (%u instructions, flags 0x%x)", p->n, flags);
 }

@@ -3,6 +3,7 @@
 #define OCI_SECURITY_H
 
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -24,10 +25,15 @@ int rlimits_apply(const struct spec_process *p);
 struct seccomp_program {
 	struct sock_filter *code;   /* to be freed */
 	unsigned short n;
+	bool notify;                /* comes with a listener */
 	uint32_t flags;
 };
 int seccomp_build(const struct spec_seccomp *s, struct seccomp_program *out);
-int seccomp_install(const struct seccomp_program *p);
+/* The same, from the cache below the state directory root if it has the profile; what is built is kept there. */
+int seccomp_cached(const char *root, const struct spec_seccomp *s, struct seccomp_program *out);
+int seccomp_install(const struct seccomp_program *p);   /* the listener's descriptor (close-on-exec) if there is one, else 0 */
+/* Sends the listener and what it belongs to ("container process state", as JSON) to who waits at linux.seccomp.listenerPath. */
+int seccomp_send_listener(const char *path, int listener, const char *state, size_t size);
 
 /* AppArmor profile and SELinux label of the program to be executed. lsm_open() runs while the host's /proc is at hand (proc: a
  * descriptor of it) and returns the descriptor that lsm_apply() writes to, or -ENOENT (bare) when neither is asked for. */

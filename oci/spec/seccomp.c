@@ -2,7 +2,8 @@
 /* linux.seccomp: names to the numbers of libseccomp and the kernel. System call names stay names: which of them exist depends on the
  * architecture and the library, and the specification wants unknown ones skipped; oci/security does that when it builds the filter.
  *
- * SCMP_ACT_NOTIFY and the listener are not done (they need an agent's socket): asked for, they are an error. */
+ * SCMP_ACT_NOTIFY needs somebody who listens. As default action it is refused: the process would wait for an answer to every call that
+ * the runtime makes in it before it is told who it is. */
 #include <ctype.h>
 #include <errno.h>
 #include <seccomp.h>
@@ -31,11 +32,6 @@ const struct map_name spec_seccomp_flags[] = {
 	{ "SECCOMP_FILTER_FLAG_SPEC_ALLOW", FLAG_SPEC_ALLOW },
 	{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", FLAG_WAIT_KILLABLE_RECV }, { NULL, 0 },
 };
-
-bool spec_seccomp_is_refused(const struct map_name *name)
-{
-	return !strcmp(name->name, "SCMP_ACT_NOTIFY") || !strcmp(name->name, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV");
-}
 
 const char *const spec_seccomp_architectures[] = {
 	"SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64", "SCMP_ARCH_LOONGARCH64",
@@ -78,8 +74,6 @@ static int finish_action(struct map *m, const struct map_path *path, const struc
 {
 	bool is_errno = a->action == SCMP_ACT_ERRNO(0), is_trace = a->action == SCMP_ACT_TRACE(0);
 
-	if (a->action == SCMP_ACT_NOTIFY)
-		return map_fail(m, path, "SCMP_ACT_NOTIFY: not supported by this version of torpor");
 	if (a->has_errno && a->errno_ret && !is_errno && !is_trace)
 		return map_fail(m, path, "an errno is given for an action that returns none");
 	*out = a->action | (is_errno || is_trace ? (a->has_errno ? a->errno_ret : EPERM) & 0xffff : 0);
@@ -130,6 +124,8 @@ static int map_rules(struct map *m, const struct map_row *row, const struct map_
 	s->rules = arena_array(m->arena, struct spec_seccomp_rule, node->n + 1);
 	for (const struct json *e = node->first; e && r >= 0; e = e->next, element.index++)
 		r = map_rule(m, &element, e, &s->rules[s->n_rules++]);
+	for (size_t i = 0; r >= 0 && i < s->n_rules; i++)
+		s->notify |= s->rules[i].action == SCMP_ACT_NOTIFY;
 	return r;
 }
 
@@ -142,8 +138,6 @@ static int map_flags(struct map *m, const struct map_row *row, const struct map_
 	for (const struct json *e = node->first; e && r >= 0; e = e->next, element.index++) {
 		uint32_t flag = 0;
 		r = map_enum(m, &element, e, row->names, &flag);
-		if (flag == FLAG_WAIT_KILLABLE_RECV)
-			return map_fail(m, &element, "%s goes with SCMP_ACT_NOTIFY: not supported by this version of torpor", e->text);
 		s->flags |= flag;
 	}
 	return r;
@@ -179,11 +173,28 @@ static const struct map_row seccomp_rows[] = {
 	{ "architectures", MAP_CALL, AT(s), .call = map_architectures },
 	{ "flags", MAP_CALL, AT(s), .call = map_flags, .names = spec_seccomp_flags },
 	{ "syscalls", MAP_CALL, AT(s), .call = map_rules },
-	{ "listenerPath", MAP_REFUSE, .reason = "a seccomp listener" },
-	{ "listenerMetadata", MAP_REFUSE, .reason = "a seccomp listener" },
+	{ "listenerPath", MAP_STRING, AT(s.listener_path) },
+	{ "listenerMetadata", MAP_STRING, AT(s.listener_metadata) },
 };
 static const struct map_table seccomp_table = MAP_TABLE_OF(seccomp_rows, struct raw_seccomp, NULL);
 #undef ROW_OF
+
+static int check_listener(struct map *m, const struct map_path *path, const struct raw_seccomp *raw)
+{
+	const struct spec_seccomp *s = &raw->s;
+
+	if (raw->fallback.action == SCMP_ACT_NOTIFY)
+		return map_fail(m, path, "SCMP_ACT_NOTIFY cannot be the default action");
+	if (s->notify && !s->listener_path)
+		return map_fail(m, path, "SCMP_ACT_NOTIFY needs a listenerPath");
+	if (s->listener_path && *s->listener_path != '/')
+		return map_fail(m, path, "listenerPath \"%s\" is not an absolute path", s->listener_path);
+	if (s->listener_metadata && !s->listener_path)
+		return map_fail(m, path, "listenerMetadata needs a listenerPath");
+	if (s->flags & FLAG_WAIT_KILLABLE_RECV && !s->notify)
+		return map_fail(m, path, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV goes with SCMP_ACT_NOTIFY");
+	return 0;
+}
 
 int spec_map_seccomp(struct map *m, const struct map_row *row, const struct map_path *path, const struct json *node, void *field)
 {
@@ -192,6 +203,8 @@ int spec_map_seccomp(struct map *m, const struct map_row *row, const struct map_
 	int r = map_object(m, &seccomp_table, path, node, &raw);
 
 	(void)row;
+	if (r >= 0)
+		r = check_listener(m, path, &raw);
 	if (r < 0)
 		return r;
 	*out = raw.s;

@@ -8,8 +8,6 @@
 
 /* The names that linux.seccomp may have, each table up to a NULL name; `features` prints them. */
 extern const struct map_name spec_seccomp_actions[], spec_seccomp_operators[], spec_seccomp_flags[];
-/* Known, and refused by this version: SCMP_ACT_NOTIFY and what goes with it. */
-bool spec_seccomp_is_refused(const struct map_name *name);
 /* Architectures of the specification, up to a NULL, and libseccomp's number for one (0: the installed library has it not). */
 extern const char *const spec_seccomp_architectures[];
 uint32_t spec_seccomp_architecture(const char *name);

@@ -197,6 +197,8 @@ struct spec_seccomp {
 	uint32_t flags;            /* SECCOMP_FILTER_FLAG_… */
 	struct spec_seccomp_rule *rules;
 	size_t n_rules;
+	bool notify;               /* a rule has SCMP_ACT_NOTIFY, so listener_path is there */
+	char *listener_path, *listener_metadata;
 };
 
 struct spec_clock {

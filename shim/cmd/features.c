@@ -52,12 +52,11 @@ static void add_capabilities(struct json_out *o)
 	json_close_array(o);
 }
 
-static void add_names(struct json_out *o, const char *key, const struct map_name *names, bool refused_too)
+static void add_names(struct json_out *o, const char *key, const struct map_name *names)
 {
 	json_open_array(o, key);
 	for (; names->name; names++)
-		if (refused_too || !spec_seccomp_is_refused(names))
-			json_add_string(o, NULL, names->name);
+		json_add_string(o, NULL, names->name);
 	json_close_array(o);
 }
 
@@ -65,15 +64,15 @@ static void add_seccomp(struct json_out *o)
 {
 	json_open_object(o, "seccomp");
 	json_add_bool(o, "enabled", true);
-	add_names(o, "actions", spec_seccomp_actions, false);
-	add_names(o, "operators", spec_seccomp_operators, false);
+	add_names(o, "actions", spec_seccomp_actions);
+	add_names(o, "operators", spec_seccomp_operators);
 	json_open_array(o, "archs");
 	for (const char *const *arch = spec_seccomp_architectures; *arch; arch++)
 		if (spec_seccomp_architecture(*arch))
 			json_add_string(o, NULL, *arch);
 	json_close_array(o);
-	add_names(o, "knownFlags", spec_seccomp_flags, true);
-	add_names(o, "supportedFlags", spec_seccomp_flags, false);
+	add_names(o, "knownFlags", spec_seccomp_flags);
+	add_names(o, "supportedFlags", spec_seccomp_flags);
 	json_close_object(o);
 }
 

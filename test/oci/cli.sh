@@ -71,7 +71,7 @@ torpor features >"$TEST_DIR/features"
 jq -e '.ociVersionMin == "1.0.0" and .ociVersionMax == "1.3.0" and (.hooks | length == 6)
 	and (.mountOptions | index("rbind")) and (.linux.namespaces | index("pid")) and (.linux.namespaces | index("user") | not)
 	and (.linux.capabilities | index("CAP_CHECKPOINT_RESTORE")) and .linux.cgroup.v1 and .linux.cgroup.systemd == false
-	and (.linux.seccomp.actions | index("SCMP_ACT_ERRNO")) and (.linux.seccomp.actions | index("SCMP_ACT_NOTIFY") | not)
+	and (.linux.seccomp.actions | index("SCMP_ACT_ERRNO")) and (.linux.seccomp.actions | index("SCMP_ACT_NOTIFY"))
 	and (.linux.seccomp.archs | index("SCMP_ARCH_X86_64"))
 	and .annotations["org.opencontainers.runc.checkpoint.enabled"] == "true"' "$TEST_DIR/features" >/dev/null
 

@@ -298,8 +298,8 @@ static void not_done_process(void)
 	}
 	refused_edit("\"destination\":\"/d\"", "\"destination\":\"/d\",\"uidMappings\":[{\"size\":1}]",
 		"mounts[1].uidMappings[0].containerID: required, but absent");
-	refused_edit("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY", "linux.seccomp.syscalls[0]: SCMP_ACT_NOTIFY: not supported");
-	refused_edit("\"flags\":[", "\"listenerPath\":\"/x\",\"flags\":[", "linux.seccomp.listenerPath");
+	refused_edit("SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY", "linux.seccomp: SCMP_ACT_NOTIFY needs a listenerPath");
+	refused_edit("\"flags\":[", "\"listenerPath\":\"x\",\"flags\":[", "linux.seccomp: listenerPath \"x\" is not an absolute path");
 }
 
 static void number_lists(void)
