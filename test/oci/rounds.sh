@@ -53,4 +53,31 @@ torpor checkpoint --image-path "$work/4" --parent-path ../3 c
 torpor restore --image-path "$work/4" --bundle "$bundle" --detach c </dev/null >"$work/out" 2>&1
 goes_on
 [ "$(count)" -gt "$before" ] || fail "it counts from $before back to $(count)"
+
+# The same, disk-less: the pages go to page servers, and only the small images are here.
+served() { # N OPTION…
+	local n=$1
+	shift
+	mkdir -p "$work/to-$n"
+	local before=()
+	[ "$n" = 5 ] || before=(--prev-images-dir "../to-$((n - 1))" --auto-dedup)
+	"$TORPOR_CR" page-server --images-dir "$work/to-$n" --work-dir "$work" --address "$work/socket" "${before[@]}" 2>"$work/server.log" &
+	wait_until 10 [ -S "$work/socket" ]
+	torpor checkpoint --image-path "$work/$n" --page-server "$work/socket" "$@" c
+	wait $! || fail "the page server: $(cat "$work/server.log")"
+	if ls "$work/$n"/pages-*.img 2>/dev/null; then fail "pages are here as well"; fi
+	cp "$work/$n"/* "$work/to-$n"
+}
+served 5 --pre-dump
+goes_on
+served 6 --pre-dump --parent-path ../5
+goes_on
+[ "$(bytes to-5)" -gt $((16 << 20)) ] || fail "the first round at the server has $(bytes to-5) bytes"
+[ "$(bytes to-6)" -lt $((16 << 20)) ] || fail "the second round at the server has $(bytes to-6) bytes"
+before=$(count)
+served 7 --parent-path ../6
+[ "$(bytes to-7)" -lt $((24 << 20)) ] || fail "the last dump at the server has $(bytes to-7) bytes"
+torpor restore --image-path "$work/to-7" --bundle "$bundle" --detach c </dev/null >"$work/out" 2>&1
+goes_on
+[ "$(count)" -gt "$before" ] || fail "it counts from $before back to $(count)"
 torpor delete --force c
