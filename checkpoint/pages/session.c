@@ -9,9 +9,7 @@
  * 1. Everything that a message says has been checked by wire_decode(); here is checked that it fits what came before.
  * 2. Files have temporary names, with the session's number in them, until CLOSE: a connection that ends before leaves nothing. With more
  *    sessions than one no file replaces another.
- * 3. Content of more than a buffer goes from the socket into the file by splice(2), one copy, and otherwise through the buffer. A file
- *    system that does not take that (EINVAL) gets all of it through the buffer.
- * 4. A peer that sends nonsense, too much for the disk, or nothing more ends its own session only. */
+ * 3. A peer that sends nonsense, too much for the disk, or nothing more ends its own session only. */
 #define LOG_PREFIX "page-server"
 #include "pages/session.h"
 
@@ -19,9 +17,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -31,19 +27,15 @@
 #include "image/stream.h"
 #include "pagemap.pb-c.h"
 #include "pages/channel.h"
+#include "pages/intake.h"
 #include "pages/listed.h"
 #include "pages/wire.h"
-
-#define READ_SIZE (64u << 10)
-#define WRITE_SIZE (512u << 10)
-#define SPLICE_FROM (256u << 10)
 
 struct stretch {
 	uint64_t start, end;
 };
 struct session {
 	struct channel *peer;
-	int sock;                    /* of it */
 	struct image_dir *dir;
 	unsigned number;
 	uint32_t next_pages_id;
@@ -55,157 +47,9 @@ struct session {
 	struct image *pagemap;
 	PagemapEntry entry;          /* collected, not yet written; nr_pages 0: none */
 	uint64_t behind;             /* where the next address may be at the earliest */
-	int out;                     /* the pages file */
-	uint64_t offset, total;
-	int pipe[2];
-	unsigned char *input;        /* of READ_SIZE */
-	size_t from, to;             /* what is unread of it */
-	unsigned char *output;       /* of WRITE_SIZE */
-	size_t pending;              /* what is not yet written of it */
+	struct intake *in;
+	uint64_t total;
 };
-
-/* --- input --- */
-
-static int ended(void)
-{
-	return fail_text(ECONNRESET, "the connection ended before the dump did");
-}
-
-static int refill(struct session *s)
-{
-	ssize_t n = channel_read(s->peer, s->input, READ_SIZE);
-
-	if (n <= 0)
-		return n < 0 ? (int)n : ended();
-	s->from = 0;
-	s->to = (size_t)n;
-	return 0;
-}
-
-static size_t take(struct session *s, void *data, size_t size)
-{
-	size_t n = s->to - s->from < size ? s->to - s->from : size;
-
-	memcpy(data, s->input + s->from, n);
-	s->from += n;
-	return n;
-}
-
-static int read_header(struct session *s, unsigned char *bytes)
-{
-	for (size_t have = 0; have < WIRE_SIZE;) {
-		int r = s->from == s->to ? refill(s) : 0;
-		if (r < 0)
-			return r;
-		have += take(s, bytes + have, WIRE_SIZE - have);
-	}
-	return 0;
-}
-
-/* --- content --- */
-
-static int flush(struct session *s)
-{
-	int r = fd_pwrite_all(s->out, s->output, s->pending, s->offset);
-
-	s->offset += s->pending;
-	s->pending = 0;
-	return r < 0 ? fail(-r, "write pages into %s", s->dir->path) : 0;
-}
-
-/* What is in the pipe into the file; -EINVAL, bare, if the file does not take it (nothing is lost then). */
-static int drain(struct session *s, size_t size)
-{
-	while (size) {
-		loff_t offset = (loff_t)s->offset;
-		ssize_t n = splice(s->pipe[0], NULL, s->out, &offset, size, SPLICE_F_MOVE);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 && errno == EINVAL ? -EINVAL : fail(n < 0 ? errno : EIO, "write pages into %s", s->dir->path);
-		s->offset += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
-static int drain_by_copy(struct session *s, size_t size)
-{
-	while (size) {
-		size_t part = size < WRITE_SIZE ? size : WRITE_SIZE;
-		int r = fd_read_all(s->pipe[0], s->output, part);
-		if (r < 0)
-			return fail(-r, "read pages from a pipe");
-		s->pending = part;
-		r = flush(s);
-		if (r < 0)
-			return r;
-		size -= part;
-	}
-	return 0;
-}
-
-/* As much as possible; the rest is left in *size. */
-static int receive_by_splice(struct session *s, uint64_t *size)
-{
-	while (*size && s->pipe[0] >= 0) {
-		ssize_t n = splice(s->sock, NULL, s->pipe[1], NULL, *size < (1u << 20) ? *size : 1u << 20, SPLICE_F_MOVE);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EINVAL)
-			return fail(errno, "receive from the dump");
-		if (n == 0)
-			return ended();
-		int r = n < 0 ? -EINVAL : drain(s, (size_t)n);
-		if (r == -EINVAL) {
-			r = n > 0 ? drain_by_copy(s, (size_t)n) : 0;
-			fd_close(&s->pipe[0]);
-			fd_close(&s->pipe[1]);
-			s->pipe[0] = s->pipe[1] = -1;
-		}
-		if (r < 0)
-			return r;
-		*size -= n > 0 ? (uint64_t)n : 0;
-	}
-	return 0;
-}
-
-static int receive_small(struct session *s, uint64_t size)
-{
-	while (size) {
-		int r = s->pending == WRITE_SIZE ? flush(s) : 0;
-		size_t room = WRITE_SIZE - s->pending, want = size < room ? size : room;
-		size_t n = take(s, s->output + s->pending, want);
-		if (r == 0 && !n && want >= READ_SIZE) {
-			ssize_t got = channel_read(s->peer, s->output + s->pending, want);
-			if (got <= 0)
-				return got < 0 ? (int)got : ended();
-			n = (size_t)got;
-		} else if (r == 0 && !n) {
-			r = refill(s);
-		}
-		if (r < 0)
-			return r;
-		s->pending += n;
-		size -= n;
-	}
-	return 0;
-}
-
-static int receive_content(struct session *s, uint64_t size)
-{
-	uint64_t here = s->to - s->from, rest;
-
-	if (size <= here || size - here < SPLICE_FROM || s->pipe[0] < 0)
-		return receive_small(s, size);
-	rest = size - here;
-	int r = receive_small(s, here);
-	if (r == 0)
-		r = flush(s);
-	if (r == 0)
-		r = receive_by_splice(s, &rest);
-	return r < 0 ? r : receive_small(s, rest);
-}
 
 /* --- messages --- */
 
@@ -223,13 +67,9 @@ static int pagemap_close(struct session *s)
 		return 0;
 	int r = entry_write(s);
 	if (r == 0)
-		r = flush(s);
+		r = intake_close(s->in);
 	if (r == 0)
 		r = image_close(&s->pagemap);
-	if (r == 0 && fdatasync(s->out) < 0)
-		r = fail(errno, "write pages into %s to the disk", s->dir->path);
-	fd_close(&s->out);
-	s->out = -1;
 	s->open = false;
 	return r;
 }
@@ -288,17 +128,17 @@ static int session_open(struct session *s, const struct wire_message *m)
 	head.pages_id = s->next_pages_id++;
 	snprintf(name, sizeof name, "pages-%" PRIu32 ".img", head.pages_id);
 	r = image_write_message(s->pagemap, &head);
-	if (r == 0)
-		s->out = image_create_raw(s->dir, name);
-	if (r < 0 || s->out < 0)
-		return r < 0 ? r : s->out;
+	int out = r < 0 ? r : image_create_raw(s->dir, name);
+	if (out < 0)
+		return out;
+	intake_open(s->in, out);
 	r = parent_read(s, m);
 	if (r < 0)
 		return r;
 	s->open = true;
 	s->parent = r;
 	s->id = *m;
-	s->offset = s->behind = 0;
+	s->behind = 0;
 	answer = s->parent;
 	r = m->command == WIRE_OPEN2 ? channel_send(s->peer, &answer, sizeof answer) : 0;
 	return r;
@@ -329,7 +169,7 @@ static int session_add(struct session *s, const struct wire_message *m)
 	s->entry.nr_pages += m->pages;
 	s->behind = m->address + m->pages * WIRE_PAGE;
 	s->total += wire_content(m);
-	return r < 0 ? r : receive_content(s, wire_content(m));
+	return r < 0 ? r : intake_content(s->in, wire_content(m));
 }
 
 static int session_parent(struct session *s, const struct wire_message *m)
@@ -370,7 +210,7 @@ static int session_loop(struct session *s)
 	struct wire_message m;
 
 	for (;;) {
-		int r = read_header(s, bytes);
+		int r = intake_header(s->in, bytes, sizeof bytes);
 		if (r == 0)
 			r = wire_decode(bytes, &m);
 		if (r < 0)
@@ -408,32 +248,25 @@ static int session_begin(struct session *s, const struct ck_page_server_options 
 	s->dir->made = false;   /* the server's, not this session's */
 	s->dir->keep_old = !alone;
 	snprintf(s->dir->suffix, sizeof s->dir->suffix, "recv%u", s->number);
-	s->input = mem_alloc(READ_SIZE);
-	s->output = mem_alloc(WRITE_SIZE);
+	s->in = intake_new(s->peer, s->dir->path);
 	s->entry = (PagemapEntry)PAGEMAP_ENTRY__INIT;
 	s->entry.has_nr_pages = s->entry.has_flags = true;
-	if (channel_is_plain(s->peer) && pipe2(s->pipe, O_CLOEXEC) == 0)
-		fcntl(s->pipe[1], F_SETPIPE_SZ, 1 << 20);
 	return parent_open(s);
 }
 
 static void session_end(struct session *s)
 {
 	image_free(&s->pagemap);
-	fd_close(&s->out);
-	fd_close(&s->pipe[0]);
-	fd_close(&s->pipe[1]);
+	intake_free(&s->in);
 	image_dir_free(s->before);
 	image_dir_free(s->dir);
 	array_free(&s->listed);
-	free(s->input);
-	free(s->output);
 	channel_free(&s->peer);
 }
 
 int session_run(int sock, const struct ck_page_server_options *o, unsigned number, bool alone)
 {
-	struct session s = { .sock = sock, .number = number, .out = -1, .pipe = { -1, -1 }, .next_pages_id = (number + 1) << 16 | 1 };
+	struct session s = { .number = number, .next_pages_id = (number + 1) << 16 | 1 };
 	int r = channel_accept(&o->where, sock, "the dump", &s.peer);
 
 	if (r == 0)
