@@ -26,6 +26,7 @@ struct dump {
 	struct file_table *files;        /* files/table.c: open file descriptions found so far */
 	struct mount_table *mounts;      /* ns/mount: the root task's mounts */
 	struct ahead *ahead;             /* remote/ahead.c: texts of /proc read by another thread */
+	bool lean_maps;                  /* mem/maps.c: smaps of large tasks is not read */
 	struct shmem_table *shmem;       /* mem/shmem: shared segments found so far */
 	struct task_facts *task_facts;   /* task/: seccomp filters, user mappings, objects compared so far (in the arena) */
 	struct image *shared[IMG_KINDS]; /* images that many resources append to, opened when first needed (dump_image) */

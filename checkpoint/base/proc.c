@@ -252,3 +252,14 @@ bool proc_is_ending(pid_t pid)
 
 	return proc_stat_read(pid, &st) < 0 || st.flags & PF_EXITING;
 }
+
+uint64_t proc_resident(pid_t pid)
+{
+	autofree char *text = NULL;
+	char *end;
+
+	if (proc_read(pid, "statm", &text) < 0)
+		return 0;
+	strtoull(text, &end, 10);
+	return strtoull(end, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+}

@@ -31,6 +31,9 @@ ssize_t proc_thread_children(pid_t pid, pid_t **list);   /* of its first thread 
 const char *proc_field(const char *text, const char *key);
 bool proc_field_u64(const char *text, const char *key, int base, uint64_t *value);
 
+/* Bytes of memory that a process has in it; 0: not known. */
+uint64_t proc_resident(pid_t pid);
+
 /* The fields of /proc/PID/stat that are used, by proc(5)'s names. comm is at most 15 bytes and may hold anything. */
 struct proc_stat {
 	char comm[64], state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Collecting a task's address space: one read of /proc/PID/smaps, one batch for what only the task can tell (break, dumpable, huge
+/* Collecting a task's address space: its mappings (maps.c), one batch for what only the task can tell (break, dumpable, huge
  * pages off; made by task/), /proc/PID/stat and auxv, and a scan for the pages to be saved.
  *
  * Facts relied on:
@@ -38,6 +38,7 @@
 #include "files/kinds.h"
 #include "files/table.h"
 #include "mem/dumping.h"
+#include "mem/maps.h"
 #include "mem/mem.h"
 #include "mem/smaps.h"
 #include "remote/ahead.h"
@@ -195,6 +196,13 @@ static VmaEntry *entry_add(struct collector *c, const struct smaps_vma *v, uint6
 	return e;
 }
 
+static void add_area(struct collector *c, const struct smaps_vma *v, uint64_t start, uint64_t end, bool anonymous)
+{
+	array_push(&c->pages->areas.list) =
+		(struct scan_area){ .start = start, .end = end, .anonymous = anonymous, .registered = v->flags & SMAPS_UFFD };
+	c->d->stats.pages_scanned += (end - start) / 4096;
+}
+
 static int add_anonymous(struct collector *c, const struct smaps_vma *v, uint64_t start, uint64_t end, uint32_t status)
 {
 	VmaEntry *last = c->vmas.n ? c->vmas.data[c->vmas.n - 1] : NULL;
@@ -209,7 +217,7 @@ static int add_anonymous(struct collector *c, const struct smaps_vma *v, uint64_
 	if (!v->mapped_elsewhere)
 		ranges_add(&c->pages->sole, start, end);
 	if (!(status & (VMA_VDSO | VMA_VVAR | VMA_VSYSCALL)))
-		array_push(&c->pages->mappings.list) = (struct track_mapping){ start, end, v->flags & SMAPS_UFFD };
+		add_area(c, v, start, end, true);
 	return 0;
 }
 
@@ -240,6 +248,8 @@ static int add_file(struct collector *c, const struct smaps_vma *v)
 	e->pgoff = v->pgoff;
 	e->has_fdflags = true;
 	e->fdflags = flags;
+	if (!v->shared)
+		add_area(c, v, v->start, v->end, false);
 	return 0;
 }
 
@@ -274,13 +284,12 @@ static int collect_mappings(struct collector *c)
 {
 	autofree char *text = NULL;
 	struct smaps maps = { 0 };
-	ssize_t n = ahead_read(c->d, c->t, AHEAD_SMAPS, &text);
+	int r = maps_read(c->d, c->t, &text, &maps);
 
-	if (n < 0)
-		return fail((int)-n, "task %d (%s): read its mappings", c->t->pid, c->comm);
-	int r = smaps_parse(text, &maps);
-	if (r < 0)
-		fail_text(-r, "task %d (%s): its smaps file is not in a form that is known", c->t->pid, c->comm);
+	if (r == -EINVAL)
+		fail_text(EINVAL, "task %d (%s): its smaps file is not in a form that is known", c->t->pid, c->comm);
+	else if (r < 0)
+		fail(-r, "task %d (%s): read its mappings", c->t->pid, c->comm);
 	for (size_t i = 0; r == 0 && i < maps.vmas.n; i++)
 		if (!in_area(c, &maps.vmas.data[i]))
 			r = add_mapping(c, &maps.vmas.data[i]);
@@ -295,26 +304,17 @@ static int collect_mappings(struct collector *c)
 
 static int collect_pages(struct collector *c)
 {
-	struct ranges where = { 0 }, guards = { 0 };
-
+	struct task_pages *p = c->pages;
+	const struct smaps_vma none = { 0 };
 	uint64_t begin = clock_us();
-	for (size_t i = 0; i < c->vmas.n; i++) {
-		const VmaEntry *e = c->vmas.data[i];
-		if ((e->flags & MAP_PRIVATE) && !(e->status & (VMA_VVAR | VMA_VSYSCALL | VMA_VDSO))) {
-			ranges_add(&where, e->start, e->end);
-			c->d->stats.pages_scanned += (e->end - e->start) / 4096;
-		}
-	}
-	int r = scan_pages(c->pid, &where, &c->pages->pages, &guards);
-	for (size_t i = 0; r == 0 && i < guards.list.n; i++) {
-		struct smaps_vma v = { 0 };
-		VmaEntry *e = entry_add(c, &v, guards.list.data[i].start, guards.list.data[i].end);
-		e->status = VMA_GUARD;
-	}
-	if (r == 0)
-		r = tracker_clean(c->d, c->t, &c->pages->mappings, &c->pages->clean);
-	array_free(&where.list);
-	array_free(&guards.list);
+
+	tracker_mark(c->d, c->t, &p->areas);
+	int r = scan_areas(c->pid, &p->areas, true, &shmem_table(c->d)->pool, &p->found);
+	if (r < 0)
+		return fail(-r, "read the page map of process %d", c->pid);
+	for (size_t i = 0; i < p->found.guards.list.n; i++)
+		entry_add(c, &none, p->found.guards.list.data[i].start, p->found.guards.list.data[i].end)->status = VMA_GUARD;
+	r = tracker_clean(c->d, c->t, &p->areas, &p->found.clean);
 	c->d->stats.memdump_us += clock_us() - begin;
 	return r;
 }

@@ -18,10 +18,9 @@ struct shmem_segment {
 
 struct task_pages {
 	const struct task *task;
-	struct ranges pages;         /* found by mm_collect; the task stands still since then */
+	struct scan_areas areas;     /* its private mappings */
+	struct scan_found found;     /* there; clean: what the parent images have as it is */
 	struct ranges sole;          /* mappings none of whose pages another address space has */
-	struct track_mappings mappings;   /* whose changes can be tracked */
-	struct ranges clean;         /* pages that the parent images have as they are */
 };
 
 /* A file that a task maps or runs and that is in the table of files: the sixty mappings of an interpreter are of twenty files, and the
@@ -37,6 +36,7 @@ struct shmem_table {
 	ARRAY(struct task_pages *) tasks;
 	ARRAY(struct seen_file) seen;
 	struct pool pool;
+	struct vmflags *flags;       /* maps.c; NULL: mappings are read from smaps */
 };
 
 struct shmem_table *shmem_table(struct dump *d);   /* made at the first call */

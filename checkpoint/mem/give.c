@@ -61,18 +61,18 @@ static uint64_t stretch(void *arg, pid_t pid, uint64_t address, uint64_t pages)
 	struct dump *d = arg;
 	const struct task *t = task_of(d, pid);
 	const struct task_pages *p = t ? task_pages_of(d, t) : NULL;
-	size_t low = 0, high = p ? p->pages.list.n : 0;
+	size_t low = 0, high = p ? p->found.pages.list.n : 0;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		if (p->pages.list.data[middle].end > address)
+		if (p->found.pages.list.data[middle].end > address)
 			high = middle;
 		else
 			low = middle + 1;
 	}
-	if (!p || low == p->pages.list.n || p->pages.list.data[low].start > address)
+	if (!p || low == p->found.pages.list.n || p->found.pages.list.data[low].start > address)
 		return 0;
-	uint64_t have = (p->pages.list.data[low].end - address) / PAGE;
+	uint64_t have = (p->found.pages.list.data[low].end - address) / PAGE;
 	return have < pages ? have : pages;
 }
 

@@ -20,8 +20,8 @@
 #include "base/proc.h"
 #include "base/stage.h"
 #include "mem/dumping.h"
+#include "mem/maps.h"
 #include "mem/mem.h"
-#include "mem/smaps.h"
 
 /* Ordinary private anonymous memory. */
 static bool is_wanted(const struct smaps_vma *v)
@@ -44,7 +44,8 @@ static void add_mapping(struct dump *d, struct task_pages *p, MmEntry *m, const 
 	e->flags = MAP_PRIVATE | MAP_ANONYMOUS | (v->flags & SMAPS_LOCKED ? MAP_LOCKED : 0);
 	if (!v->mapped_elsewhere)
 		ranges_add(&p->sole, v->start, v->end);
-	array_push(&p->mappings.list) = (struct track_mapping){ v->start, v->end, v->flags & SMAPS_UFFD };
+	array_push(&p->areas.list) =
+		(struct scan_area){ .start = v->start, .end = v->end, .anonymous = true, .registered = v->flags & SMAPS_UFFD };
 	d->stats.pages_scanned += (v->end - v->start) / 4096;
 }
 
@@ -52,13 +53,12 @@ static int read_mappings(struct dump *d, const struct task *t, struct task_pages
 {
 	autofree char *text = NULL;
 	struct smaps maps = { 0 };
-	ssize_t n = proc_read(t->host_pid, "smaps", &text);
+	int r = maps_read(d, t, &text, &maps);
 
-	if (n < 0)
-		return n == -ENOENT || n == -ESRCH ? -ESRCH : fail((int)-n, "task %d: read its mappings", t->pid);
-	int r = smaps_parse(text, &maps);
-	if (r < 0)
-		fail_text(-r, "task %d: its smaps file is not in a form that is known", t->pid);
+	if (r == -EINVAL)
+		fail_text(EINVAL, "task %d: its smaps file is not in a form that is known", t->pid);
+	else if (r < 0)
+		return r == -ENOENT || r == -ESRCH ? -ESRCH : fail(-r, "task %d: read its mappings", t->pid);
 	m->vmas = arena_array(d->arena, VmaEntry *, maps.vmas.n + 1);
 	for (size_t i = 0; r == 0 && i < maps.vmas.n; i++)
 		if (is_wanted(&maps.vmas.data[i]))
@@ -67,19 +67,14 @@ static int read_mappings(struct dump *d, const struct task *t, struct task_pages
 	return r;
 }
 
-/* What the tracker says, then what there is: a page that comes in between counts as written. */
 static int find_pages(struct dump *d, const struct task *t, struct task_pages *p)
 {
-	struct ranges where = { 0 }, guards = { 0 };
+	tracker_mark(d, t, &p->areas);
+	int r = scan_areas(t->host_pid, &p->areas, tracker_needs_stop(d), &shmem_table(d)->pool, &p->found);
 
-	for (size_t i = 0; i < p->mappings.list.n; i++)
-		ranges_add(&where, p->mappings.list.data[i].start, p->mappings.list.data[i].end);
-	int r = tracker_clean(d, t, &p->mappings, &p->clean);
-	if (r == 0)
-		r = scan_pages(t->host_pid, &where, &p->pages, &guards);
-	array_free(&where.list);
-	array_free(&guards.list);
-	return r;
+	if (r < 0)
+		return r == -ENOENT || r == -ESRCH ? -ESRCH : fail(-r, "read the page map of process %d", t->host_pid);
+	return tracker_clean(d, t, &p->areas, &p->found.clean);
 }
 
 static bool has_gone(const struct task *t)

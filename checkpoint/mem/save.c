@@ -55,7 +55,7 @@ static void run_split(struct page_runs *runs, uint64_t start, uint64_t end, uint
 /* The runs are the pages found in the task's private mappings, and the whole vdso, by which a restore tells the kernel. */
 static void runs_of(const MmEntry *m, const struct task_pages *pages, bool lazy, struct page_runs *runs)
 {
-	const struct range *p = pages->pages.list.data, *end = p + pages->pages.list.n;
+	const struct range *p = pages->found.pages.list.data, *end = p + pages->found.pages.list.n;
 	size_t next = 0;
 
 	for (size_t i = 0; i < m->n_vmas; i++) {
@@ -68,7 +68,7 @@ static void runs_of(const MmEntry *m, const struct task_pages *pages, bool lazy,
 			p++;
 		for (const struct range *k = p; k < end && k->start < v->end; k++)
 			run_split(runs, k->start > v->start ? k->start : v->start, k->end < v->end ? k->end : v->end, run_flags(v, lazy),
-				  &pages->clean, &next);
+				  &pages->found.clean, &next);
 	}
 }
 

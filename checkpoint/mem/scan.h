@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "base/str.h"
+#include "mem/pool.h"
 
 struct range {
 	uint64_t start, end;
@@ -24,10 +25,26 @@ int scan_pages(pid_t pid, const struct ranges *where, struct ranges *pages, stru
 /* The same, with the zero page where it was read, and without guard regions: a userfaultfd tells nothing of accesses to these pages. */
 int scan_touched(pid_t pid, const struct ranges *where, struct ranges *pages);
 
-/* Of one mapping that is write-protected asynchronously: the pages with content that were not written since they were protected. protect:
- * all with content are protected from now on. What the task has changed of its mappings meanwhile is left out. */
-int scan_written(int pagemap, uint64_t start, uint64_t end, bool protect, struct ranges *clean);
-/* The same by the soft-dirty bit; the task stands. */
+/* A mapping, or a part of it, of which more is to be known. */
+struct scan_area {
+	uint64_t start, end;
+	bool anonymous;    /* no page of a file can be in it */
+	bool registered;   /* with some userfaultfd, when the mappings were read */
+	bool known;        /* a page that is still protected asynchronously was not written since the last round: it is clean */
+	bool protect;      /* a new round begins: pages with content are protected from now on */
+};
+struct scan_areas {
+	ARRAY(struct scan_area) list;   /* ascending */
+};
+struct scan_found {
+	struct ranges pages, clean, guards;   /* as scan_pages(); those of the pages that are clean */
+};
+/* stands: the task does, and guards are told. If not, what is protected is found and protected in one step, and guards there are not told.
+ * A bare -errno. */
+int scan_areas(pid_t pid, const struct scan_areas *areas, bool stands, struct pool *pool, struct scan_found *out);
+void scan_found_done(struct scan_found *f);
+
+/* The pages of [start, end) with content that the soft-dirty bit tells to be unchanged; the task stands. */
 int scan_soft_dirty(int pagemap, uint64_t start, uint64_t end, struct ranges *clean);
 
 #endif

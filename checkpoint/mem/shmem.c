@@ -20,7 +20,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "mem/dumping.h"
+#include "mem/maps.h"
 #include "mem/mem.h"
+#include "mem/vmflags.h"
 
 #define PAGE UINT64_C(4096)
 
@@ -124,6 +126,8 @@ int mem_begin(struct dump *d)
 		r = parent_link(d);
 	if (r >= 0)
 		r = tracker_begin(d);
+	if (r >= 0)
+		maps_begin(d);
 	if (r >= 0 && d->o->page_server)
 		return begin_server(d);
 	d->sink = sink_files(d->images, &shmem_table(d)->pool, 1);
@@ -154,16 +158,16 @@ void shmem_end(struct dump *d)
 	for (size_t i = 0; i < t->segments.n; i++)
 		fd_close(&t->segments.data[i].fd);
 	for (size_t i = 0; i < t->tasks.n; i++) {
-		array_free(&t->tasks.data[i]->pages.list);
+		array_free(&t->tasks.data[i]->areas.list);
+		scan_found_done(&t->tasks.data[i]->found);
 		array_free(&t->tasks.data[i]->sole.list);
-		array_free(&t->tasks.data[i]->mappings.list);
-		array_free(&t->tasks.data[i]->clean.list);
 		free(t->tasks.data[i]);
 	}
 	array_free(&t->segments);
 	array_free(&t->tasks);
 	array_free(&t->seen);
 	pool_done(&t->pool);
+	vmflags_end(t->flags);
 	free(t);
 	d->shmem = NULL;
 }

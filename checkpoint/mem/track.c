@@ -210,30 +210,32 @@ bool tracker_owns(struct dump *d, const struct task *task, uint64_t start, uint6
 	return k && k->uffd >= 0 && register_range(k->uffd, start, end);
 }
 
-static int clean_by_uffd(struct tracker *t, int uffd, int pagemap, const struct track_mappings *m, struct ranges *clean)
+/* The program's own, or gone meanwhile: all of it counts as written. */
+void tracker_mark(struct dump *d, const struct task *task, struct scan_areas *areas)
 {
-	for (size_t i = 0; i < m->list.n; i++) {
-		const struct track_mapping *v = &m->list.data[i];
-		struct ranges none = { 0 };
-		if ((!t->arm && !v->registered) || !register_range(uffd, v->start, v->end))
-			continue;   /* the program's own, or gone meanwhile: all of it counts as written */
-		int r = scan_written(pagemap, v->start, v->end, t->arm, t->trusted && v->registered ? clean : &none);
-		array_free(&none.list);
-		if (r < 0)
-			return r;
+	struct tracker *t = d->tracker;
+	struct tracked *k = t && t->now.kind == TRACKER_UFFD ? tracked_find(t, task) : NULL;
+
+	for (size_t i = 0; k && k->uffd >= 0 && i < areas->list.n; i++) {
+		struct scan_area *a = &areas->list.data[i];
+		if (!a->anonymous || (!t->arm && (!t->trusted || !a->registered)) || !register_range(k->uffd, a->start, a->end))
+			continue;
+		a->protect = t->arm;
+		a->known = t->trusted && a->registered;
 	}
-	return 0;
 }
 
 /* --- soft-dirty --- */
 
-static int clean_by_soft_dirty(struct tracker *t, const struct task *task, int pagemap, const struct track_mappings *m, struct ranges *clean)
+static int clean_by_soft_dirty(struct tracker *t, const struct task *task, const struct scan_areas *areas, struct ranges *clean)
 {
+	autoclose int pagemap = proc_open(task->host_pid, "pagemap");
 	char path[64];
-	int r = 0;
+	int r = pagemap < 0 ? fail(-pagemap, "open the page map of process %d", task->host_pid) : 0;
 
-	for (size_t i = 0; r == 0 && t->trusted && i < m->list.n; i++)
-		r = scan_soft_dirty(pagemap, m->list.data[i].start, m->list.data[i].end, clean);
+	for (size_t i = 0; r == 0 && t->trusted && i < areas->list.n; i++)
+		if (areas->list.data[i].anonymous)
+			r = scan_soft_dirty(pagemap, areas->list.data[i].start, areas->list.data[i].end, clean);
 	if (r < 0 || !t->arm)
 		return r;
 	snprintf(path, sizeof path, "/proc/%d/clear_refs", task->host_pid);
@@ -241,21 +243,14 @@ static int clean_by_soft_dirty(struct tracker *t, const struct task *task, int p
 	return r < 0 ? fail(-r, "task %d: begin a round of change tracking: write to %s", task->pid, path) : 0;
 }
 
-int tracker_clean(struct dump *d, const struct task *task, const struct track_mappings *m, struct ranges *clean)
+int tracker_clean(struct dump *d, const struct task *task, const struct scan_areas *areas, struct ranges *clean)
 {
 	struct tracker *t = d->tracker;
-	struct tracked *k = t ? tracked_find(t, task) : NULL;
+	int r = 0;
 
-	if (!k || (!t->arm && !t->trusted))
-		return 0;
-	autoclose int pagemap = proc_open(task->host_pid, "pagemap");
-	if (pagemap < 0)
-		return pagemap == -ENOENT || pagemap == -ESRCH ? 0 : fail(-pagemap, "open the page map of process %d", task->host_pid);
-	int r = t->now.kind == TRACKER_UFFD ? clean_by_uffd(t, k->uffd, pagemap, m, clean) :
-					      clean_by_soft_dirty(t, task, pagemap, m, clean);
-	if (r < 0)
-		return fail(-r, "task %d: ask for the pages that were written", task->pid);
-	return d->parent ? parent_limit(d, IMG_PAGEMAP, (uint64_t)task->pid, clean) : 0;
+	if (t && t->now.kind == TRACKER_SOFT_DIRTY && tracked_find(t, task) && (t->arm || t->trusted))
+		r = clean_by_soft_dirty(t, task, areas, clean);
+	return r == 0 && d->parent ? parent_limit(d, IMG_PAGEMAP, (uint64_t)task->pid, clean) : r;
 }
 
 /* --- the end --- */

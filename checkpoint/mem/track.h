@@ -44,17 +44,11 @@ bool tracker_lacks(struct dump *d, const struct task *t);
 int tracker_attach(struct dump *d, const struct task *t, struct remote *r);
 /* Is a mapping that has a userfaultfd registered by us, or by the program itself? */
 bool tracker_owns(struct dump *d, const struct task *t, uint64_t start, uint64_t end);
-/* A private anonymous mapping. */
-struct track_mapping {
-	uint64_t start, end;
-	bool registered;             /* with some userfaultfd, when the mappings were read */
-};
-struct track_mappings {
-	ARRAY(struct track_mapping) list;
-};
-/* The pages of these mappings that are unchanged since the last round and in its images; and a new round begins, if one is to. The
- * task may run (not with TRACKER_SOFT_DIRTY). */
-int tracker_clean(struct dump *d, const struct task *t, const struct track_mappings *m, struct ranges *clean);
+/* Before the pages of these areas, private anonymous memory of a task, are scanned: what the tracker knows of each, and whether it is to be
+ * protected. */
+void tracker_mark(struct dump *d, const struct task *t, struct scan_areas *areas);
+/* After that: leaves in `clean` what is unchanged since the last round and in its images. */
+int tracker_clean(struct dump *d, const struct task *t, const struct scan_areas *areas, struct ranges *clean);
 /* The end of the dump: tracking goes on in a keeper if the tree does. */
 void tracker_end(struct dump *d, bool tree_lives);
 

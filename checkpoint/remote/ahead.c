@@ -43,7 +43,7 @@ struct ahead {
 	pthread_t thread;
 	pthread_mutex_t lock;   /* of all below */
 	pthread_cond_t changed;
-	bool stop;
+	bool stop, lean;
 	struct slot *slots;     /* in the tree's order */
 	size_t n, mapped;       /* how many may be read, but for smaps; smaps as well */
 	size_t at;              /* where the dump is */
@@ -74,6 +74,12 @@ static ssize_t read_smaps(pid_t pid, char **text)
 	return (ssize_t)n;
 }
 
+/* A task whose smaps nobody is going to ask for. */
+static bool is_lean(const struct ahead *a, pid_t pid, enum ahead_text which)
+{
+	return which == AHEAD_SMAPS && a->lean && proc_resident(pid) >= AHEAD_LARGE;
+}
+
 static ssize_t read_text(pid_t pid, enum ahead_text which, char **text)
 {
 	if (which == AHEAD_NS)
@@ -91,9 +97,10 @@ static void read_for_later(struct ahead *a, size_t i, enum ahead_text which)
 	if (a->stop || !pid || i < a->at || t->settled)
 		return;
 	pthread_mutex_unlock(&a->lock);
-	ssize_t result = read_text(pid, which, &text);
+	bool lean = is_lean(a, pid, which);
+	ssize_t result = lean ? 0 : read_text(pid, which, &text);
 	pthread_mutex_lock(&a->lock);
-	if (t->settled) {
+	if (lean || t->settled) {
 		free(text);
 		return;
 	}
@@ -156,6 +163,7 @@ void ahead_standing(struct dump *d)
 		return;
 	pthread_mutex_lock(&a->lock);
 	a->n = d->tree->tasks.n;
+	a->lean = d->lean_maps;
 	a->slots = mem_zalloc(a->n * sizeof *a->slots);
 	for (size_t i = 0; i < a->n; i++)
 		a->slots[i].pid = d->tree->tasks.data[i]->state == TASK_DEAD ? 0 : d->tree->tasks.data[i]->host_pid;

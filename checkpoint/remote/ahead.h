@@ -17,6 +17,9 @@ enum ahead_text {
 	AHEAD_TEXTS
 };
 
+/* Resident bytes from which a task is large: its smaps is not read if the dump has another way (d->lean_maps). */
+#define AHEAD_LARGE (32u << 20)
+
 /* Before the tree stands: the thread is there when it is needed. Without it everything works, only slower. */
 void ahead_begin(struct dump *d);
 /* All tasks stand and are in their order: everything but smaps may be read. */

@@ -5,6 +5,7 @@
  * that others compare the count of beats, not their times.
  *
  *	heartbeat run FILE MIB CHILDREN    fill MIB of private memory (no page like another), make CHILDREN processes that sleep, beat
+ *	heartbeat write FILE MIB           it writes to so much of its memory, single pages all over it; waits for that
  *	heartbeat reset FILE               forget the largest gap
  *	heartbeat gap FILE                 print the largest gap since, in ns
  *	heartbeat next FILE                wait for the next beat, print how long that took, in ns
@@ -28,6 +29,7 @@
 
 struct beats {
 	_Atomic uint64_t last, gap, count;
+	_Atomic uint64_t wanted, written;   /* pages */
 };
 
 static void die(const char *what)
@@ -58,13 +60,13 @@ static struct beats *map_file(const char *path, int flags)
 }
 
 /* Memory that neither the kernel nor an engine can make smaller. */
-static void fill(size_t mib)
+static uint64_t *fill(size_t mib)
 {
 	size_t words = (mib << 20) / 8;
 	uint64_t x = 88172645463325252ULL;
 
 	if (!mib)
-		return;
+		return NULL;
 	uint64_t *m = mmap(NULL, mib << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (m == MAP_FAILED)
 		die("memory");
@@ -75,13 +77,25 @@ static void fill(size_t mib)
 		x ^= x << 17;
 		m[i] = x;
 	}
+	return m;
+}
+
+/* Pages all over the memory: a multiple of an odd number runs through all of them before it comes back (their number is a power of 2). */
+static void write_pages(struct beats *b, uint64_t *memory, size_t mib)
+{
+	size_t pages = (mib << 20) / 4096;
+
+	while (b->written < b->wanted && pages) {
+		memory[(b->written * 2654435761ULL % pages) * 512]++;
+		b->written++;
+	}
 }
 
 __attribute__((noreturn)) static void run(struct beats *b, size_t mib, int children)
 {
 	struct timespec pause = { 0, 50000 };
 
-	fill(mib);
+	uint64_t *memory = fill(mib);
 	for (int i = 0; i < children; i++) {
 		pid_t pid = fork();
 		if (pid < 0)
@@ -98,7 +112,19 @@ __attribute__((noreturn)) static void run(struct beats *b, size_t mib, int child
 		b->last = t;
 		b->count++;
 		nanosleep(&pause, NULL);
+		if (b->written < b->wanted) {
+			write_pages(b, memory, mib);
+			b->last = now();
+		}
 	}
+}
+
+static int write_some(struct beats *b, size_t mib)
+{
+	b->wanted += (mib << 20) / 4096;
+	while (b->written < b->wanted)
+		usleep(200);
+	return 0;
 }
 
 static int next(const struct beats *b)
@@ -138,6 +164,8 @@ int main(int argc, char **argv)
 		run(map_file(argv[2], O_CREAT), strtoul(argv[3], NULL, 10), atoi(argv[4]));
 	if (argc > 3 && !strcmp(verb, "elapsed"))
 		return elapsed(argv[2], argv + 3);
+	if (argc == 4 && !strcmp(verb, "write"))
+		return write_some(map_file(argv[2], 0), strtoul(argv[3], NULL, 10));
 	if (argc == 3 && !strcmp(verb, "reset")) {
 		map_file(argv[2], 0)->gap = 0;
 		return 0;
@@ -146,6 +174,6 @@ int main(int argc, char **argv)
 		return printf("%ju\n", (uintmax_t)map_file(argv[2], 0)->gap) < 0;
 	if (argc == 3 && !strcmp(verb, "next"))
 		return next(map_file(argv[2], 0));
-	fprintf(stderr, "usage: heartbeat run|reset|gap|next|elapsed …\n");
+	fprintf(stderr, "usage: heartbeat run|write|reset|gap|next|elapsed …\n");
 	return 2;
 }

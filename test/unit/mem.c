@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/proc.h"
 #include "base/str.h"
 #include "harness.h"
 #include "image/stream.h"
@@ -21,6 +22,7 @@
 #include "mem/mem.h"
 #include "mem/restoring.h"
 #include "mem/smaps.h"
+#include "mem/vmflags.h"
 #include "memfd.pb-c.h"
 #include "pagemap.pb-c.h"
 
@@ -124,6 +126,83 @@ static void scan_many_regions(void)
 	CHECK_EQ(guards.list.n, 0);
 	array_free(&where.list);
 	array_free(&pages.list);
+}
+
+/* What vmflags_read() says of our own mappings is what smaps says. */
+static void flags_without_smaps(void)
+{
+	static const int advice[] = { MADV_DONTFORK, MADV_DONTDUMP, MADV_SEQUENTIAL, MADV_RANDOM, MADV_WIPEONFORK, MADV_HUGEPAGE };
+	struct vmflags *f = vmflags_begin();
+	struct smaps lean = { 0 }, full = { 0 };
+	autofree char *maps = NULL, *text = NULL;
+	char *p = anonymous(64);
+
+	if (!f)
+		test_skip("this kernel, or what we may do, has no other way than smaps");
+	for (size_t i = 0; i < sizeof advice / sizeof *advice; i++)
+		madvise(p + 8 * i * PAGE, PAGE, advice[i]);
+	mlock(p + 62 * PAGE, PAGE);
+	memset(p, 1, 64 * PAGE);
+	mprotect(p + 60 * PAGE, PAGE, PROT_READ);
+	CHECK(proc_read(getpid(), "maps", &maps) > 0);
+	CHECK_OK(smaps_parse(maps, &lean));
+	CHECK_OK(vmflags_read(f, getpid(), &lean));
+	CHECK(proc_read(getpid(), "smaps", &text) > 0);
+	CHECK_OK(smaps_parse(text, &full));
+	size_t seen = 0;
+	for (size_t i = 0, k = 0; i < full.vmas.n; i++) {
+		const struct smaps_vma *a = &full.vmas.data[i], *b;
+		while (k < lean.vmas.n && lean.vmas.data[k].start < a->start)
+			k++;
+		b = k < lean.vmas.n ? &lean.vmas.data[k] : a;
+		if (b->start != a->start || b->end != a->end || (uintptr_t)p > a->start || (uintptr_t)p + 64 * PAGE <= a->start)
+			continue;   /* ours has grown meanwhile, or is none of those made above */
+		CHECK_EQ(b->flags, a->flags);
+		CHECK_EQ(b->madv, a->madv);
+		CHECK_EQ(b->mapped_elsewhere, a->mapped_elsewhere);
+		seen++;
+	}
+	CHECK(seen > 10);
+	pid_t child = fork();
+	if (child == 0)
+		pause();
+	CHECK_OK(vmflags_read(f, getpid(), &lean));
+	for (size_t i = 0; i < lean.vmas.n; i++)
+		if (lean.vmas.data[i].start == (uintptr_t)p + PAGE)
+			CHECK(lean.vmas.data[i].mapped_elsewhere);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	vmflags_end(f);
+	array_free(&lean.vmas);
+	array_free(&full.vmas);
+}
+
+/* Pieces of many areas, by several threads: the same pages as in one go. */
+static void scan_in_pieces(void)
+{
+	enum { AREAS = 40 };
+	static const size_t size = 32u << 20;
+	char *p = mmap(NULL, AREAS * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct scan_areas areas = { 0 };
+	struct scan_found found = { 0 };
+	struct pool pool = { 0 };
+	size_t n = 0;
+
+	CHECK(p != MAP_FAILED);
+	for (size_t at = 0; at < AREAS * size; at += size / 4 + 3 * PAGE, n++)
+		p[at] = 1;
+	for (size_t i = 0; i < AREAS; i++)
+		array_push(&areas.list) = (struct scan_area){ .start = (uintptr_t)p + i * size, .end = (uintptr_t)p + (i + 1) * size,
+							      .anonymous = i % 3 };
+	CHECK_OK(scan_areas(getpid(), &areas, true, &pool, &found));
+	CHECK_EQ(found.pages.list.n, n);
+	for (size_t i = 0; i < n; i++)
+		CHECK_EQ(found.pages.list.data[i].start, (uintptr_t)p + i * (size / 4 + 3 * PAGE));
+	CHECK_EQ(found.clean.list.n, 0);
+	scan_found_done(&found);
+	array_free(&areas.list);
+	pool_done(&pool);
+	munmap(p, AREAS * size);
 }
 
 static void scan_guards(void)
@@ -651,6 +730,7 @@ static void vanished(void)
 }
 
 const struct test tests[] = {
-	TEST(smaps), TEST(smaps_strange), TEST(ranges_merge), TEST(scan_many_regions), TEST(scan_guards), TEST(check_good), TEST(check_foreign),
+	TEST(smaps), TEST(smaps_strange), TEST(ranges_merge), TEST(scan_many_regions), TEST(scan_in_pieces), TEST(flags_without_smaps),
+	TEST(scan_guards), TEST(check_good), TEST(check_foreign),
 	TEST(check_bad_mappings), TEST(check_bad_pages), TEST(check_bad_numbers), TEST(hole), TEST(inherit), TEST(save_and_fill), TEST(vanished), {}
 };
