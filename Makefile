@@ -25,7 +25,7 @@ CFLAGS ?= -g
 override CFLAGS += -std=gnu17 $(OPT) $(WARNINGS) -fstack-protector-strong -fPIE
 CPPFLAGS += -D_GNU_SOURCE -DTORPOR_VERSION='"$(VERSION)"'
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(,)undefined)
-LDLIBS = $(shell pkg-config --libs $(LIBRARIES)) -lm
+LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
 
 # What each folder may include: the folders below it, so that an upward include does not compile.
 INC_checkpoint := -Icheckpoint -isystem $(O)/proto

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,20 +146,30 @@ int file_write(int dirfd, const char *path, const char *text)
 	return (size_t)n == len ? 0 : -EIO;
 }
 
-int file_replace(int dirfd, const char *path, const void *data, size_t size, mode_t mode)
+static int replace(int dirfd, const char *path, const void *data, size_t size, mode_t mode, bool durable)
 {
 	autofree char *temporary = str_printf("%s.tmp.%d", path, getpid());
 	autoclose int fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -errno;
 	int r = fd_write_all(fd, data, size);
-	if (r >= 0 && fsync(fd) < 0)
+	if (r >= 0 && durable && fsync(fd) < 0)
 		r = -errno;
 	if (r >= 0 && renameat(dirfd, temporary, dirfd, path) < 0)
 		r = -errno;
 	if (r < 0)
 		unlinkat(dirfd, temporary, 0);
 	return r;
+}
+
+int file_replace(int dirfd, const char *path, const void *data, size_t size, mode_t mode)
+{
+	return replace(dirfd, path, data, size, mode, true);
+}
+
+int file_swap(int dirfd, const char *path, const void *data, size_t size, mode_t mode)
+{
+	return replace(dirfd, path, data, size, mode, false);
 }
 
 int fd_send(int sock, const int *fds, size_t n)

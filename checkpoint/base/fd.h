@@ -25,6 +25,8 @@ ssize_t file_read(int dirfd, const char *path, char **text, size_t max);
 int file_write(int dirfd, const char *path, const char *text);
 /* Creates or replaces a file atomically: temporary name beside it, fsync, rename. Returns 0 or -errno, adds nothing. */
 int file_replace(int dirfd, const char *path, const void *data, size_t size, mode_t mode);
+/* The same without fsync: for what is of no use any more once the machine has gone down. */
+int file_swap(int dirfd, const char *path, const void *data, size_t size, mode_t mode);
 
 /* Passing descriptors with SCM_RIGHTS and one data byte, at most FD_PASS_MAX a message. fd_recv() returns how many came
  * (CLOEXEC set) or -errno; -ENODATA when the peer has gone. */

@@ -9,9 +9,9 @@
  *           can, and only cgroup2 has cgroup.kill and a file that tells when the last task has gone.
  *
  * Every directory costs time when it is made, when a task enters it and when it goes (0.06 ms in all). So in v1 hierarchies a container
- * gets groups for memory, pids, cpu, cpuacct and blkio (statistics that every engine asks for), devices (the default policy must
- * hold), the freezer where there is no cgroup2, and others only when the configuration sets one of their limits. name=systemd is
- * systemd's.
+ * gets groups for memory, pids, cpuacct and blkio (statistics that every engine asks for), devices (the default policy must hold), the
+ * freezer where there is no cgroup2, and others only when the configuration sets one of their limits. (A new cpu group takes no
+ * real-time task, where the kernel shares real-time bandwidth out.) name=systemd is systemd's.
  *
  * Invariants:
  * 1. The list of directories is decided (and saved by the caller) before the first one is made: a crash leaves nothing unknown.
@@ -129,6 +129,8 @@ static bool v1_limited(const char *hierarchy, const struct spec_resources *r)
 		const char *controller;
 		bool limited;
 	} all[] = {
+		{ "cpu", r->has_cpu_shares || r->has_cpu_quota || r->has_cpu_period || r->has_cpu_burst || r->has_cpu_idle ||
+				 r->has_cpu_rt_period || r->has_cpu_rt_runtime },
 		{ "cpuset", r->cpuset_cpus || r->cpuset_mems },
 		{ "hugetlb", r->n_hugepages },
 		{ "net_cls", r->has_class_id },
@@ -145,7 +147,7 @@ static bool v1_limited(const char *hierarchy, const struct spec_resources *r)
 /* What a hierarchy is wanted for on v1. */
 static bool v1_wanted(const char *hierarchy, const struct spec_resources *r, bool unified)
 {
-	static const char *const always[] = { "memory", "pids", "devices", "cpu", "cpuacct", "blkio" };
+	static const char *const always[] = { "memory", "pids", "devices", "cpuacct", "blkio" };
 
 	for (size_t i = 0; i < sizeof always / sizeof *always; i++)
 		if (has_controller(hierarchy, always[i]))

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -135,6 +134,35 @@ static int apply_quota(const struct spec_pairs *g, const struct spec_resources *
 	return cgroup_set(g, "cpu", "cpu.max", property, "%s", quota);
 }
 
+/* log2 of x >= 1, and 2 to the power of x >= 0: the math library would cost each start of the program more than all limits do. */
+static double binary_log(double x)
+{
+	double whole = 0, bit = 1;
+
+	for (; x >= 2; x /= 2)
+		whole++;
+	for (int i = 0; i < 52; i++) {
+		x *= x;
+		bit /= 2;
+		if (x >= 2) {
+			x /= 2;
+			whole += bit;
+		}
+	}
+	return whole;
+}
+
+static double binary_power(double x)
+{
+	double term = 1, sum = 1, fraction = (x - (int)x) * 0.693147180559945309;
+
+	for (int i = 1; i < 25; i++)
+		sum += term *= fraction / i;
+	for (int i = 0; i < (int)x; i++)
+		sum *= 2;
+	return sum;
+}
+
 /* A curve through (2, 1), (1024, 100) and (262144, 10000): lowest, default and highest of both. */
 uint64_t cgroup_weight(uint64_t shares)
 {
@@ -142,8 +170,10 @@ uint64_t cgroup_weight(uint64_t shares)
 		return 1;
 	if (shares >= 262144)
 		return 10000;
-	double l = log2((double)shares);
-	return (uint64_t)ceil(pow(10, (l * l + 125 * l) / 612.0 - 7.0 / 34.0));
+	double l = binary_log((double)shares);
+	double weight = binary_power(((l * l + 125 * l) / 612 - 7.0 / 34) * 3.321928094887362348);
+	uint64_t whole = (uint64_t)weight;
+	return whole + (weight - (double)whole > 1e-9);   /* rounded up, but not for the last bit's sake */
 }
 
 static int apply_cpu(const struct spec_pairs *g, const struct spec_resources *r)

@@ -235,7 +235,7 @@ static int fill_dir(struct container *c, const struct spec *s)
 	r = try_lock(c);
 	if (r < 0)
 		return fail(-r, "lock %s", c->dir);
-	r = file_replace(c->dir_fd, "config.json", s->text, s->text_size, 0600);
+	r = file_swap(c->dir_fd, "config.json", s->text, s->text_size, 0600);
 	if (r < 0)
 		return fail(-r, "write %s/config.json", c->dir);
 	return container_save(c);

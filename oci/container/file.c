@@ -105,7 +105,7 @@ int container_state_decode(struct container *c, const char *text, size_t size)
 int container_save(struct container *c)
 {
 	autofree char *text = container_state_encode(c);
-	int r = file_replace(c->dir_fd, "state.json", text, strlen(text), 0600);
+	int r = file_swap(c->dir_fd, "state.json", text, strlen(text), 0600);
 
 	return r < 0 ? fail(-r, "write %s/state.json", c->dir) : 0;
 }

@@ -31,7 +31,7 @@ int pid_file_write(const char *path, pid_t pid)
 	if (!path)
 		return 0;
 	snprintf(text, sizeof text, "%d", pid);
-	int r = file_replace(AT_FDCWD, path, text, strlen(text), 0644);
+	int r = file_swap(AT_FDCWD, path, text, strlen(text), 0644);
 	return r < 0 ? fail(-r, "write the pid file %s", path) : 0;
 }
 

@@ -224,6 +224,7 @@ static int open_all(struct exec *x)
 	x->sock = ends[0];
 	x->init.sock = ends[1];
 	x->init.proc = proc_open_host();
+	exe_open(&x->init);
 	return x->init.proc < 0 ? x->init.proc : 0;
 }
 
@@ -301,6 +302,8 @@ int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid)
 	fd_close(&x.pidfd);
 	fd_close(&x.init.sock);
 	fd_close(&x.init.proc);
+	fd_close(&x.init.self);
+	fd_close(&x.init.self_tree);
 	fd_close(&x.init.target);
 	fd_close(&x.init.target_root);
 	spec_free(x.spec);
@@ -326,7 +329,7 @@ static int enter(const struct init *i)
 
 static int exec_prepare(struct init *i)
 {
-	int r = exe_detach(i->proc);
+	int r = exe_detach(i);
 
 	if (r >= 0)
 		r = cgroup_join(i->cgroups, i->sub_cgroup);

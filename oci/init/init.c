@@ -34,7 +34,7 @@
 
 void init_defaults(struct init *i)
 {
-	*i = (struct init){ .sock = -1, .start = -1, .proc = -1, .target = -1, .target_root = -1, .lsm = -1 };
+	*i = (struct init){ .sock = -1, .start = -1, .proc = -1, .self = -1, .self_tree = -1, .target = -1, .target_root = -1, .lsm = -1 };
 	for (int k = 0; k < NS_KINDS; k++)
 		i->joined[k] = -1;
 }
@@ -107,7 +107,7 @@ static int make_root(struct init *i)
 /* What init and the stub for restore share. */
 static int init_prepare(struct init *i)
 {
-	int r = i->restore ? 0 : exe_detach(i->proc);
+	int r = i->restore ? 0 : exe_detach(i);
 
 	if (r >= 0)
 		r = cgroup_join(i->cgroups, NULL);

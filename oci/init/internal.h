@@ -25,6 +25,7 @@ struct init {
 	int start;               /* create: listens for `start`; else -1 */
 	int *trees;              /* rootfs_prepare() */
 	int proc;                /* the host's /proc, verified */
+	int self, self_tree;     /* the runtime's binary on a read-only mount of its own; or -1 */
 	int joined[NS_KINDS];    /* namespaces to join, -1: not */
 	int target, target_root; /* exec: pidfd of the container's init and its root directory; else -1 */
 	int lsm;
@@ -104,8 +105,9 @@ int program_find(const struct spec_process *p, char **path);
 /* The environment with what is added to it: HOME if it is missing, LISTEN_FDS. A NULL-terminated list that lives on. */
 char **program_environment(const struct init *i);
 
-/* --- exe.c: cuts this process off the runtime's binary. */
-int exe_detach(int proc);
+/* --- exe.c: cuts this process off the runtime's binary; exe_open() before the clone makes it cheaper where it can. */
+void exe_open(struct init *i);
+int exe_detach(struct init *i);
 
 int sysctls_apply(int proc, const struct spec *s);
 /* The host's /proc, verified. */

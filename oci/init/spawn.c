@@ -89,6 +89,8 @@ static int open_all(struct spawn *s)
 	s->init.proc = proc_open_host();
 	if (s->init.proc < 0)
 		return s->init.proc;
+	if (!s->o->restore)
+		exe_open(&s->init);
 	r = namespaces_open(&s->init);
 	if (r >= 0)
 		r = rootfs_prepare(s->init.spec, &s->init.trees);
@@ -235,6 +237,8 @@ static void close_all(struct spawn *s)
 	fd_close(&s->init.sock);
 	fd_close(&s->init.start);
 	fd_close(&s->init.proc);
+	fd_close(&s->init.self);
+	fd_close(&s->init.self_tree);
 	namespaces_close(&s->init);
 	rootfs_prepared_free(s->init.spec, &s->init.trees);
 }

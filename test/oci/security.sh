@@ -19,12 +19,15 @@ configure "$b" '.process.args = ["/bin/script"]'
 torpor create --bundle "$b" c </dev/null
 refuses "script" torpor start c
 torpor delete --force c
-# while init waits, its exe is nobody's file, and nothing of the runtime's binary is mapped
+# while init waits, its exe is nobody's file, and what is mapped of the runtime's binary cannot be written, not even by the host's root
 configure "$b" '.process.args = ["sleep", "1000"]'
 torpor create --bundle "$b" c </dev/null
 pid=$(container_pid c)
 equal "$(readlink "/proc/$pid/exe")" "/memfd:init (deleted)" "exe of a waiting init"
-! grep -F "$TORPOR" "/proc/$pid/maps" || fail "the runtime's binary is mapped in init"
+for mapped in "/proc/$pid/map_files"/*; do
+	[ "$(stat -Lc %d:%i "$mapped")" != "$(stat -c %d:%i "$TORPOR")" ] || refuses "Read-only file system" sh -c ": >>'$mapped'"
+done
+! grep -F "$TORPOR" "/proc/$pid/maps" || fail "the runtime's binary is mapped in init by its path"
 # … and it holds no descriptor but stdio and the start socket, no directory outside
 equal "$(ls "/proc/$pid/fd" | wc -l)" 4 "descriptors of a waiting init"
 equal "$(stat -c %d:%i "/proc/$pid/cwd/.")" "$(stat -c %d:%i "$b/rootfs")" "directory of a waiting init"
