@@ -67,9 +67,7 @@ jq '.process.args = ["sh", "-c", "exit 5"]' "$b/config.json" >"$b/other.json"
 equal "$(status_of torpor run --bundle "$b" --config other.json c </dev/null)" 5 status
 
 # what the configuration asks for and is not done, by its path; nothing is left
-configure "$b" '.hooks.prestart = [{path: "/bin/true"}]'
-refuses "config.json: hooks.prestart: hooks: not supported" torpor run --bundle "$b" c
-configure "$b" 'del(.hooks) | .linux.resources.pids.limit = "many"'
+configure "$b" '.linux.resources.pids.limit = "many"'
 refuses "config.json: linux.resources.pids.limit: expected an integer, found a string" torpor create --bundle "$b" c
 refuses "container does not exist" torpor state c
 refuses "read the container's configuration" torpor create --bundle /nonexistent c
