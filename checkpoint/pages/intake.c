@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 
+#define HEADER_SIZE 32
 #define READ_SIZE (64u << 10)
 #define WRITE_SIZE (512u << 10)
 #define SPLICE_FROM (256u << 10)
@@ -26,6 +27,7 @@ struct intake {
 	uint64_t offset;             /* in the pages file */
 	unsigned char *input;        /* of READ_SIZE */
 	size_t from, to;             /* what is unread of it */
+	bool bulk;                   /* much content comes: nothing of it is to be read along with a header */
 	unsigned char *output;       /* of WRITE_SIZE */
 	size_t pending;              /* what is not yet written of it */
 };
@@ -39,7 +41,7 @@ static int ended(void)
 
 static int refill(struct intake *s)
 {
-	ssize_t n = channel_read(s->peer, s->input, READ_SIZE);
+	ssize_t n = channel_read(s->peer, s->input, s->bulk ? HEADER_SIZE : READ_SIZE);
 
 	if (n <= 0)
 		return n < 0 ? (int)n : ended();
@@ -162,6 +164,7 @@ int intake_content(struct intake *s, uint64_t size)
 {
 	uint64_t here = s->to - s->from, rest;
 
+	s->bulk = size >= SPLICE_FROM && s->pipe[0] >= 0;
 	if (size <= here || size - here < SPLICE_FROM || s->pipe[0] < 0)
 		return receive_small(s, size);
 	rest = size - here;
