@@ -26,6 +26,8 @@ struct oci_create_options {
 	const char *pid_file, *console_socket, *pidfd_socket;
 	unsigned preserve_fds;
 	bool no_pivot, no_new_keyring;
+	int *console;    /* gets the other end of the terminal, if there is one; NULL: console_socket does */
+	unsigned short rows, columns;     /* of the terminal; 0: as the configuration says */
 };
 
 /* create: the container is set up and its init waits for start. On failure nothing is left (process, cgroup, mount, state). */
@@ -58,11 +60,13 @@ const char *container_id(struct container *c);
 struct oci_exec_options {
 	const char *process_file;                      /* a process object; else the fields below over the container's own process */
 	const char *const *args;                       /* NULL-terminated */
-	const char *cwd, *user, *pid_file, *console_socket, *apparmor, *selinux_label;
+	const char *cwd, *user, *pid_file, *console_socket, *pidfd_socket, *apparmor, *selinux_label;
 	const char *const *env, *const *caps, *const *additional_gids;   /* NULL-terminated or NULL */
 	const char *cgroup;
 	unsigned preserve_fds;
 	bool tty, detach, no_new_privs, ignore_paused;
+	int *console;    /* as in oci_create_options */
+	unsigned short rows, columns;
 };
 /* Starts a process in a running container; *pid is its host pid, a child of the caller. */
 int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid);

@@ -3,6 +3,7 @@
  *
  *   child → runtime   MEET            it waits for the runtime to do its part (hooks), and goes on at its answer
  *                     LISTENER, n     it will have a seccomp listener at descriptor n in a moment, and goes on at the answer
+ *                     CONSOLE, fd     the other end of its terminal
  *                     READY           it waits (create, restore), or is about to execute its program
  *                     FAILED, trail   it could not, and exits
  *   runtime → child   filter          number of instructions and flags, then the instructions; before any answer
@@ -22,7 +23,7 @@
 #include "base/str.h"
 #include "init/internal.h"
 
-enum { READY = 'R', FAILED = 'F', MEET = 'M', GO = 'G', LISTENER = 'L' };
+enum { READY = 'R', FAILED = 'F', MEET = 'M', GO = 'G', LISTENER = 'L', CONSOLE = 'T' };
 
 struct filter_head {
 	uint32_t n, flags, notify;
@@ -92,15 +93,39 @@ static int receive_failure(int fd)
 	return -ECHILD;
 }
 
-int channel_wait(int fd)
+/* A byte and, with some, a descriptor. */
+static int read_tag(int fd, char *tag, int *passed)
 {
-	char tag;
-	int r = fd_read_all(fd, &tag, 1);
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { tag, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	ssize_t n;
 
-	if (r == -ENODATA || r == -ECONNRESET)
-		return -ECANCELED;
+	do
+		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(passed, CMSG_DATA(c), sizeof *passed);
+	return n > 0 ? 0 : n == 0 || errno == ECONNRESET ? -ECANCELED : fail(errno, "read from the container's process");
+}
+
+int channel_wait(int fd, int *console)
+{
+	autoclose int passed = -1;
+	char tag;
+	int r = read_tag(fd, &tag, &passed);
+
+	if (r >= 0 && tag == CONSOLE && console) {
+		fd_close(console);
+		*console = take_fd(&passed);
+		r = read_tag(fd, &tag, &passed);
+	}
 	if (r < 0)
-		return fail(-r, "read from the container's process");
+		return r;
 	if (tag == READY || tag == MEET)
 		return tag == READY ? 0 : CHANNEL_MEET;
 	return tag == FAILED ? receive_failure(fd) : fail_text(EPROTO, "unknown message 0x%02x from the container's process", tag);
@@ -117,10 +142,10 @@ static int take_listener(int fd, const struct listener_owner *owner)
 	return r < 0 ? r : channel_go(fd);
 }
 
-int channel_wait_exec(int fd, const struct listener_owner *owner)
+int channel_wait_exec(int fd, int *console, const struct listener_owner *owner)
 {
 	char tag;
-	int r = channel_wait(fd);
+	int r = channel_wait(fd, console);
 
 	if (r != 0)
 		return r < 0 ? r : fail_text(EPROTO, "the container's process waits for nothing");
@@ -132,6 +157,31 @@ int channel_wait_exec(int fd, const struct listener_owner *owner)
 	if (r == -ENODATA || r == -ECONNRESET)
 		return 0;
 	return r < 0 ? fail(-r, "read from the container's process") : receive_failure(fd);
+}
+
+int channel_send_fd(int sock, char *bytes, size_t n, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { bytes, n };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	return sendmsg(sock, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int channel_send_console(int fd, int console)
+{
+	char tag = CONSOLE;
+	int r = channel_send_fd(fd, &tag, 1, console);
+
+	return r < 0 ? fail(-r, "send the console to the runtime") : 0;
 }
 
 /* In one message: the largest filter (32 KiB) is far below what a socket holds, so this does not wait for the child. */

@@ -35,7 +35,7 @@ int pid_file_write(const char *path, pid_t pid)
 	return r < 0 ? fail(-r, "write the pid file %s", path) : 0;
 }
 
-static int connect_to(const char *path, const char *what)
+int connect_to(const char *path, const char *what)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 
@@ -128,7 +128,7 @@ static int start_locked(struct container *c)
 					   : fail(-fd, "connect to init of container %s", c->id);
 	if (unlinkat(c->dir_fd, CONTAINER_START_SOCKET, 0) < 0 && errno != ENOENT)
 		return fail(errno, "remove %s/" CONTAINER_START_SOCKET, c->dir);
-	int r = channel_wait_exec(fd, &(struct listener_owner){ .c = c, .pid = c->pid, .status = oci_status_names[OCI_CREATED] });
+	int r = channel_wait_exec(fd, NULL, &(struct listener_owner){ .c = c, .pid = c->pid, .status = oci_status_names[OCI_CREATED] });
 	return r == -ECANCELED ? fail_text(ESRCH, "container %s: its init (pid %d) ended before it executed its program", c->id, c->pid) : r;
 }
 

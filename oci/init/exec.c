@@ -35,7 +35,7 @@ struct exec {
 	struct spec *spec;
 	struct spec_process process;
 	struct init init;
-	int sock, pidfd;
+	int sock, pidfd, console, console_sock;
 	pid_t pid;
 };
 
@@ -171,8 +171,11 @@ static int read_process(struct exec *x)
 	if (e->selinux_label)
 		x->process.selinux_label = arena_str(&x->arena, e->selinux_label);
 	x->process.no_new_privileges |= e->no_new_privs;
-	if (e->tty || x->process.terminal || e->console_socket)
-		return fail_text(EOPNOTSUPP, "exec: terminals are not supported by this version of torpor");
+	x->process.terminal |= e->tty;
+	console_size(&x->process, e->rows, e->columns);
+	r = console_check(x->process.terminal, e->console_socket, e->console);
+	if (r < 0)
+		return r;
 	if (e->cgroup && strchr(e->cgroup, ':'))
 		return fail_text(EOPNOTSUPP, "--cgroup %s: a path for one controller only is not supported", e->cgroup);
 	caps_limit(&x->process.capabilities);
@@ -219,6 +222,8 @@ static int open_all(struct exec *x)
 		r = open_target(x);
 	if (r >= 0)
 		r = channel_open(ends);
+	if (r >= 0 && x->e->console_socket && (x->console_sock = console_connect(x->e->console_socket)) < 0)
+		r = x->console_sock;
 	if (r < 0)
 		return r;
 	x->sock = ends[0];
@@ -256,9 +261,13 @@ static int wait_for_program(struct exec *x)
 		r = channel_send_filter(x->sock, &filter);
 	free(filter.code);
 	if (r >= 0 || r == -EPIPE || r == -ECONNRESET)
-		r = channel_wait_exec(x->sock, &(struct listener_owner){ x->c, x->spec, x->pid, oci_status_names[OCI_RUNNING] });
+		r = channel_wait_exec(x->sock, &x->console, &(struct listener_owner){ x->c, x->spec, x->pid, oci_status_names[OCI_RUNNING] });
 	if (r == -ECANCELED)
 		r = fail_text(ECHILD, "the process (pid %d) ended before it executed its program", x->pid);
+	if (r >= 0 && x->console_sock >= 0)
+		r = console_hand_over(x->console_sock, x->console);
+	if (r >= 0)
+		r = pidfd_hand_over(x->e->pidfd_socket, x->pid);
 	return r < 0 ? r : pid_file_write(x->e->pid_file, x->pid);
 }
 
@@ -284,7 +293,7 @@ static int run(struct exec *x)
 int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid)
 {
 	const struct oci_create_options preserve = { .preserve_fds = e->preserve_fds };
-	struct exec x = { .c = c, .e = e, .sock = -1, .pidfd = -1 };
+	struct exec x = { .c = c, .e = e, .sock = -1, .pidfd = -1, .console = -1, .console_sock = -1 };
 	int r = preserved_check(preserved_descriptors(&preserve));
 
 	if (r < 0)
@@ -298,6 +307,10 @@ int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid)
 	x.init.preserve_fds = preserved_descriptors(&preserve);
 	r = run(&x);
 	*pid = r < 0 ? 0 : x.pid;
+	if (r >= 0 && e->console)
+		*e->console = take_fd(&x.console);
+	fd_close(&x.console);
+	fd_close(&x.console_sock);
 	fd_close(&x.sock);
 	fd_close(&x.pidfd);
 	fd_close(&x.init.sock);
@@ -327,6 +340,13 @@ static int enter(const struct init *i)
 	return 0;
 }
 
+static int exec_console(const struct init *i)
+{
+	autoclose int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return root < 0 ? fail(errno, "open the container's root") : console_open(i, root);
+}
+
 static int exec_prepare(struct init *i)
 {
 	int r = exe_detach(i);
@@ -341,6 +361,8 @@ static int exec_prepare(struct init *i)
 		r = i->lsm == -ENOENT ? 0 : i->lsm;
 	if (r >= 0)
 		r = enter(i);
+	if (r >= 0 && i->process->terminal)
+		r = exec_console(i);
 	if (r >= 0)
 		r = channel_receive_filter(i->sock, &i->filter);
 	if (r >= 0)

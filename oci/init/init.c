@@ -99,6 +99,8 @@ static int make_root(struct init *i)
 	};
 	int r = rootfs_build(&root);
 
+	if (r >= 0 && i->process->terminal && !i->restore)
+		r = console_open(i, root.root);
 	if (r >= 0)
 		r = create_hooks(i);
 	return r < 0 ? r : rootfs_enter(&root);

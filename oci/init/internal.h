@@ -49,10 +49,12 @@ int channel_go(int fd);
 int channel_announce_listener(int fd, int number);
 /* Waits for READY (0) or a meeting (CHANNEL_MEET). -ECANCELED when the child ended without a word (nothing is added to the trail then). */
 enum { CHANNEL_MEET = 1 };
-int channel_wait(int fd);
+int channel_wait(int fd, int *console);   /* console: gets the terminal's other end, if one comes before */
 /* The same for a program about to be executed: success is that the descriptor closes after READY. */
 struct listener_owner;
-int channel_wait_exec(int fd, const struct listener_owner *owner);
+int channel_wait_exec(int fd, int *console, const struct listener_owner *owner);
+int channel_send_console(int fd, int console);
+int channel_send_fd(int sock, char *bytes, size_t n, int fd);   /* bare -errno */
 int channel_send_filter(int fd, const struct seccomp_program *p);   /* bare -errno: the child's own account comes by channel_wait() */
 int channel_receive_filter(int fd, struct seccomp_program *p);
 
@@ -87,6 +89,14 @@ int process_exec(struct init *i);
 int process_close_others(const struct init *i, const int *keep, size_t n);
 void process_reset_signals(void);
 
+/* --- console.c: in the child, when the container's /dev is there (root: its root directory): stdio become a new terminal, whose other end
+ * goes over the channel. In the runtime: which options go together, and where that end goes. here: the caller takes it itself. */
+int console_open(const struct init *i, int root);
+int console_check(bool terminal, const char *socket, const int *here);
+void console_size(struct spec_process *p, unsigned short rows, unsigned short columns);   /* 0: as it is */
+int console_connect(const char *socket);
+int console_hand_over(int sock, int master);
+
 /* --- clocks.c: offsets of a new time namespace; before and after the clone in the runtime, or clocks_write() in the child. */
 bool clocks_wanted(const struct spec *s);
 int clocks_begin(int proc, const struct spec *s, int *saved);
@@ -115,6 +125,7 @@ int proc_open_host(void);
 /* Environment LISTEN_FDS of the caller plus the option. */
 /* create.c, for exec too. */
 int pid_file_write(const char *path, pid_t pid);             /* path NULL: nothing to do */
+int connect_to(const char *path, const char *what);          /* a unix socket; a bare -errno when it cannot be reached */
 int pidfd_hand_over(const char *path, pid_t pid);
 unsigned preserved_descriptors(const struct oci_create_options *c);
 int preserved_check(unsigned n);

@@ -36,9 +36,10 @@
 struct spawn {
 	struct container *c;
 	const struct oci_spawn_options *o;
+	const struct oci_create_options *create;
 	struct init init;
 	struct spec_process process;   /* the specification's with capabilities that can be given */
-	int sock, pidfd;
+	int sock, pidfd, console, console_sock;
 	pid_t pid;
 	bool cgroups_made;
 };
@@ -94,6 +95,8 @@ static int open_all(struct spawn *s)
 	r = namespaces_open(&s->init);
 	if (r >= 0)
 		r = rootfs_prepare(s->init.spec, &s->init.trees);
+	if (r >= 0 && s->create->console_socket && (s->console_sock = console_connect(s->create->console_socket)) < 0)
+		r = s->console_sock;
 	return r < 0 || s->o->restore ? r : listen_for_start(s);
 }
 
@@ -205,12 +208,14 @@ static int wait_for_init(struct spawn *s)
 	int r = work_beside_init(s);
 
 	if (r >= 0)
-		r = channel_wait(s->sock);
+		r = channel_wait(s->sock, &s->console);
 	if (r == CHANNEL_MEET) {
 		r = create_hooks(s);
 		if (r >= 0)
-			r = channel_wait(s->sock);
+			r = channel_wait(s->sock, NULL);
 	}
+	if (r >= 0 && s->console_sock >= 0)
+		r = console_hand_over(s->console_sock, s->console);
 	return r == -ECANCELED ? explain_death(s) : r;
 }
 
@@ -234,6 +239,8 @@ static void close_all(struct spawn *s)
 {
 	fd_close(&s->sock);
 	fd_close(&s->pidfd);
+	fd_close(&s->console);
+	fd_close(&s->console_sock);
 	fd_close(&s->init.sock);
 	fd_close(&s->init.start);
 	fd_close(&s->init.proc);
@@ -247,10 +254,10 @@ static int check(const struct spec *spec, const struct oci_spawn_options *o, con
 {
 	int r = namespaces_check(spec);
 
-	if (r >= 0 && create->console_socket)
-		r = fail_text(EOPNOTSUPP, "--console-socket: terminals are not supported by this version of torpor");
-	if (r >= 0 && spec->process.terminal)
-		r = fail_text(EOPNOTSUPP, "config.json: process.terminal: terminals are not supported by this version of torpor");
+	if (r >= 0 && o->restore && spec->process.terminal)
+		r = fail_text(EOPNOTSUPP, "config.json: process.terminal: a container with a terminal cannot be restored yet");
+	if (r >= 0)
+		r = console_check(spec->process.terminal, create->console_socket, create->console);
 	if (r >= 0 && !o->restore && !spec->has_process)
 		r = fail_text(EINVAL, "config.json: process: is missing");
 	if (r >= 0)
@@ -273,7 +280,8 @@ int oci_spawn_init(struct container *c, const struct spec *spec, const struct oc
 {
 	static const struct oci_create_options defaults;
 	const struct oci_create_options *create = o->create ? o->create : &defaults;
-	struct spawn s = { .c = c, .o = o, .sock = -1, .pidfd = -1, .process = spec->process };
+	struct spawn s = { .c = c, .o = o, .create = create, .sock = -1, .pidfd = -1, .console = -1, .console_sock = -1,
+		.process = spec->process };
 	int r = check(spec, o, create);
 
 	if (r < 0)
@@ -288,12 +296,15 @@ int oci_spawn_init(struct container *c, const struct spec *spec, const struct oc
 	s.init.new_keyring = !create->no_new_keyring;
 	s.init.preserve_fds = o->restore ? 0 : preserved_descriptors(create);
 	s.init.time_done = o->before_clone;
+	console_size(&s.process, create->rows, create->columns);
 	caps_limit(&s.process.capabilities);
 	r = run(&s);
 	if (r < 0)
 		undo(&s);
 	else
 		*host_pid = s.pid;
+	if (r >= 0 && create->console)
+		*create->console = take_fd(&s.console);
 	if (r >= 0 && o->restore && o->park_fd)
 		*o->park_fd = take_fd(&s.sock);
 	close_all(&s);

@@ -30,6 +30,9 @@ int rootfs_enter(struct rootfs *r);
 /* Opens a path inside the container's root: no link or ".." leads out of it. flags as open(2). A descriptor or bare -errno. */
 int rootfs_open(int root, const char *path, int flags);
 
+/* Binds an open file to a path inside the root, which is made if it is missing. */
+int rootfs_bind(int root, const char *path, int fd);
+
 /* The mount options of the specification, for `features`: NULL-terminated when name is. */
 struct mount_option {
 	const char *name;

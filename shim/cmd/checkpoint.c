@@ -90,7 +90,7 @@ int shim_checkpoint(struct shim_call *c)
 
 static int wait_restored(struct container *container, pid_t pid)
 {
-	int status = shim_foreground_wait(pid);
+	int status = shim_foreground_wait(pid, -1);
 	int r = status < 0 ? status : end_container(container);
 
 	return r < 0 ? r : status;

@@ -34,14 +34,14 @@ struct shim_options {
 	int log_format, log_level;   /* log_level: enum log_level, -1: not given */
 	int cgroup_manager, rootless;
 	/* verbs */
-	const char *bundle, *config, *pid_file, *file;
+	const char *bundle, *config, *pid_file, *file, *console_socket, *pidfd_socket;
 	unsigned preserve_fds;
 	bool no_pivot, no_new_keyring, no_subreaper, detach, keep, force, all, quiet, regex;
 	int format;
 	/* exec */
 	const char *cwd, *user, *process, *cgroup, *process_label, *apparmor;
 	struct option_list env, caps, additional_gids;
-	bool no_new_privs, ignore_paused;
+	bool no_new_privs, ignore_paused, tty;
 	/* update, events */
 	const char *resources, *update[SHIM_UPDATES], *interval;
 	bool stats;
@@ -71,10 +71,10 @@ struct oci_create_options shim_create_options(const struct shim_options *o);
 /* Needs root: says so when it is not. */
 int shim_need_root(const char *verb);
 /* Waits for a process in the foreground: signals that arrive go on to it, children that come in as orphans are reaped. The caller has
- * called shim_foreground_begin() before the process was made, so that no signal is lost. Returns 0–255: its status, 128 + N when
+ * called shim_foreground_begin() before the process was made, so that no signal is lost. console: the other end of its terminal, or -1. Returns 0–255: its status, 128 + N when
  * signal N ended it. */
 int shim_foreground_begin(bool subreaper);
-int shim_foreground_wait(pid_t pid);
+int shim_foreground_wait(pid_t pid, int console);
 void shim_foreground_end(void);   /* when it comes to no wait: gives signals their way again */
 /* Bytes of "64m" or "1.5GiB"; -1 of "-1"; -EINVAL. */
 int shim_bytes(const char *text, int64_t *value);

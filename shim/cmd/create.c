@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
+#include "cmd/terminal.h"
 
 int shim_need_root(const char *verb)
 {
@@ -22,6 +24,8 @@ struct oci_create_options shim_create_options(const struct shim_options *o)
 		.bundle = o->bundle,
 		.config = o->config,
 		.pid_file = o->pid_file,
+		.console_socket = o->console_socket,
+		.pidfd_socket = o->pidfd_socket,
 		.preserve_fds = o->preserve_fds,
 		.no_pivot = o->no_pivot,
 		.no_new_keyring = o->no_new_keyring,
@@ -64,7 +68,7 @@ static int clean_up(struct container *container)
 	return r == -ENOENT ? 0 : r;
 }
 
-static int start_and_wait(struct shim_call *c, struct container *container)
+static int start_and_wait(struct shim_call *c, struct container *container, int console)
 {
 	pid_t pid = container_init_pid(container);   /* asked before: a short program is a zombie soon after */
 	int r = oci_start(container);
@@ -75,7 +79,7 @@ static int start_and_wait(struct shim_call *c, struct container *container)
 	}
 	if (c->o->detach)
 		return 0;
-	int status = shim_foreground_wait(pid);
+	int status = shim_foreground_wait(pid, console);
 	if (status < 0 || c->o->keep)
 		return status;
 	r = clean_up(container);
@@ -84,17 +88,22 @@ static int start_and_wait(struct shim_call *c, struct container *container)
 
 int shim_run(struct shim_call *c)
 {
-	const struct oci_create_options create = shim_create_options(c->o);
+	struct oci_create_options create = shim_create_options(c->o);
 	struct container *container = NULL;
+	autoclose int console = -1;
 	int r = shim_need_root("run");
 
+	if (!c->o->detach) {
+		create.console = &console;
+		shim_terminal_size(&create.rows, &create.columns);
+	}
 	if (r == 0 && !c->o->detach)
 		r = shim_foreground_begin(!c->o->no_subreaper);
 	if (r < 0)
 		return r;
 	r = oci_create(&c->oci, c->argv[0], &create, &container);
 	if (r == 0)
-		r = start_and_wait(c, container);
+		r = start_and_wait(c, container, console);
 	container_free(container);
 	return r;
 }

@@ -4,7 +4,9 @@
 #include <errno.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "cmd/cmd.h"
+#include "cmd/terminal.h"
 
 static struct oci_exec_options exec_options(const struct shim_call *c)
 {
@@ -16,6 +18,9 @@ static struct oci_exec_options exec_options(const struct shim_call *c)
 		.cwd = o->cwd,
 		.user = o->user,
 		.pid_file = o->pid_file,
+		.console_socket = o->console_socket,
+		.pidfd_socket = o->pidfd_socket,
+		.tty = o->tty,
 		.env = o->env.data,
 		.caps = o->caps.data,
 		.additional_gids = o->additional_gids.data,
@@ -29,14 +34,18 @@ static struct oci_exec_options exec_options(const struct shim_call *c)
 	};
 }
 
-static int start(struct shim_call *c, pid_t *pid)
+static int start(struct shim_call *c, pid_t *pid, int *console)
 {
-	const struct oci_exec_options options = exec_options(c);
+	struct oci_exec_options options = exec_options(c);
 	struct container *container;
 	int r = container_open(&c->oci, c->argv[0], &container);
 
 	if (r < 0)
 		return r;
+	if (!c->o->detach) {
+		options.console = console;
+		shim_terminal_size(&options.rows, &options.columns);
+	}
 	r = oci_exec(container, &options, pid);
 	container_free(container);
 	return r;
@@ -44,6 +53,7 @@ static int start(struct shim_call *c, pid_t *pid)
 
 int shim_exec(struct shim_call *c)
 {
+	autoclose int console = -1;
 	pid_t pid = 0;
 	int r = shim_need_root("exec");
 
@@ -56,8 +66,8 @@ int shim_exec(struct shim_call *c)
 	if (!c->o->detach)
 		r = shim_foreground_begin(false);
 	if (r == 0)
-		r = start(c, &pid);
+		r = start(c, &pid, &console);
 	if (r < 0)
 		return 255;
-	return c->o->detach ? 0 : shim_foreground_wait(pid);
+	return c->o->detach ? 0 : shim_foreground_wait(pid, console);
 }

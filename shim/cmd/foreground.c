@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "cmd/cmd.h"
+#include "cmd/terminal.h"
 
 static const int not_forwarded[] = {
 	SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE, SIGURG,
@@ -64,23 +65,44 @@ static int reap(pid_t pid)
 	return result;
 }
 
-int shim_foreground_wait(pid_t pid)
+static void forward(const struct shim_terminal *t, pid_t pid, int sig)
 {
+	if (sig == SIGWINCH && t->pty >= 0)
+		shim_terminal_resize(t);
+	else if (sig != SIGCHLD)
+		kill(pid, sig);   /* not reaped yet, so the number is still its own */
+}
+
+static int serve(struct shim_terminal *t, pid_t pid, int signals)
+{
+	for (;;) {
+		struct signalfd_siginfo info;
+		int r = reap(pid);   /* first: it may have ended already */
+		if (r != -EAGAIN)
+			return r;
+		while (t->pty >= 0 && (r = shim_terminal_poll(t, signals)) == 0)
+			;
+		if (t->pty >= 0 && r < 0)
+			return r;
+		r = fd_read_all(signals, &info, sizeof info);
+		if (r < 0)
+			return fail(-r, "read the signalfd");
+		forward(t, pid, (int)info.ssi_signo);
+	}
+}
+
+int shim_foreground_wait(pid_t pid, int console)
+{
+	struct shim_terminal terminal = { .pty = -1 };
 	sigset_t set;
 
 	signal_set(&set);
 	autoclose int fd = signalfd(-1, &set, SFD_CLOEXEC);
 	if (fd < 0)
 		return fail(errno, "open a signalfd");
-	for (;;) {
-		struct signalfd_siginfo info;
-		int r = reap(pid);   /* first: it may have ended already */
-		if (r != -EAGAIN)
-			return r;
-		r = fd_read_all(fd, &info, sizeof info);
-		if (r < 0)
-			return fail(-r, "read the signalfd");
-		if (info.ssi_signo != SIGCHLD)
-			kill(pid, (int)info.ssi_signo);   /* not reaped yet, so the number is still its own */
-	}
+	int r = console >= 0 ? shim_terminal_begin(&terminal, console) : 0;
+	if (r >= 0)
+		r = serve(&terminal, pid, fd);
+	shim_terminal_end(&terminal);
+	return r;
 }

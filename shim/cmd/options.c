@@ -49,10 +49,8 @@ const struct option_table shim_torpor_global = {
 static const struct option rows[] = {
 	{ "bundle", 'b', OPTION_STRING, MAKES | V(SPEC), AT(bundle), "DIR", "the bundle (default: the current directory)" },
 	{ "config", 'f', OPTION_STRING, V(CREATE) | V(RUN), AT(config), "FILE", "configuration to use instead of config.json" },
-	{ "console-socket", 0, OPTION_STRING, STARTS, 0, "SOCKET", "unix socket that gets the console",
-	  .refused = "consoles are not made so far" },
-	{ "pidfd-socket", 0, OPTION_STRING, V(CREATE) | V(RUN) | V(EXEC), 0, "SOCKET", "unix socket that gets a pidfd of the process",
-	  .refused = "pidfds are not sent so far; --pid-file gives the number" },
+	{ "console-socket", 0, OPTION_STRING, STARTS, AT(console_socket), "SOCKET", "unix socket that gets the terminal" },
+	{ "pidfd-socket", 0, OPTION_STRING, V(CREATE) | V(RUN) | V(EXEC), AT(pidfd_socket), "SOCKET", "unix socket that gets a pidfd of the process" },
 	{ "pid-file", 0, OPTION_STRING, STARTS, AT(pid_file), "FILE", "write the process's pid there" },
 	{ "no-pivot", 0, OPTION_FLAG, MAKES, AT(no_pivot), .help = "move the root mount instead of pivot_root" },
 	{ "no-new-keyring", 0, OPTION_FLAG, MAKES, AT(no_new_keyring), .help = "keep the caller's session keyring" },
@@ -71,7 +69,7 @@ static const struct option rows[] = {
 
 	{ "cwd", 0, OPTION_STRING, V(EXEC), AT(cwd), "DIR", "working directory in the container" },
 	{ "env", 'e', OPTION_LIST, V(EXEC), AT(env), "NAME=VALUE", "set an environment variable (repeatable)" },
-	{ "tty", 't', OPTION_FLAG, V(EXEC), 0, .help = "allocate a console", .refused = "consoles are not made so far" },
+	{ "tty", 't', OPTION_FLAG, V(EXEC), AT(tty), .help = "allocate a terminal" },
 	{ "user", 'u', OPTION_STRING, V(EXEC), AT(user), "UID[:GID]", "user and group" },
 	{ "additional-gids", 'g', OPTION_LIST, V(EXEC), AT(additional_gids), "GID", "a further group (repeatable)" },
 	{ "process", 'p', OPTION_STRING, V(EXEC), AT(process), "FILE", "the process as a JSON object" },

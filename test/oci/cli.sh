@@ -41,8 +41,6 @@ for option in --lazy-pages --tcp-established --link-remap "--status-fd 3" "--emp
 	refuses "option ${option%% *} is not supported" torpor checkpoint $option x
 done
 refuses "expected ADDRESS:PORT" torpor checkpoint --page-server nowhere x
-refuses "option --console-socket is not supported" torpor run --console-socket /x y
-refuses "option --tty is not supported" torpor exec -t x sh
 
 # no containers
 equal "$(torpor list -q)" ""
