@@ -71,8 +71,8 @@ struct oci_create_options shim_create_options(const struct shim_options *o);
 /* Needs root: says so when it is not. */
 int shim_need_root(const char *verb);
 /* Waits for a process in the foreground: signals that arrive go on to it, children that come in as orphans are reaped. The caller has
- * called shim_foreground_begin() before the process was made, so that no signal is lost. console: the other end of its terminal, or -1. Returns 0–255: its status, 128 + N when
- * signal N ended it. */
+ * called shim_foreground_begin() before the process was made, so that no signal is lost. console: the other end of its terminal, or -1.
+ * Returns 0–255: its status, 128 + N when signal N ended it. */
 int shim_foreground_begin(bool subreaper);
 int shim_foreground_wait(pid_t pid, int console);
 void shim_foreground_end(void);   /* when it comes to no wait: gives signals their way again */
