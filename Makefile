@@ -16,7 +16,6 @@ CC := gcc
 endif
 VERSION := 0.1.0
 
-LIBRARIES := libprotobuf-c yajl libseccomp libcap libmnl
 WARNINGS := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
 	-Wundef -Wvla -Wno-missing-field-initializers
 , := ,
@@ -25,7 +24,9 @@ CFLAGS ?= -g
 override CFLAGS += -std=gnu17 $(OPT) $(WARNINGS) -fstack-protector-strong -fPIE
 CPPFLAGS += -D_GNU_SOURCE -DTORPOR_VERSION='"$(VERSION)"'
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(,)undefined)
-LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
+# Small libraries are linked in where their archives are installed: to load them is a quarter of what `torpor state` takes. DYNAMIC=1 does not.
+archive = $(if $(DYNAMIC),,$(filter /%,$(shell $(CC) -print-file-name=lib$(1).a)))
+LDLIBS := $(foreach l,protobuf-c:protobuf-c yajl_s:yajl seccomp:seccomp cap:cap mnl:mnl,$(or $(call archive,$(firstword $(subst :, ,$(l)))),-l$(lastword $(subst :, ,$(l)))))
 
 # What each folder may include: the folders below it, so that an upward include does not compile.
 INC_checkpoint := -Icheckpoint -isystem $(O)/proto

@@ -159,15 +159,16 @@ static int empty_file(int proc)
 
 int exe_detach(struct init *i)
 {
-	int proc = i->proc;
 	autofree char *text = NULL;
+	int proc = i->proc;
 	struct proc_stat st;
+
+	fd_close(&i->self_tree);   /* now: the last one to close it waits, and that is to be the runtime */
 	int r = replace_mappings(proc, i->self);
 
 	if (r < 0)
 		return r;
 	fd_close(&i->self);
-	fd_close(&i->self_tree);
 	ssize_t n = file_read(proc, "self/stat", &text, 4096);
 	r = n < 0 ? (int)n : proc_stat_parse(text, &st);
 	if (r < 0)

@@ -187,6 +187,7 @@ static int work_beside_init(struct spawn *s)
 	if (r >= 0)
 		r = channel_send_filter(s->sock, &filter);
 	free(filter.code);
+	fd_close(&s->init.self_tree);
 	return r == -EPIPE || r == -ECONNRESET ? 0 : r;   /* init has failed, and says why */
 }
 
