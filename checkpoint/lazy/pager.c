@@ -584,6 +584,15 @@ static int take_over(struct pager *p, bool again)
 	return 0;
 }
 
+/* The last pager was killed before it had answered the restore, or right after that. */
+static int answer_again(struct pager *p)
+{
+	reconnect(p);
+	int e = p->lost ? fail_text(ECONNRESET, "the page server is not there again") : request_runs(p->content, p->sock);
+	*journal_asked(p->journal) = false;
+	return e;
+}
+
 /* From here on nothing is lost when this process is killed. */
 static int tell_begun(struct pager *p, pid_t guard)
 {
@@ -595,7 +604,7 @@ static int tell_begun(struct pager *p, pid_t guard)
 	if (*fd < 0)
 		return fail(errno, "open the pager's guardian");
 	if (*journal_asked(p->journal))
-		return fail_text(ECONNRESET, "the pager was killed before it had answered the restore");
+		return answer_again(p);
 	if (!*journal_begun(p->journal) && p->sock >= 0 && send(p->sock, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
 		*journal_begun(p->journal) = true;
 	return 0;

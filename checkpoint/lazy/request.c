@@ -34,6 +34,13 @@ static int give_content(struct restore *r, struct content *c, int sock, const st
 	return e < 0 ? e : sent;
 }
 
+int request_runs(struct content *c, int sock)
+{
+	int e = content_begin(c), sent = answer(sock, e, NULL, 0);
+
+	return e < 0 ? e : sent;
+}
+
 int request_serve(struct restore *r, struct content *c, int sock)
 {
 	struct lazy_request q;
@@ -45,7 +52,5 @@ int request_serve(struct restore *r, struct content *c, int sock)
 		return give_content(r, c, sock, &q);
 	if (q.kind != LAZY_RUNS)
 		return fail_text(EPROTO, "the restore makes a request of the unknown kind %d", q.kind);
-	e = content_begin(c);
-	int sent = answer(sock, e, NULL, 0);
-	return e < 0 ? e : sent;
+	return request_runs(c, sock);
 }

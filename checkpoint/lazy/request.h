@@ -6,5 +6,7 @@
 
 /* Answers a restore that has said LAZY_REQUEST on its socket. 0 or -errno, explained: the restore has failed. */
 int request_serve(struct restore *r, struct content *c, int sock);
+/* The last of them, asked by the restore before a new pager came: may the program run? */
+int request_runs(struct content *c, int sock);
 
 #endif
