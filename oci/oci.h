@@ -18,10 +18,14 @@ struct container;
 
 struct oci_options {
 	const char *root;      /* state directory root, e.g. /run/torpor */
-	const char *cgroup_manager;   /* NULL or "cgroupfs" */
 };
 
+/* IF_ALLOWED: where the caller may not make groups, there are none; a limit that needs one is still an error. NONE: the container stays in
+ * the caller's groups (an engine that has put the caller where it wants the container to be). */
+enum oci_cgroups { OCI_CGROUPS_MADE, OCI_CGROUPS_IF_ALLOWED, OCI_CGROUPS_NONE };
+
 struct oci_create_options {
+	enum oci_cgroups cgroups;
 	const char *bundle, *config;      /* config: NULL = config.json */
 	const char *pid_file, *console_socket, *pidfd_socket;
 	unsigned preserve_fds;

@@ -71,14 +71,9 @@ static int open_log(const struct shim_options *o, int *fd)
 
 static int check_global(const struct shim_options *o)
 {
-	static const char *const managers[] = { "cgroupfs", "systemd", "disabled" };
-
-	if (o->cgroup_manager)
-		return fail_text(EOPNOTSUPP, "--cgroup-manager %s: not supported by this version of torpor, only cgroupfs is",
-			managers[o->cgroup_manager]);
-	if (o->rootless == 2)
-		return fail_text(EOPNOTSUPP, "--rootless true: not supported by this version of torpor");
-	return 0;
+	if (o->cgroup_manager != SHIM_SYSTEMD)
+		return 0;
+	return fail_text(EOPNOTSUPP, "--cgroup-manager systemd: not supported by this version of torpor: control groups are made directly (cgroupfs)");
 }
 
 /* A state directory as an absolute path: it is noted, and used after the working directory has changed. */

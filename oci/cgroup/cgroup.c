@@ -320,23 +320,64 @@ static int make_one(const struct spec_pair *group, bool v2)
 	return r < 0 || made ? r : check_empty(group->value);
 }
 
-static int make_all(const struct spec_pairs *cgroups, const struct spec_resources *r)
+static bool is_permission(int error)
 {
-	const struct cgroup_ops *ops = cgroup_ops_of(cgroups);
+	return error == -EACCES || error == -EPERM || error == -EROFS;
+}
+
+static int make_groups(struct spec_pairs *cgroups, bool if_allowed)
+{
+	bool v2 = cgroup_ops_of(cgroups) == &cgroup_v2_ops;
+	size_t kept = 0;
 	int done = 0;
 
-	for (size_t i = 0; done >= 0 && i < cgroups->n; i++)
-		done = make_one(&cgroups->data[i], ops == &cgroup_v2_ops);
-	if (done >= 0 && cgroups->n)
-		done = ops->devices(cgroups, r);
-	return done < 0 || !cgroups->n ? done : ops->apply(cgroups, r);
+	for (size_t i = 0; done >= 0 && i < cgroups->n; i++) {
+		size_t mark = err_mark();
+		done = make_one(&cgroups->data[i], v2);
+		if (if_allowed && is_permission(done)) {
+			err_rewind(mark);
+			done = 0;
+			continue;
+		}
+		cgroups->data[kept++] = cgroups->data[i];
+	}
+	if (done >= 0)
+		cgroups->n = kept;
+	return done;
+}
+
+/* Of a container without groups of its own: nothing is limited, and that is not what was asked for. */
+static int check_unlimited(const struct spec_resources *r)
+{
+	static const struct spec_resources none;
+	struct spec_resources limits = *r;
+
+	limits.devices = NULL;
+	limits.n_devices = 0;
+	limits.disable_oom_killer = limits.check_before_update = false;
+	if (limits.pids_limit <= 0) {   /* engines write it */
+		limits.has_pids_limit = false;
+		limits.pids_limit = 0;
+	}
+	return !memcmp(&limits, &none, sizeof none) ? 0 : cgroup_v1_apply(&(const struct spec_pairs){ 0 }, &limits);
+}
+
+static int set_all(const struct spec_pairs *cgroups, const struct spec_resources *r, bool if_allowed)
+{
+	const struct cgroup_ops *ops = cgroup_ops_of(cgroups);
+	bool has_devices = ops == &cgroup_v2_ops || cgroup_path(cgroups, "devices");
+	int done = has_devices || !if_allowed ? ops->devices(cgroups, r) : 0;
+
+	return done < 0 ? done : ops->apply(cgroups, r);
 }
 
 /* What somebody else's processes are in stays: it cannot be removed. */
-int cgroup_create(const struct spec_pairs *cgroups, const struct spec_resources *r)
+int cgroup_create(struct spec_pairs *cgroups, const struct spec_resources *r, bool if_allowed)
 {
-	int done = make_all(cgroups, r);
+	int done = make_groups(cgroups, if_allowed);
 
+	if (done >= 0)
+		done = cgroups->n ? set_all(cgroups, r, if_allowed) : check_unlimited(r);
 	for (size_t i = 0; done < 0 && i < cgroups->n; i++)
 		rmdir(cgroups->data[i].value);
 	return done;

@@ -15,8 +15,12 @@
 
 /* Decides where the container's groups are; nothing is made yet. *cgroups belongs to the arena. */
 int cgroup_plan(struct arena *arena, const struct spec *s, const char *id, struct spec_pairs *cgroups);
-/* Makes them and sets the limits. A directory that is there already must be without processes. Undone on failure. */
-int cgroup_create(const struct spec_pairs *cgroups, const struct spec_resources *r);
+/* Makes them and sets the limits. A directory that is there already must be without processes. Undone on failure. if_allowed: those that
+ * the caller has no permission to make leave the list; a limit that needs one of them fails. */
+int cgroup_create(struct spec_pairs *cgroups, const struct spec_resources *r, bool if_allowed);
+/* A container that has a cgroup namespace and mounts cgroup2 writable manages its group itself: its user owns the files that the kernel lists
+ * for that. */
+int cgroup_delegate(const struct spec_pairs *cgroups, const struct spec *s);
 /* Sets those limits that r has (of a group that may have processes already). */
 int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *r);
 

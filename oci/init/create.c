@@ -89,9 +89,6 @@ int oci_create(const struct oci_options *o, const char *id, const struct oci_cre
 	struct spec *s = NULL;
 
 	*out = NULL;
-	if (o->cgroup_manager && strcmp(o->cgroup_manager, "cgroupfs") != 0)
-		return fail_text(EOPNOTSUPP, "cgroup manager \"%s\" is not supported by this version of torpor, only \"cgroupfs\" is",
-			o->cgroup_manager);
 	int r = spec_load(options->bundle, options->config, &s);
 	if (r >= 0)
 		r = container_new(o->root, id, s, &c);

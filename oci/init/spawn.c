@@ -103,14 +103,15 @@ static int open_all(struct spawn *s)
 static int make_cgroups(struct spawn *s)
 {
 	struct container *c = s->c;
-	int r = c->cgroups.n ? 0 : cgroup_plan(&c->arena, s->init.spec, c->id, &c->cgroups);
+	enum oci_cgroups wanted = s->o->create ? s->o->create->cgroups : OCI_CGROUPS_MADE;
+	int r = c->cgroups.n || wanted == OCI_CGROUPS_NONE ? 0 : cgroup_plan(&c->arena, s->init.spec, c->id, &c->cgroups);
 
 	if (r >= 0)
 		r = container_save(c);
 	if (r >= 0)
-		r = cgroup_create(&c->cgroups, &s->init.spec->resources);
+		r = cgroup_create(&c->cgroups, &s->init.spec->resources, wanted == OCI_CGROUPS_IF_ALLOWED);
 	s->cgroups_made = r >= 0;
-	return r;
+	return r < 0 ? r : cgroup_delegate(&c->cgroups, s->init.spec);
 }
 
 static int clone_init(struct spawn *s)

@@ -7,6 +7,8 @@
  *               group; "unified" is cgroup2. A hierarchy in which it has none is left out: there it shares the host's group, and
  *               a writable host group inside a container is a way out of it. Joined controllers ("cpu,cpuacct") get a link for each.
  *
+ * A container without groups of its own (--cgroup-manager disabled) sees an empty tmpfs on v1, its namespace's root on v2.
+ *
  * "ro" makes all of them read-only, the tmpfs last. */
 #include <errno.h>
 #include <stdio.h>
@@ -82,11 +84,11 @@ int rootfs_mount_cgroup(struct rootfs *r, const struct spec_mount *m, const stru
 {
 	if (p->n_data)
 		return fail_text(EINVAL, "mount %s: cgroup mounts take no option \"%s\"", m->destination, p->data[0]);
-	if (!r->cgroups->n)
-		return fail_text(EINVAL, "mount %s: the container has no cgroups to show", m->destination);
 	autoclose int target = rootfs_directory(r->root, m->destination);
 	if (target < 0)
 		return fail_text(-target, "mount %s", m->destination);
 	bool v2 = r->cgroups->n == 1 && !*r->cgroups->data[0].key;
+	if (!r->cgroups->n)
+		v2 = r->own_cgroup_namespace && cgroup_host_layout() == CGROUP_V2;
 	return v2 ? mount_v2(r, target, p, m) : mount_v1(r, target, p, m);
 }

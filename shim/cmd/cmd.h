@@ -24,6 +24,8 @@ enum shim_update {
 	SHIM_UPDATE_MEMORY_SWAP, SHIM_UPDATE_CPU_IDLE, SHIM_UPDATE_PIDS_LIMIT, SHIM_UPDATES,
 };
 
+enum shim_cgroup_manager { SHIM_CGROUPFS, SHIM_SYSTEMD, SHIM_NO_CGROUPS };
+enum shim_rootless { SHIM_ROOTLESS_AUTO, SHIM_ROOTLESS_FALSE, SHIM_ROOTLESS_TRUE };
 enum shim_format { SHIM_TABLE, SHIM_JSON };
 
 /* Every option of every verb; defaults are in options.c. */

@@ -18,9 +18,18 @@ int shim_need_root(const char *verb)
 		verb, geteuid());
 }
 
+static enum oci_cgroups cgroups_wanted(const struct shim_options *o)
+{
+	if (o->cgroup_manager == SHIM_NO_CGROUPS)
+		return OCI_CGROUPS_NONE;
+	bool tolerant = o->rootless == SHIM_ROOTLESS_AUTO ? geteuid() != 0 : o->rootless == SHIM_ROOTLESS_TRUE;
+	return tolerant ? OCI_CGROUPS_IF_ALLOWED : OCI_CGROUPS_MADE;
+}
+
 struct oci_create_options shim_create_options(const struct shim_options *o)
 {
 	return (struct oci_create_options){
+		.cgroups = cgroups_wanted(o),
 		.bundle = o->bundle,
 		.config = o->config,
 		.pid_file = o->pid_file,

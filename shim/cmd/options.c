@@ -19,8 +19,12 @@ static const char *const log_formats[] = { [LOG_TEXT] = "text", [LOG_JSON] = "js
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warning", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug", NULL,
 };
-static const char *const managers[] = { "cgroupfs", "systemd", "disabled", NULL };
-static const char *const rootless_modes[] = { "auto", "false", "true", NULL };
+static const char *const managers[] = {
+	[SHIM_CGROUPFS] = "cgroupfs", [SHIM_SYSTEMD] = "systemd", [SHIM_NO_CGROUPS] = "disabled", NULL,
+};
+static const char *const rootless_modes[] = {
+	[SHIM_ROOTLESS_AUTO] = "auto", [SHIM_ROOTLESS_FALSE] = "false", [SHIM_ROOTLESS_TRUE] = "true", NULL,
+};
 static const char *const formats[] = { [SHIM_TABLE] = "table", [SHIM_JSON] = "json", NULL };
 
 static const struct option global_rows[] = {
@@ -30,11 +34,11 @@ static const struct option global_rows[] = {
 	{ "log-level", 0, OPTION_ENUM, OPTION_EVERY_VERB, AT(log_level), NULL, "least important message to log", .names = log_levels },
 	{ "debug", 0, OPTION_FLAG, OPTION_EVERY_VERB, AT(debug), .help = "log everything" },
 	{ "cgroup-manager", 0, OPTION_ENUM, OPTION_EVERY_VERB, AT(cgroup_manager), NULL,
-	  "who makes control groups; only cgroupfs is supported by this version", .names = managers },
+	  "who makes control groups: cgroupfs (torpor itself), disabled (nobody); systemd is not supported", .names = managers },
 	{ "systemd-cgroup", 0, OPTION_FLAG, OPTION_EVERY_VERB, 0, .help = "let systemd make the control groups",
 	  .refused = "control groups are made directly; let the engine use its cgroupfs manager" },
 	{ "rootless", 0, OPTION_ENUM, OPTION_EVERY_VERB, AT(rootless), NULL,
-	  "tolerate missing permissions; true is not supported by this version", .names = rootless_modes },
+	  "go without control groups that may not be made (auto: for users other than root)", .names = rootless_modes },
 	{ "help", 'h', OPTION_FLAG, OPTION_EVERY_VERB, AT(help), .help = "show this text" },
 	{ "version", 'v', OPTION_FLAG, OPTION_EVERY_VERB, AT(version), .help = "show the version" },
 };

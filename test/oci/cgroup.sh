@@ -87,3 +87,34 @@ with '.mounts += [{destination: "/sys/fs/cgroup", type: "cgroup", source: "cgrou
 equal "$(inside_sh 'cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null')" 33 "pids.max inside"
 equal "$(inside_sh 'find /sys/fs/cgroup -name x | wc -l; mkdir /sys/fs/cgroup/x 2>/dev/null || echo refused')" $'0\nrefused' "a read-only cgroup mount"
 undo
+
+# no groups at all: an engine that has put torpor where it wants the container; a limit is then an error
+with '.process.args = ["sleep", "1000"] | del(.linux.resources)'
+torpor --cgroup-manager=disabled run --detach --bundle "$b" c </dev/null
+[ -z "$(find /sys/fs/cgroup -maxdepth 3 -path "*$TEST_CGROUP/b")" ] || fail "cgroups were made"
+torpor exec c true
+torpor delete --force c
+configure "$b" '.linux.resources.memory.limit = 100000000'
+refuses "linux.resources.memory.limit" torpor --cgroup-manager=disabled create --bundle "$b" c </dev/null
+undo
+# groups that may not be made (here: read-only ones)
+with '.process.args = ["sleep", "1000"] | del(.linux.resources)'
+read_only() { unshare --mount sh -c 'for m in /sys/fs/cgroup/* /sys/fs/cgroup; do mount -o remount,bind,ro $m 2>/dev/null; done; exec "$@"' - "$TORPOR" --root "$TEST_STATE" "$@"; }
+refuses "make cgroup" read_only create --bundle "$b" c </dev/null
+read_only --rootless=true run --detach --bundle "$b" c </dev/null
+equal "$(container_status c)" running status
+torpor delete --force c
+undo
+# a container that manages its own cgroup2 group owns it
+unified=/sys/fs/cgroup/$([ "$v2" ] || echo unified)$TEST_CGROUP/b
+if [ "$v2" ] || [ -d /sys/fs/cgroup/unified ]; then
+	with '.process.args = ["sleep", "1000"] | .process.user.uid = 4711 | .mounts += [{destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["rw"]}]'
+	torpor create --bundle "$b" c </dev/null
+	equal "$(stat -c %u "$unified") $(stat -c %u "$unified/cgroup.procs") $(stat -c %u "$unified/cgroup.freeze")" "4711 4711 0" "owners of a delegated group"
+	torpor delete --force c
+	configure "$b" '.mounts[-1].options = ["ro"]'
+	torpor create --bundle "$b" c </dev/null
+	equal "$(stat -c %u "$unified" "$unified/cgroup.procs" | xargs)" "0 0" "owners of a group that is not delegated"
+	torpor delete --force c
+	undo
+fi

@@ -114,12 +114,12 @@ static void life(void)
 
 	need_cgroups();
 	plan(base());
-	CHECK_OK(cgroup_create(&groups, &none));
+	CHECK_OK(cgroup_create(&groups, &none, false));
 	CHECK_EQ(cgroup_pids(&groups, &pids), 0);
 	pid_t pid = inside(wait_for_ever);
 	CHECK_EQ(cgroup_pids(&groups, &pids), 1);
 	CHECK_EQ(pids[0], pid);
-	CHECK_EQ(cgroup_create(&groups, &none), -EBUSY);
+	CHECK_EQ(cgroup_create(&groups, &none, false), -EBUSY);
 	CHECK_HAS(err_line(err_count() - 2), "has processes already");
 	err_clear();
 	CHECK_OK(cgroup_freeze(&groups, true));
@@ -145,7 +145,7 @@ static void limits(void)
 
 	need_cgroups();
 	plan(base());
-	CHECK_OK(cgroup_create(&groups, &r));
+	CHECK_OK(cgroup_create(&groups, &r, false));
 	bool v2 = cgroup_host_layout() == CGROUP_V2;
 	snprintf(path, sizeof path, "%s/pids.max", cgroup_path(&groups, v2 ? "" : "pids"));
 	CHECK(file_read(AT_FDCWD, path, &text, 100) > 0);
@@ -159,7 +159,7 @@ static void limits(void)
 	struct spec_resources bad = { .has_cpu_quota = true, .cpu_quota = 1 };
 	struct spec s = { .cgroups_path = base(), .resources = bad };
 	CHECK_OK(cgroup_plan(&arena, &s, "id", &groups));
-	CHECK(cgroup_create(&groups, &bad) < 0);
+	CHECK(cgroup_create(&groups, &bad, false) < 0);
 	CHECK_HAS(err_line(0), "linux.resources.cpu.quota");
 	for (size_t i = 0; i < groups.n; i++)
 		CHECK(access(groups.data[i].value, F_OK) < 0);

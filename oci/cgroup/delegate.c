@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Handing a cgroup2 group over to the container.
+ *
+ * A container that has a cgroup namespace of its own and mounts cgroup2 writable at /sys/fs/cgroup manages what is below its group itself
+ * (systemd or a container engine inside). If its user is not the host's root, that user must own the directory and those files in it
+ * that a delegate may write: the kernel lists them in /sys/kernel/cgroup/delegate (4.15). Not the limits: they are whoever's who made the
+ * group. On v1 nothing is handed over: the kernel's documents call that unsafe. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "cgroup/internal.h"
+
+static bool is_wanted(const struct spec *s)
+{
+	const struct spec_namespace_entry *own = &s->namespaces[NS_CGROUP];
+
+	if (!own->wanted || own->path)
+		return false;
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		const struct spec_mount *m = &s->mounts[i];
+		if (!m->type || (strcmp(m->type, "cgroup") != 0 && strcmp(m->type, "cgroup2") != 0) || strcmp(m->destination, "/sys/fs/cgroup") != 0)
+			continue;
+		bool read_only = false;
+		for (size_t k = 0; k < m->options.n; k++)
+			read_only |= !strcmp(m->options.data[k], "ro");
+		if (!read_only)
+			return true;
+	}
+	return false;
+}
+
+/* The host's number of the container's user; -1: it has none. */
+static int64_t host_uid(const struct spec *s)
+{
+	uint32_t uid = s->process.uid;
+
+	if (!s->namespaces[NS_USER].wanted)
+		return uid;
+	for (size_t i = 0; i < s->uids.n; i++) {
+		const struct spec_id_map *m = &s->uids.data[i];
+		if (uid >= m->container && uid - m->container < m->size)
+			return (int64_t)m->host + (uid - m->container);
+	}
+	return -1;
+}
+
+int cgroup_delegate(const struct spec_pairs *cgroups, const struct spec *s)
+{
+	const char *dir = cgroup_path(cgroups, "");
+	autofree char *list = NULL;
+	int64_t uid = host_uid(s);
+
+	if (!dir || uid <= 0 || !is_wanted(s))
+		return 0;
+	autoclose int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fchown(fd, (uid_t)uid, (gid_t)-1) < 0)
+		return fail(errno, "hand cgroup %s over to user %d", dir, (int)uid);
+	if (file_read(AT_FDCWD, "/sys/kernel/cgroup/delegate", &list, 1 << 16) < 0)
+		list = str_dup("cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n");
+	for (char *save, *name = strtok_r(list, "\n", &save); name; name = strtok_r(NULL, "\n", &save))
+		if (fchownat(fd, name, (uid_t)uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+			return fail(errno, "hand cgroup %s/%s over to user %d", dir, name, (int)uid);
+	return 0;
+}
