@@ -51,7 +51,9 @@ PROGRAMS := $(O)/bin/torpor $(O)/bin/torpor-cr
 
 MANUALS := $(patsubst contrib/man/%.c,$(O)/man/%,$(wildcard contrib/man/*.c))
 
-all: $(PROGRAMS) $(MANUALS)
+COMPLETIONS := $(foreach p,$(patsubst contrib/completions/%.c,%,$(wildcard contrib/completions/*.c)),$(patsubst %,$(O)/completions/$(p).%,bash zsh fish))
+
+all: $(PROGRAMS) $(MANUALS) $(COMPLETIONS)
 
 # protobuf: the compiler writes all headers at once; objects wait for the stamp.
 $(O)/proto/.stamp: $(PROTOS)
@@ -89,6 +91,14 @@ $(O)/man/%: contrib/man/%.in $(O)/man/%.options
 	sed -e 's/@VERSION@/$(VERSION)/' -e '/^@OPTIONS@$$/{' -e 'r $(word 2,$^)' -e 'd' -e '}' $< >$@
 $(O)/man/%.options: $(O)/man/%.print
 	$< >$@
+# Completion scripts, printed from the same tables.
+$(O)/completions/%.bash $(O)/completions/%.zsh $(O)/completions/%.fish: $(O)/completions/%.print
+	$< bash >$(O)/completions/$*.bash
+	$< zsh >$(O)/completions/$*.zsh
+	$< fish >$(O)/completions/$*.fish
+$(O)/completions/%.print: contrib/completions/%.c $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(INC_shim) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 $(O)/man/%.print: contrib/man/%.c $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(INC_shim) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
@@ -100,6 +110,12 @@ install: all
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(filter %.1,$(MANUALS)) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(filter %.8,$(MANUALS)) $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	for c in $(COMPLETIONS); do n=$${c##*/}; p=$${n%.*}; case $$n in \
+		*.bash) to=bash-completion/completions/$$p ;; \
+		*.zsh) to=zsh/site-functions/_$$p ;; \
+		*.fish) to=fish/vendor_completions.d/$$p.fish ;; \
+	esac; install -m 644 $$c $(DESTDIR)$(PREFIX)/share/$$to || exit 1; done
 
 deps:
 	contrib/packaging/deps $(WITH)

@@ -86,5 +86,7 @@ void option_help_verbs(FILE *out, const struct option_table *t);
  * option_man_options(): only the .TP paragraphs of one verb's options. */
 void option_man(FILE *out, const struct option_table *t);
 void option_man_options(FILE *out, const struct option_table *t, unsigned verb);
+/* A completion script for "bash", "zsh" or "fish"; false: no such shell. global: the options before the verb, NULL if t has them all. */
+bool option_complete(FILE *out, const char *shell, const struct option_table *global, const struct option_table *t);
 
 #endif
