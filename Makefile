@@ -5,7 +5,7 @@
 #   make demo         shows containers that are checkpointed and restored; needs root
 #   make check        builds and runs all tests; make check T=PATTERN some of them
 #   make lint         format, clang-tidy, cppcheck, direction of includes
-#   make install      PREFIX=/usr/local, DESTDIR for packagers
+#   make install      PREFIX=/usr/local, DESTDIR for packagers; WITH_CRIU_LINK=1: torpor-cr under the name criu as well
 #   make SAN=1 …      the same with AddressSanitizer and UndefinedBehaviorSanitizer, below build-san/
 SAN ?=
 O ?= $(if $(SAN),build-san,build)
@@ -109,6 +109,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(filter %.1,$(MANUALS)) $(DESTDIR)$(PREFIX)/share/man/man1
+	$(if $(WITH_CRIU_LINK),@test -e $(DESTDIR)$(PREFIX)/bin/criu && echo "$(DESTDIR)$(PREFIX)/bin/criu is there already: not replaced" || ln -s torpor-cr $(DESTDIR)$(PREFIX)/bin/criu)
 	install -m 644 $(filter %.8,$(MANUALS)) $(DESTDIR)$(PREFIX)/share/man/man8
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 	for c in $(COMPLETIONS); do n=$${c##*/}; p=$${n%.*}; case $$n in \
