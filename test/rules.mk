@@ -18,7 +18,7 @@ $(TEST_PROGRAMS): $(O)/test/%: test/%.c $(wildcard test/*.h test/*/*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -g -O2 -Wall -Wextra -Wno-missing-field-initializers -D_GNU_SOURCE -Itest -pthread $< -lm -o $@
 
-# Fuzzers (clang's libFuzzer): make fuzz, then e.g. build/fuzz/spec -max_total_time=60. Of the libraries only what they test.
+# Fuzzers (clang's libFuzzer): test/fuzz/*.sh run them as tests; or make fuzz, then e.g. build/fuzz/spec -max_total_time=60. Of the libraries only what they test.
 FUZZERS := $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(wildcard test/fuzz/*.c))
 FUZZED_spec := $(wildcard oci/spec/*.c) $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
 FUZZED_wire := checkpoint/pages/wire.c $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
