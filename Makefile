@@ -34,7 +34,7 @@ INC_hooks := -Icheckpoint -Ihooks
 INC_oci := -Icheckpoint -Ihooks -Ioci
 INC_shim := -Icheckpoint -Ihooks -Ioci -Ishim -isystem $(O)/proto
 
-PROTOS := $(wildcard proto/images/*.proto proto/*.proto)
+PROTOS := $(wildcard proto/images/*.proto proto/*.proto proto/shim/*.proto)
 PROTO_C := $(patsubst %.proto,$(O)/proto/%.pb-c.c,$(notdir $(PROTOS)))
 PROTO_O := $(PROTO_C:.c=.o)
 SRC_checkpoint := $(wildcard checkpoint/*.c checkpoint/*/*.c checkpoint/remote/arch/x86_64/*.c)
@@ -58,7 +58,7 @@ all: $(PROGRAMS) $(MANUALS) $(COMPLETIONS)
 # protobuf: the compiler writes all headers at once; objects wait for the stamp.
 $(O)/proto/.stamp: $(PROTOS)
 	@mkdir -p $(@D)
-	protoc-c -Iproto/images -Iproto --c_out=$(@D) $(PROTOS)
+	protoc-c -Iproto/images -Iproto -Iproto/shim --c_out=$(@D) $(PROTOS)
 	@touch $@
 $(PROTO_C): $(O)/proto/.stamp ;
 $(PROTO_O): %.o: %.c
