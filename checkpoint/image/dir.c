@@ -124,9 +124,7 @@ static int each_written(struct image_dir *d, int (*fn)(int fd))
 /* All files are on their way before the first is waited for: a journal is written once or twice, not for each. Memory has no disk. */
 static int sync_files(struct image_dir *d)
 {
-	struct statfs fs;
-
-	if (fstatfs(d->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
+	if (d->in_memory)
 		return 0;
 	int r = each_written(d, start_writing);
 	return r < 0 ? r : each_written(d, fdatasync);
@@ -198,6 +196,9 @@ static bool is_abandoned(const struct image_dir *d, const char *name)
 
 int image_dir_begin(struct image_dir *d)
 {
+	struct statfs fs;
+
+	d->in_memory = fstatfs(d->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
 	if (flock(d->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
 		return fail_text(EBUSY, "another dump is writing into the images directory %s", d->path);
 	remove_files(d, is_abandoned);
