@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a dump sends, on its way into a file: headers are read through a small buffer; content of more than a buffer goes from the socket into the
- * file by splice(2), one copy, and otherwise through a buffer, as do TLS and a file system that does not take splice (EINVAL). */
+/* What a dump sends, on its way into a file. Headers and small content go through buffers, as does all of it with TLS. Large content goes from the
+ * socket into a pipe and from there into the file by splice(2), one copy, in two threads: making the pages of a file on a tmpfs is most of
+ * the work, and the socket must not wait for it. A file system that does not take splice (EINVAL) gets it through a buffer.
+ *
+ * 1. The pipe is the queue between the two: it bounds what is on its way.
+ * 2. The writer never stops emptying it, not even after an error, so that the other thread cannot hang; the error is told with the next piece, or at
+ *    the end of the file.
+ * 3. Who writes at an offset by himself has waited for the writer before. */
 #define LOG_PREFIX "page-server"
 #include "pages/intake.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +39,14 @@ struct intake {
 	bool bulk;                   /* much content comes: nothing of it is to be read along with a header */
 	unsigned char *output;       /* of WRITE_SIZE */
 	size_t pending;              /* what is not yet written of it */
+	/* The writer: */
+	pthread_t writer;
+	pthread_mutex_t lock;        /* of queued, stop, error; offset is the writer's while something is queued */
+	pthread_cond_t more, idle;
+	size_t queued;               /* in the pipe */
+	int error;
+	bool running, stop, by_copy;
+	unsigned char *copy;         /* of READ_SIZE */
 };
 
 /* --- input --- */
@@ -70,70 +87,144 @@ int intake_header(struct intake *s, unsigned char *bytes, size_t size)
 	return 0;
 }
 
+/* --- the writer: a thread that moves what is in the pipe into the file --- */
+
+static int discard(struct intake *s, size_t size)
+{
+	ssize_t n = read(s->pipe[0], s->copy, size < READ_SIZE ? size : READ_SIZE);
+
+	return n > 0 ? (int)n : 0;
+}
+
+/* A file that does not take splice gets it through a buffer. */
+static ssize_t move_by_copy(struct intake *s, size_t size)
+{
+	ssize_t n = read(s->pipe[0], s->copy, size < READ_SIZE ? size : READ_SIZE);
+	int r = n > 0 ? fd_pwrite_all(s->out, s->copy, (size_t)n, s->offset) : n < 0 ? -errno : -EIO;
+
+	return r < 0 ? r : n;
+}
+
+static ssize_t move(struct intake *s, size_t size)
+{
+	loff_t offset = (loff_t)s->offset;
+	ssize_t n = s->by_copy ? -1 : splice(s->pipe[0], NULL, s->out, &offset, size, SPLICE_F_MOVE);
+
+	if (!s->by_copy && n < 0 && errno == EINVAL)
+		s->by_copy = true;
+	if (s->by_copy)
+		return move_by_copy(s, size);
+	return n > 0 ? n : n < 0 ? -errno : -EIO;
+}
+
+/* After an error the pipe is still emptied, so that who fills it comes to hear of it. */
+static void *writer(void *arg)
+{
+	struct intake *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	for (;;) {
+		while (!s->queued && !s->stop)
+			pthread_cond_wait(&s->more, &s->lock);
+		if (!s->queued)
+			break;
+		size_t size = s->queued;
+		int error = s->error;
+		pthread_mutex_unlock(&s->lock);
+		ssize_t n = error ? discard(s, size) : move(s, size);
+		pthread_mutex_lock(&s->lock);
+		if (n < 0)
+			s->error = n == -EINTR ? 0 : (int)-n;
+		s->offset += !error && n > 0 ? (uint64_t)n : 0;
+		s->queued -= n > 0 ? (size_t)n : 0;
+		if (!s->queued)
+			pthread_cond_signal(&s->idle);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+/* False: there is none, and all goes through the buffer. */
+static bool writer_start(struct intake *s)
+{
+	sigset_t all, before;
+
+	if (s->running || s->pipe[0] < 0)
+		return s->running;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	s->copy = mem_alloc(READ_SIZE);
+	s->running = pthread_create(&s->writer, NULL, writer, s) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return s->running;
+}
+
+static void writer_end(struct intake *s)
+{
+	if (!s->running)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->stop = true;
+	pthread_cond_signal(&s->more);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->writer, NULL);
+	s->running = false;
+}
+
+/* All that was queued is in the file. */
+static int writer_await(struct intake *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->queued)
+		pthread_cond_wait(&s->idle, &s->lock);
+	int error = s->error;
+	pthread_mutex_unlock(&s->lock);
+	return error ? fail(error, "write pages into %s", s->path) : 0;
+}
+
+static int writer_queue(struct intake *s, size_t n)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!s->queued)
+		pthread_cond_signal(&s->more);
+	s->queued += n;
+	int error = s->error;
+	pthread_mutex_unlock(&s->lock);
+	return error ? fail(error, "write pages into %s", s->path) : 0;
+}
+
 /* --- content --- */
 
 static int flush(struct intake *s)
 {
-	int r = fd_pwrite_all(s->out, s->output, s->pending, s->offset);
-
+	if (!s->pending)
+		return 0;
+	int r = writer_await(s);
+	if (r < 0)
+		return r;
+	r = fd_pwrite_all(s->out, s->output, s->pending, s->offset);
 	s->offset += s->pending;
 	s->pending = 0;
 	return r < 0 ? fail(-r, "write pages into %s", s->path) : 0;
 }
 
-/* What is in the pipe into the file; -EINVAL, bare, if the file does not take it (nothing is lost then). */
-static int drain(struct intake *s, size_t size)
-{
-	while (size) {
-		loff_t offset = (loff_t)s->offset;
-		ssize_t n = splice(s->pipe[0], NULL, s->out, &offset, size, SPLICE_F_MOVE);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 && errno == EINVAL ? -EINVAL : fail(n < 0 ? errno : EIO, "write pages into %s", s->path);
-		s->offset += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
-static int drain_by_copy(struct intake *s, size_t size)
-{
-	while (size) {
-		size_t part = size < WRITE_SIZE ? size : WRITE_SIZE;
-		int r = fd_read_all(s->pipe[0], s->output, part);
-		if (r < 0)
-			return fail(-r, "read pages from a pipe");
-		s->pending = part;
-		r = flush(s);
-		if (r < 0)
-			return r;
-		size -= part;
-	}
-	return 0;
-}
-
 /* As much as possible; the rest is left in *size. */
 static int receive_by_splice(struct intake *s, uint64_t *size)
 {
-	while (*size && s->pipe[0] >= 0) {
-		ssize_t n = splice(channel_socket(s->peer), NULL, s->pipe[1], NULL, *size < (1u << 20) ? *size : 1u << 20, SPLICE_F_MOVE);
+	while (*size) {
+		ssize_t n = splice(channel_socket(s->peer), NULL, s->pipe[1], NULL, *size < PIPE_SIZE ? *size : PIPE_SIZE, SPLICE_F_MOVE);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno != EINVAL)
+		if (n < 0 && errno == EINVAL)
+			return 0;
+		if (n < 0)
 			return fail(errno, "receive from %s", channel_name(s->peer));
 		if (n == 0)
 			return ended();
-		int r = n < 0 ? -EINVAL : drain(s, (size_t)n);
-		if (r == -EINVAL) {
-			r = n > 0 ? drain_by_copy(s, (size_t)n) : 0;
-			fd_close(&s->pipe[0]);
-			fd_close(&s->pipe[1]);
-			s->pipe[0] = s->pipe[1] = -1;
-		}
+		int r = writer_queue(s, (size_t)n);
 		if (r < 0)
 			return r;
-		*size -= n > 0 ? (uint64_t)n : 0;
+		*size -= (uint64_t)n;
 	}
 	return 0;
 }
@@ -164,8 +255,8 @@ int intake_content(struct intake *s, uint64_t size)
 {
 	uint64_t here = s->to - s->from, rest;
 
-	s->bulk = size >= SPLICE_FROM && s->pipe[0] >= 0;
-	if (size <= here || size - here < SPLICE_FROM || s->pipe[0] < 0)
+	s->bulk = size >= SPLICE_FROM && writer_start(s);
+	if (size <= here || size - here < SPLICE_FROM || !s->bulk)
 		return receive_small(s, size);
 	rest = size - here;
 	int r = receive_small(s, here);
@@ -184,6 +275,9 @@ struct intake *intake_new(struct channel *peer, const char *path)
 
 	s->peer = peer;
 	s->path = path;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->more, NULL);
+	pthread_cond_init(&s->idle, NULL);
 	s->out = s->pipe[0] = s->pipe[1] = -1;
 	s->input = mem_alloc(READ_SIZE);
 	s->output = mem_alloc(WRITE_SIZE);
@@ -202,6 +296,8 @@ int intake_close(struct intake *s)
 {
 	int r = flush(s);
 
+	if (r == 0)
+		r = writer_await(s);
 	if (r == 0 && fdatasync(s->out) < 0)
 		r = fail(errno, "write pages into %s to the disk", s->path);
 	fd_close(&s->out);
@@ -214,6 +310,11 @@ void intake_free(struct intake **out)
 
 	if (!s)
 		return;
+	writer_end(s);
+	pthread_mutex_destroy(&s->lock);
+	pthread_cond_destroy(&s->more);
+	pthread_cond_destroy(&s->idle);
+	free(s->copy);
 	fd_close(&s->out);
 	fd_close(&s->pipe[0]);
 	fd_close(&s->pipe[1]);
