@@ -198,8 +198,9 @@ static VmaEntry *entry_add(struct collector *c, const struct smaps_vma *v, uint6
 
 static void add_area(struct collector *c, const struct smaps_vma *v, uint64_t start, uint64_t end, bool anonymous)
 {
-	array_push(&c->pages->areas.list) =
-		(struct scan_area){ .start = start, .end = end, .anonymous = anonymous, .registered = v->flags & SMAPS_UFFD };
+	array_push(&c->pages->areas.list) = (struct scan_area){
+		.start = start, .end = end, .anonymous = anonymous, .registered = v->flags & SMAPS_UFFD, .mergeable = v->madv >> MADV_MERGEABLE & 1,
+	};
 	c->d->stats.pages_scanned += (end - start) / 4096;
 }
 

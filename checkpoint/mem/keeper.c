@@ -35,6 +35,7 @@
 
 #define DIRECTORY "/run/torpor-keeper"
 #define TASKS_MAX 65536
+#define WITNESSES_MAX (1u << 24)
 
 struct greeting {
 	char magic[8], round[ROUND_SIZE];
@@ -42,15 +43,21 @@ struct greeting {
 };
 static const char greeting_magic[8] = "torpkeep";
 
-/* A task on the wire. */
+/* A task on the wire; its witnesses follow. */
 struct kept {
-	uint64_t pid, start_time;
+	uint64_t pid, start_time, witnesses;
 };
+
+void tracked_done(struct tracked *t)
+{
+	fd_close(&t->uffd);
+	array_free(&t->witnesses.list);
+}
 
 void tracking_done(struct tracking *t)
 {
 	for (size_t i = 0; i < t->tasks.n; i++)
-		fd_close(&t->tasks.data[i].uffd);
+		tracked_done(&t->tasks.data[i]);
 	array_free(&t->tasks);
 	*t = (struct tracking){ 0 };
 }
@@ -77,8 +84,11 @@ static int send_all(int to, const struct tracking *t)
 	memcpy(g.round, t->round, sizeof g.round);
 	int r = fd_write_all(to, &g, sizeof g);
 	for (size_t i = 0; r == 0 && i < t->tasks.n; i++) {
-		struct kept k = { (uint64_t)t->tasks.data[i].pid, t->tasks.data[i].start_time };
+		const struct tracked *task = &t->tasks.data[i];
+		struct kept k = { (uint64_t)task->pid, task->start_time, task->witnesses.list.n };
 		r = fd_write_all(to, &k, sizeof k);
+		if (r == 0)
+			r = fd_write_all(to, task->witnesses.list.data, k.witnesses * sizeof *task->witnesses.list.data);
 	}
 	for (size_t i = 0, n; r == 0 && t->kind == TRACKER_UFFD && i < t->tasks.n; i += n) {
 		n = t->tasks.n - i < FD_PASS_MAX ? t->tasks.n - i : FD_PASS_MAX;
@@ -229,6 +239,24 @@ static int receive_fds(int from, struct tracking *t)
 	return 0;
 }
 
+static int receive_task(int from, struct tracked *t)
+{
+	struct kept k;
+	int r = fd_read_all(from, &k, sizeof k);
+
+	*t = (struct tracked){ .uffd = -1 };
+	if (r == 0 && k.witnesses > WITNESSES_MAX)
+		r = -EPROTO;
+	if (r < 0)
+		return r;
+	t->pid = (pid_t)k.pid;
+	t->start_time = k.start_time;
+	if (k.witnesses)
+		t->witnesses.list.data = mem_zalloc(k.witnesses * sizeof *t->witnesses.list.data);
+	t->witnesses.list.n = t->witnesses.list.cap = k.witnesses;
+	return fd_read_all(from, t->witnesses.list.data, k.witnesses * sizeof *t->witnesses.list.data);
+}
+
 static int receive_all(int from, const char *path, struct tracking *t)
 {
 	struct greeting g;
@@ -241,12 +269,8 @@ static int receive_all(int from, const char *path, struct tracking *t)
 	t->kind = (enum tracker_kind)g.kind;
 	memcpy(t->round, g.round, sizeof t->round);
 	t->round[ROUND_SIZE - 1] = 0;
-	for (uint32_t i = 0; r == 0 && i < g.n; i++) {
-		struct kept k;
-		r = fd_read_all(from, &k, sizeof k);
-		if (r == 0)
-			array_push(&t->tasks) = (struct tracked){ (pid_t)k.pid, k.start_time, -1 };
-	}
+	for (uint32_t i = 0; r == 0 && i < g.n; i++)
+		r = receive_task(from, &array_push(&t->tasks));
 	if (r == 0 && t->kind == TRACKER_UFFD)
 		r = receive_fds(from, t);
 	if (r < 0)

@@ -44,8 +44,9 @@ static void add_mapping(struct dump *d, struct task_pages *p, MmEntry *m, const 
 	e->flags = MAP_PRIVATE | MAP_ANONYMOUS | (v->flags & SMAPS_LOCKED ? MAP_LOCKED : 0);
 	if (!v->mapped_elsewhere)
 		ranges_add(&p->sole, v->start, v->end);
-	array_push(&p->areas.list) =
-		(struct scan_area){ .start = v->start, .end = v->end, .anonymous = true, .registered = v->flags & SMAPS_UFFD };
+	array_push(&p->areas.list) = (struct scan_area){
+		.start = v->start, .end = v->end, .anonymous = true, .registered = v->flags & SMAPS_UFFD, .mergeable = v->madv >> MADV_MERGEABLE & 1,
+	};
 	d->stats.pages_scanned += (v->end - v->start) / 4096;
 }
 

@@ -30,6 +30,7 @@ struct scan_area {
 	uint64_t start, end;
 	bool anonymous;    /* no page of a file can be in it */
 	bool registered;   /* with some userfaultfd, when the mappings were read */
+	bool mergeable;    /* its pages may be merged with others of the same content (KSM) */
 	bool known;        /* a page that is still protected asynchronously was not written since the last round: it is clean */
 	bool protect;      /* a new round begins: pages with content are protected from now on */
 };
@@ -44,7 +45,17 @@ struct scan_found {
 int scan_areas(pid_t pid, const struct scan_areas *areas, bool stands, struct pool *pool, struct scan_found *out);
 void scan_found_done(struct scan_found *f);
 
-/* The pages of [start, end) with content that the soft-dirty bit tells to be unchanged; the task stands. */
-int scan_soft_dirty(int pagemap, uint64_t start, uint64_t end, struct ranges *clean);
+/* By which a page table of a task is known again: the 2 MiB that it is for, and some of its pages, by their number there (9 bits) and the
+ * frame (55 bits). 0: none. */
+#define WITNESS_PAGES 4
+struct witness {
+	uint64_t block, page[WITNESS_PAGES];
+};
+struct witnesses {
+	ARRAY(struct witness) list;  /* ascending; more than one of a block if it has several mappings */
+};
+/* The pages of [start, end) with content that soft-dirty bits tell to be unchanged, of a task that stands. Witnesses of the last round (NULL:
+ * nothing counts as unchanged), and those for the next one, which are appended. */
+int scan_soft_dirty(int pagemap, uint64_t start, uint64_t end, const struct witnesses *before, struct witnesses *now, struct ranges *clean);
 
 #endif

@@ -16,6 +16,7 @@
  *
  * TRACKER_SOFT_DIRTY: bit 55 of /proc/PID/pagemap, cleared by writing 4 to clear_refs. Reading and clearing are two steps: the task has
  * to stand still for both, and the second takes time with the size of the task. So the other way is preferred where there are both.
+ * The bit alone does not tell all that was moved: scan.c has what is remembered besides.
  *
  * What is unchanged since the last round is in the images of that round, no other. So the run id of the dump that began it is kept, and
  * the inventory of --prev-images-dir must have the same one. A dump that fails after it began a round leaves an id that no
@@ -196,7 +197,7 @@ int tracker_attach(struct dump *d, const struct task *task, struct remote *r)
 		return 0;
 	}
 	if (k)
-		fd_close(&k->uffd);
+		tracked_done(k);
 	else
 		k = &array_push(&t->now.tasks);
 	*k = (struct tracked){ task->host_pid, st.starttime, fd, true };
@@ -227,29 +228,46 @@ void tracker_mark(struct dump *d, const struct task *task, struct scan_areas *ar
 
 /* --- soft-dirty --- */
 
-static int clean_by_soft_dirty(struct tracker *t, const struct task *task, const struct scan_areas *areas, struct ranges *clean)
+static int begin_round(const struct task *task)
 {
-	autoclose int pagemap = proc_open(task->host_pid, "pagemap");
 	char path[64];
+
+	snprintf(path, sizeof path, "/proc/%d/clear_refs", task->host_pid);
+	int r = file_write(AT_FDCWD, path, "4");
+	return r < 0 ? fail(-r, "task %d: begin a round of change tracking: write to %s", task->pid, path) : 0;
+}
+
+static int clean_by_soft_dirty(struct tracker *t, const struct task *task, struct tracked *k, const struct scan_areas *areas,
+			       struct ranges *clean)
+{
+	struct witnesses now = { 0 };
+	autoclose int pagemap = proc_open(task->host_pid, "pagemap");
 	int r = pagemap < 0 ? fail(-pagemap, "open the page map of process %d", task->host_pid) : 0;
 
-	for (size_t i = 0; r == 0 && t->trusted && i < areas->list.n; i++)
-		if (areas->list.data[i].anonymous)
-			r = scan_soft_dirty(pagemap, areas->list.data[i].start, areas->list.data[i].end, clean);
-	if (r < 0 || !t->arm)
-		return r;
-	snprintf(path, sizeof path, "/proc/%d/clear_refs", task->host_pid);
-	r = file_write(AT_FDCWD, path, "4");
-	return r < 0 ? fail(-r, "task %d: begin a round of change tracking: write to %s", task->pid, path) : 0;
+	for (size_t i = 0; r == 0 && i < areas->list.n; i++) {
+		const struct scan_area *a = &areas->list.data[i];
+		if (a->anonymous && !a->mergeable)
+			r = scan_soft_dirty(pagemap, a->start, a->end, t->trusted ? &k->witnesses : NULL, &now, clean);
+	}
+	if (r == 0 && t->arm)
+		r = begin_round(task);
+	if (r == 0 && t->arm) {
+		array_free(&k->witnesses.list);
+		k->witnesses = now;
+		return 0;
+	}
+	array_free(&now.list);
+	return r;
 }
 
 int tracker_clean(struct dump *d, const struct task *task, const struct scan_areas *areas, struct ranges *clean)
 {
 	struct tracker *t = d->tracker;
+	struct tracked *k = t && t->now.kind == TRACKER_SOFT_DIRTY ? tracked_find(t, task) : NULL;
 	int r = 0;
 
-	if (t && t->now.kind == TRACKER_SOFT_DIRTY && tracked_find(t, task) && (t->arm || t->trusted))
-		r = clean_by_soft_dirty(t, task, areas, clean);
+	if (k && (t->arm || t->trusted))
+		r = clean_by_soft_dirty(t, task, k, areas, clean);
 	return r == 0 && d->parent ? parent_limit(d, IMG_PAGEMAP, (uint64_t)task->pid, clean) : r;
 }
 
@@ -263,7 +281,7 @@ static void forget_unseen(struct tracking *t)
 		if (t->tasks.data[i].seen)
 			t->tasks.data[n++] = t->tasks.data[i];
 		else
-			fd_close(&t->tasks.data[i].uffd);
+			tracked_done(&t->tasks.data[i]);
 	t->tasks.n = n;
 }
 

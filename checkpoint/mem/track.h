@@ -16,6 +16,7 @@ struct tracked {
 	uint64_t start_time;         /* of the process, which a pid alone does not name */
 	int uffd;                    /* -1: none */
 	bool seen;                   /* by this dump */
+	struct witnesses witnesses;  /* soft-dirty: of the last round */
 };
 
 /* What is known between two rounds: held by a keeper (keeper.c) while no dump is at work. */
@@ -25,6 +26,7 @@ struct tracking {
 	ARRAY(struct tracked) tasks;
 };
 void tracking_done(struct tracking *t);
+void tracked_done(struct tracked *t);
 
 struct tracker {
 	struct tracking now;

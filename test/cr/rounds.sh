@@ -11,37 +11,9 @@ fi
 
 new_tmpdir work
 cd "$work"
-cat >program.c <<'END'
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#define PAGES 4096
-int main(void)
-{
-	unsigned char *p = mmap(NULL, PAGES * 4096ul, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	for (unsigned i = 0; i < PAGES; i++) p[i * 4096ul] = (unsigned char)(i * 7 + 1);
-	FILE *f = fopen("ready", "w");
-	fclose(f);
-	while (access("go", F_OK)) {
-		if (!access("change", F_OK)) {         /* one page, once */
-			p[17 * 4096]++;
-			unlink("change");
-		}
-		usleep(5000);
-	}
-	unsigned bad = 0;
-	for (unsigned i = 0; i < PAGES; i++) bad += p[i * 4096ul] != (unsigned char)(i * 7 + 1) && i != 17;
-	f = fopen("result", "w");
-	fprintf(f, "%u %u\n", bad, (unsigned)(unsigned char)(p[17 * 4096] - (17 * 7 + 1)));
-	fclose(f);
-	return 0;
-}
-END
-cc -O1 -o program program.c
 start() {
 	rm -f go ready result change
-	setsid ./program </dev/null >/dev/null 2>&1 &
+	setsid "$TEST_BUILD/test/cr/one_page" </dev/null >/dev/null 2>&1 &
 	pid=$!
 	at_exit kill -9 $pid
 	wait_until 10 [ -e ready ]

@@ -19,24 +19,31 @@
 #define ARENA 0x200000000000UL /* where areas are put: few places, so that they are used again */
 #define PLACES 64
 #define PLACE_SIZE (1UL << 20)
-#define HUGE (4UL << 20)
+#define BIG (ARENA + 2 * PLACES * PLACE_SIZE) /* slots of 2 MiB, which may be one huge page, and move as one page table */
+#define SLOTS 4
+#define SLOT (2UL << 20)
+#define HEAP 48
+#define FILE_PAGES 24
 #define CHILDREN 2
 
 struct area {
 	char *at; /* NULL: none */
 	size_t pages;
 	int prot;
+	bool patched; /* the kernel may keep it in several pieces, which mremap() refuses, or moves in part (6.17) */
 	uint32_t stamp[PAGES];
 };
 struct shadow {
 	uint64_t random, done[16];
 	uint32_t next;
 	struct area areas[AREAS];
-	uint32_t huge[HUGE / PAGE], stack[16];
+	uint32_t slot[SLOTS][SLOT / PAGE], stack[16], heap[HEAP], file[FILE_PAGES];
+	bool mapped[SLOTS];
+	size_t heap_pages;
 };
 
 static struct shadow *s;
-static char *huge;
+static char *heap, *file;
 static pid_t children[CHILDREN];
 static int depth;
 static const char *self;
@@ -108,6 +115,7 @@ static void do_map(void)
 	memset(a->stamp, 0, sizeof(a->stamp));
 	a->pages = pages;
 	a->prot = PROT_READ | PROT_WRITE;
+	a->patched = false;
 	a->at = at;
 	for (size_t i = 0; i < pages; i += 1 + rnd(3))
 		stamp_page(at + i * PAGE, &a->stamp[i]);
@@ -136,6 +144,7 @@ static void do_replace(void) /* another mapping in the same place, at once */
 	need(mmap(a->at, a->pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == a->at);
 	memset(a->stamp, 0, sizeof(a->stamp));
 	a->prot = PROT_READ | PROT_WRITE;
+	a->patched = false;
 	if (rnd(2))
 		stamp_page(a->at, &a->stamp[0]);
 }
@@ -146,7 +155,7 @@ static void do_remap(void)
 	size_t pages = 1 + rnd(PAGES);
 	char *to = a ? place(pages) : NULL, *at;
 
-	if (!to)
+	if (!to || a->patched)
 		return;
 	if (rnd(3)) /* somewhere else */
 		at = mremap(a->at, a->pages * PAGE, pages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
@@ -173,7 +182,7 @@ static void do_swap(void)
 	struct area *a = some(true), *b = some(true);
 	char *aside = (char *)(ARENA + (PLACES + 1) * PLACE_SIZE);
 
-	if (!a || !b || a == b || a->pages != b->pages)
+	if (!a || !b || a == b || a->pages != b->pages || a->patched || b->patched)
 		return;
 	size_t size = a->pages * PAGE;
 	char *x = a->at, *y = b->at;
@@ -231,16 +240,125 @@ static void do_drop(void)
 	memset(&a->stamp[from], 0, n * sizeof(a->stamp[0]));
 }
 
-static void do_huge(void)
+/* Out to the swap space, if there is any. */
+static void do_page_out(void)
 {
-	if (!rnd(40)) {
-		need(madvise(huge, HUGE, rnd(2) ? MADV_DONTNEED : MADV_HUGEPAGE) == 0);
-		if (cr_is_zero(huge, HUGE))
-			memset(s->huge, 0, sizeof(s->huge));
+	struct area *a = some(true);
+
+	if (a)
+		madvise(a->at, a->pages * PAGE, MADV_PAGEOUT);
+}
+
+/* A hole in the middle, filled at once by a new mapping: three where there was one, or one again. */
+static void do_patch(void)
+{
+	struct area *a = some(true);
+
+	if (!a || !(a->prot & PROT_WRITE))
+		return;
+	size_t from = rnd((uint32_t)a->pages), n = 1 + rnd((uint32_t)(a->pages - from));
+	char *at = a->at + from * PAGE;
+	need(munmap(at, n * PAGE) == 0);
+	need(mmap(at, n * PAGE, a->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == at);
+	memset(&a->stamp[from], 0, n * sizeof(a->stamp[0]));
+	a->patched = true;
+	if (rnd(2))
+		stamp_page(at, &a->stamp[from]);
+}
+
+static char *slot_at(int i)
+{
+	return (char *)BIG + (size_t)i * 2 * SLOT;
+}
+
+static void map_slot(int i)
+{
+	need(mmap(slot_at(i), SLOT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == slot_at(i));
+	madvise(slot_at(i), SLOT, rnd(2) ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	memset(s->slot[i], 0, sizeof(s->slot[i]));
+	s->mapped[i] = true;
+}
+
+static void move_slot(int from, int to)
+{
+	int keep = rnd(2) ? MREMAP_DONTUNMAP : 0;
+
+	if (mremap(slot_at(from), SLOT, SLOT, MREMAP_MAYMOVE | MREMAP_FIXED | keep, slot_at(to)) == MAP_FAILED)
+		return;
+	memcpy(s->slot[to], s->slot[from], sizeof(s->slot[to]));
+	memset(s->slot[from], 0, sizeof(s->slot[from]));
+	s->mapped[to] = true;
+	s->mapped[from] = keep;
+}
+
+static void read_slot(int i)
+{
+	for (size_t k = 0; k < SLOT / PAGE; k++)
+		check_page("read in a slot", slot_at(i) + k * PAGE, s->slot[i][k], k);
+}
+
+static void do_big(void)
+{
+	int i = (int)rnd(SLOTS), to = (int)rnd(SLOTS);
+
+	if (!s->mapped[i]) {
+		map_slot(i);
+		return;
 	}
-	for (uint32_t n = rnd(3); n; n--) {
-		size_t i = rnd(HUGE / PAGE);
-		stamp_page(huge + i * PAGE, &s->huge[i]);
+	switch (rnd(12)) {
+	case 0:
+		if (to != i)
+			move_slot(i, to);
+		break;
+	case 1:
+		need(munmap(slot_at(i), SLOT) == 0);
+		s->mapped[i] = false;
+		break;
+	case 2:
+		need(madvise(slot_at(i), SLOT, MADV_DONTNEED) == 0);
+		memset(s->slot[i], 0, sizeof(s->slot[i]));
+		break;
+	case 3:
+		madvise(slot_at(i), SLOT, rnd(2) ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+		break;
+	case 4:
+		madvise(slot_at(i), SLOT, MADV_PAGEOUT);
+		break;
+	case 5: /* zero pages, a huge one perhaps */
+		read_slot(i);
+		break;
+	default:
+		for (uint32_t n = rnd(4); n; n--) {
+			size_t k = rnd(SLOT / PAGE);
+			stamp_page(slot_at(i) + k * PAGE, &s->slot[i][k]);
+		}
+	}
+}
+
+/* The break up and down; never once somebody else has moved it. */
+static void do_heap(void)
+{
+	size_t pages = rnd(HEAP);
+
+	if (sbrk(0) != heap + s->heap_pages * PAGE || brk(heap + pages * PAGE) < 0)
+		return;
+	for (size_t i = s->heap_pages; i < pages; i++)
+		s->heap[i] = 0;
+	s->heap_pages = pages;
+	for (size_t i = rnd(8); i < pages; i += 1 + rnd(8))
+		stamp_page(heap + i * PAGE, &s->heap[i]);
+}
+
+/* A private mapping of a file of zeroes: its own pages, or the file's again. */
+static void do_file(void)
+{
+	size_t i = rnd(FILE_PAGES);
+
+	if (rnd(4)) {
+		stamp_page(file + i * PAGE, &s->file[i]);
+	} else {
+		need(madvise(file + i * PAGE, PAGE, MADV_DONTNEED) == 0);
+		s->file[i] = 0;
 	}
 }
 
@@ -292,7 +410,7 @@ static void do_fork(void)
 }
 
 static void (*const deeds[])(void) = { do_map, do_map, do_unmap, do_replace, do_remap, do_remap, do_swap, do_write, do_write,
-	do_write, do_write, do_read, do_protect, do_drop, do_huge, do_huge, do_fork };
+	do_write, do_write, do_read, do_protect, do_drop, do_page_out, do_patch, do_big, do_big, do_heap, do_file, do_fork };
 
 /* --- the whole --- */
 
@@ -306,8 +424,13 @@ static void check_all(void)
 		for (size_t i = 0; i < a->pages; i++)
 			check_page("an area", a->at + i * PAGE, a->stamp[i], i);
 	}
-	for (size_t i = 0; i < HUGE / PAGE; i++)
-		check_page("huge", huge + i * PAGE, s->huge[i], i);
+	for (int i = 0; i < SLOTS; i++)
+		if (s->mapped[i])
+			read_slot(i);
+	for (size_t i = 0; i < s->heap_pages; i++)
+		check_page("heap", heap + i * PAGE, s->heap[i], i);
+	for (size_t i = 0; i < FILE_PAGES; i++)
+		check_page("file", file + i * PAGE, s->file[i], i);
 }
 
 static void life(void)
@@ -333,6 +456,21 @@ static void life(void)
 			cr_join(children[i]);
 }
 
+static void begin(void)
+{
+	FILE *f = fopen(cr_path("zeroes"), "a");
+
+	need(f && ftruncate(fileno(f), FILE_PAGES * PAGE) == 0);
+	fclose(f);
+	int fd = open(cr_path("zeroes"), O_RDONLY);
+	s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	file = mmap(NULL, FILE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	need(s != MAP_FAILED && file != MAP_FAILED);
+	close(fd);
+	heap = (char *)(((uintptr_t)sbrk(0) + PAGE - 1) & ~(PAGE - 1));
+	need(brk(heap) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	const char *seed = argc > 2 && strcmp(argv[2], "0") ? argv[2] : getenv("TRACK_SEED");
@@ -340,9 +478,7 @@ int main(int argc, char **argv)
 	cr_begin(argc, argv);
 	self = argv[0];
 	depth = argc > 3 ? atoi(argv[3]) : 0;
-	s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	huge = mmap((char *)(ARENA + 2 * PLACES * PLACE_SIZE), HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	need(s != MAP_FAILED && huge != MAP_FAILED);
+	begin();
 	s->random = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
 	if (depth == 0) {
 		for (int i = 0; i < 300; i++)

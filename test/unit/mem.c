@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/kernel.h"
 #include "base/proc.h"
 #include "base/str.h"
 #include "harness.h"
@@ -99,10 +100,13 @@ static void ranges_merge(void)
 	array_free(&r.list);
 }
 
+#define HUGE_PAGE (UINT64_C(2) << 20)
+
 static char *anonymous(size_t pages)
 {
 	char *p = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(p != MAP_FAILED);
+	madvise(p, pages * PAGE, MADV_NOHUGEPAGE);   /* pages that are not touched are not there, on kernels that have huge ones for all too */
 	return p;
 }
 
@@ -203,6 +207,76 @@ static void scan_in_pieces(void)
 	array_free(&areas.list);
 	pool_done(&pool);
 	munmap(p, AREAS * size);
+}
+
+/* The pages of a huge page's room that are unchanged by their soft-dirty bits. */
+static struct witnesses before;
+static size_t soft_clean(char *p)
+{
+	struct ranges clean = { 0 };
+	struct witnesses now = { 0 };
+	size_t n = 0;
+	autoclose int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	CHECK_OK(scan_soft_dirty(pagemap, (uintptr_t)p, (uintptr_t)p + HUGE_PAGE, &before, &now, &clean));
+	for (size_t i = 0; i < clean.list.n; i++)
+		n += (clean.list.data[i].end - clean.list.data[i].start) / PAGE;
+	array_free(&clean.list);
+	array_free(&now.list);
+	return n;
+}
+
+static void next_round(char *p)
+{
+	struct ranges clean = { 0 };
+	autoclose int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	array_free(&before.list);
+	CHECK_OK(scan_soft_dirty(pagemap, (uintptr_t)p, (uintptr_t)p + 3 * HUGE_PAGE, NULL, &before, &clean));
+	CHECK_EQ(clean.list.n, 0);
+	autoclose int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0 && write(fd, "4", 1) == 1);
+}
+
+/* What is somewhere else than it was, with the page table that it is in, or gone, is not unchanged. huge: as a huge page, if it can be. */
+static void soft_dirty_moves(bool huge)
+{
+	char *p = anonymous(4 * HUGE_PAGE / PAGE), *a = (char *)(((uintptr_t)p + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1)), *b = a + 2 * HUGE_PAGE;
+
+	munmap(a + HUGE_PAGE, HUGE_PAGE);
+	madvise(a, HUGE_PAGE, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	madvise(b, HUGE_PAGE, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	memset(a, 1, HUGE_PAGE);
+	memset(b, 2, HUGE_PAGE);
+	CHECK_EQ(soft_clean(a), 0);
+	next_round(a);
+	CHECK_EQ(soft_clean(a), HUGE_PAGE / PAGE);
+	CHECK_EQ(soft_clean(b), HUGE_PAGE / PAGE);
+	a[5 * PAGE] = 3;
+	CHECK_EQ(soft_clean(a), huge ? 0 : HUGE_PAGE / PAGE - 1);
+	next_round(a);
+	CHECK(mremap(a, HUGE_PAGE, HUGE_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, b) == b);
+	CHECK_EQ(soft_clean(b), 0);
+	next_round(a);
+	madvise(b, HUGE_PAGE, MADV_DONTNEED);
+	for (size_t i = 0; i < HUGE_PAGE; i += PAGE)
+		CHECK_EQ(((volatile char *)b)[i], 0);   /* the zero page, or the huge one */
+	CHECK_EQ(soft_clean(b), 0);
+}
+
+static void soft_dirty(void)
+{
+	if (!kernel_has(KERNEL_SOFT_DIRTY))
+		test_skip("this kernel has no soft-dirty bits");
+	soft_dirty_moves(false);
+}
+
+static void soft_dirty_huge(void)
+{
+	if (!kernel_has(KERNEL_SOFT_DIRTY))
+		test_skip("this kernel has no soft-dirty bits");
+	soft_dirty_moves(true);
 }
 
 static void scan_guards(void)
@@ -731,6 +805,6 @@ static void vanished(void)
 
 const struct test tests[] = {
 	TEST(smaps), TEST(smaps_strange), TEST(ranges_merge), TEST(scan_many_regions), TEST(scan_in_pieces), TEST(flags_without_smaps),
-	TEST(scan_guards), TEST(check_good), TEST(check_foreign),
-	TEST(check_bad_mappings), TEST(check_bad_pages), TEST(check_bad_numbers), TEST(hole), TEST(inherit), TEST(save_and_fill), TEST(vanished), {}
+	TEST(scan_guards), TEST(soft_dirty), TEST(soft_dirty_huge), TEST(check_good), TEST(check_foreign), TEST(check_bad_mappings),
+	TEST(check_bad_pages), TEST(check_bad_numbers), TEST(hole), TEST(inherit), TEST(save_and_fill), TEST(vanished), {}
 };

@@ -1,0 +1,6 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# cgroup v2 alone, with all its controllers.
+# timeout: 300
+. "${0%/*}/lib_vm.sh"
+vm '^unit/(kernel|cgroup)$' '^oci/cgroup$' '^oci/lifecycle$'
