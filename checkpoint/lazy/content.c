@@ -10,13 +10,18 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "mem/lazy.h"
 #include "pages/channel.h"
 #include "pages/wire.h"
+
+#define END_TRIES 60
+#define REFUSED_TRIES 4
 
 struct content {
 	struct restore *r;
@@ -171,6 +176,11 @@ bool content_pending(const struct content *c)
 	return c->channel && channel_pending(c->channel);
 }
 
+uint64_t content_limit(const struct content *c)
+{
+	return c->r->lazy_mark ? CONTENT_MAX : 64u << 10;
+}
+
 int content_ask(struct content *c, const struct task *t, uint64_t at, uint64_t size)
 {
 	const struct wire_message m = { .command = WIRE_GET, .pages = size / PAGE, .address = at, .id = (uint64_t)t->pid };
@@ -209,14 +219,30 @@ int content_answer(struct content *c, pid_t *pid, uint64_t *at, uint64_t *size, 
 	return 0;
 }
 
+/* The source stands still until it hears this, so that a connection that was cut is worth some tries. But a source that is no longer there
+ * may have heard it, and only its answer was lost. */
 int content_end(struct content *c)
 {
+	const struct timespec pause = { .tv_nsec = 500000000 };
+	size_t mark = err_mark();
 	int32_t status = 0;
+	int e = c->server ? -ENOTCONN : 0;
 
-	if (!c->server)
-		return 0;
-	int e = say(c, WIRE_CLOSE, 0, &status);
-	return e == 0 && status ? fail_text(EIO, "%s does not end: status %d", channel_name(c->channel), status) : e;
+	for (int i = 0, refused = 0; c->server && i < END_TRIES && refused < REFUSED_TRIES; i++) {
+		err_rewind(mark);
+		e = c->channel ? 0 : content_connect(c);
+		if (e == 0)
+			e = say(c, WIRE_CLOSE, 0, &status);
+		if (e == 0)
+			return status ? fail_text(EIO, "%s does not end: status %d", channel_name(c->channel), status) : 0;
+		refused += e == -ECONNREFUSED || e == -ENOENT;
+		if (nanosleep(&pause, NULL) < 0)
+			break;
+	}
+	if (e < 0)
+		log_warn("all memory is here, but the source could not be told: if the program still stands there, end it (%s)", err_line(mark));
+	err_rewind(mark);
+	return 0;
 }
 
 void content_forget(struct content *c)
@@ -246,7 +272,7 @@ static int fetch_remote(struct content *c, const struct task *t, uint64_t at, ui
 	pid_t pid;
 	uint64_t from, got;
 
-	*size = *size < CONTENT_MAX ? *size : CONTENT_MAX;
+	*size = *size < content_limit(c) ? *size : content_limit(c);
 	int e = content_ask(c, t, at, *size);
 	if (e == 0)
 		e = content_answer(c, &pid, &from, &got, data);

@@ -18,6 +18,7 @@ int content_read(struct content *c, const struct task *t, uint64_t at, void *dat
 /* A page server: its socket, -1 with images; a request; an answer, whose content is then read into data (of CONTENT_MAX bytes). -errno
  * (explained) means that the connection is gone. */
 #define CONTENT_MAX (1u << 20)
+uint64_t content_limit(const struct content *c);   /* of a request: CRIU's server cannot give more at once than fits a pipe */
 int content_socket(const struct content *c);
 bool content_pending(const struct content *c);   /* there is an answer to read, whatever poll says of the socket */
 int content_ask(struct content *c, const struct task *t, uint64_t at, uint64_t size);

@@ -176,6 +176,7 @@ static void ask_some(struct pager *p)
 {
 	uint64_t limit = piece_size(p) < ASKED_LARGE ? piece_size(p) : ASKED_LARGE;
 	size_t most = limit < ASKED_LARGE ? 1 : ASKED_AT_ONCE;
+	limit = limit < content_limit(p->content) ? limit : content_limit(p->content);
 	struct lazy_task *l;
 	struct piece c;
 
