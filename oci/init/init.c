@@ -106,6 +106,14 @@ static int make_root(struct init *i)
 	return r < 0 ? r : rootfs_enter(&root);
 }
 
+/* The runtime moves devices here while this process waits. */
+static int receive_devices(struct init *i)
+{
+	int r = i->spec->n_net_devices ? receive_filter(i) : 0;   /* it comes before the answer */
+
+	return r < 0 || !i->spec->n_net_devices ? r : channel_meet(i->sock);
+}
+
 /* What init and the stub for restore share. */
 static int init_prepare(struct init *i)
 {
@@ -117,6 +125,8 @@ static int init_prepare(struct init *i)
 		r = process_oom_score(i);
 	if (r >= 0)
 		r = namespaces_enter(i);
+	if (r >= 0)
+		r = receive_devices(i);
 	if (r >= 0)
 		r = set_names(i->spec);
 	if (r >= 0)

@@ -119,6 +119,10 @@ char **program_environment(const struct init *i);
 void exe_open(struct init *i);
 int exe_detach(struct init *i);
 
+/* --- netdev.c: linux.netDevices to the network namespace of pid; *netns keeps that open, for netdevs_return(). */
+int netdevs_move(const struct spec *s, pid_t pid, int *netns);
+void netdevs_return(const struct spec *s, int netns);   /* what has left, after an error */
+
 int sysctls_apply(int proc, const struct spec *s);
 /* The host's /proc, verified. */
 int proc_open_host(void);

@@ -40,6 +40,7 @@ struct spawn {
 	struct init init;
 	struct spec_process process;   /* the specification's with capabilities that can be given */
 	int sock, pidfd, console, console_sock;
+	int netns;   /* the container's, while devices may have to come back from there */
 	pid_t pid;
 	bool cgroups_made;
 };
@@ -205,12 +206,25 @@ static int create_hooks(struct spawn *s)
 	return r < 0 ? r : channel_go(s->sock);
 }
 
+/* Init is in its network namespace and waits. */
+static int give_devices(struct spawn *s)
+{
+	int r = netdevs_move(s->init.spec, s->pid, &s->netns);
+
+	return r < 0 ? r : channel_go(s->sock);
+}
+
 static int wait_for_init(struct spawn *s)
 {
 	int r = work_beside_init(s);
 
 	if (r >= 0)
 		r = channel_wait(s->sock, &s->console);
+	if (r == CHANNEL_MEET && s->init.spec->n_net_devices) {
+		r = give_devices(s);
+		if (r >= 0)
+			r = channel_wait(s->sock, &s->console);
+	}
 	if (r == CHANNEL_MEET) {
 		r = create_hooks(s);
 		if (r >= 0)
@@ -225,6 +239,8 @@ static void undo(struct spawn *s)
 {
 	size_t mark = err_mark();   /* the cause is known, what follows from it is not said */
 
+	if (s->netns >= 0)
+		netdevs_return(s->init.spec, s->netns);
 	if (s->pidfd >= 0) {
 		syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 		waitid(P_PIDFD, (id_t)s->pidfd, NULL, WEXITED);
@@ -282,7 +298,7 @@ int oci_spawn_init(struct container *c, const struct spec *spec, const struct oc
 {
 	static const struct oci_create_options defaults;
 	const struct oci_create_options *create = o->create ? o->create : &defaults;
-	struct spawn s = { .c = c, .o = o, .create = create, .sock = -1, .pidfd = -1, .console = -1, .console_sock = -1,
+	struct spawn s = { .c = c, .o = o, .create = create, .sock = -1, .pidfd = -1, .netns = -1, .console = -1, .console_sock = -1,
 		.process = spec->process };
 	int r = check(spec, o, create);
 

@@ -98,6 +98,10 @@ struct spec_device_rule {
 	char *access;          /* some of "rwm" */
 };
 
+struct spec_net_device {
+	char *host, *name;   /* name: in the container; NULL: the same */
+};
+
 struct spec_block_rate {
 	int64_t major, minor;
 	uint64_t rate;
@@ -236,6 +240,8 @@ struct spec {
 	bool has_monotonic, has_boottime, has_personality;
 	struct spec_clock monotonic, boottime;
 	uint32_t personality;
+	struct spec_net_device *net_devices;
+	size_t n_net_devices;
 	struct spec_memory_policy memory_policy;
 };
 

@@ -197,7 +197,7 @@ static const struct map_row rows[] = {
 	{ "linux.timeOffsets", MAP_OBJECT },
 	{ "linux.timeOffsets.monotonic", MAP_TABLE, AT(monotonic), HAS(has_monotonic), .of = &clock_table },
 	{ "linux.timeOffsets.boottime", MAP_TABLE, AT(boottime), HAS(has_boottime), .of = &clock_table },
-	{ "linux.netDevices", MAP_REFUSE, .reason = "moving network devices" },
+	{ "linux.netDevices", MAP_CALL, .call = spec_map_net_devices },
 	{ "linux.intelRdt", MAP_REFUSE, .reason = "Intel RDT" },
 	{ "linux.memoryPolicy", MAP_OBJECT },
 	{ "linux.memoryPolicy.mode", MAP_ENUM, AT(memory_policy.mode), HAS(memory_policy.present), .names = policies },

@@ -86,7 +86,7 @@ static void add_linux(struct json_out *o)
 	json_add_bool(o, "v2", true);
 	json_add_bool(o, "systemd", false);
 	json_add_bool(o, "systemdUser", false);
-	json_add_bool(o, "rdma", false);
+	json_add_bool(o, "rdma", true);
 	json_close_object(o);
 	add_seccomp(o);
 	add_enabled(o, "apparmor", false);
@@ -95,7 +95,7 @@ static void add_linux(struct json_out *o)
 	json_open_object(o, "mountExtensions");
 	add_enabled(o, "idmap", true);
 	json_close_object(o);
-	add_enabled(o, "netDevices", false);
+	add_enabled(o, "netDevices", true);
 	json_close_object(o);
 }
 

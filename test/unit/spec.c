@@ -248,7 +248,6 @@ static void not_done(void)
 		{ "\"gidMappings\":[{\"size\":1}]", "linux.gidMappings[0].containerID: required, but absent" },
 		{ "\"timeOffsets\":{\"monotonic\":{\"secs\":1}}", "linux.timeOffsets: needs a new time namespace" },
 		{ "\"timeOffsets\":{\"boottime\":{\"nanosecs\":1000000000}}", "linux.timeOffsets.boottime.nanosecs: 1000000000 is out of range" },
-		{ "\"netDevices\":{\"eth0\":{\"name\":\"x\"}}", "linux.netDevices" },
 		{ "\"intelRdt\":{\"closID\":\"x\"}", "linux.intelRdt" },
 		{ "\"memoryPolicy\":{\"mode\":\"MPOL_BIND\"}", "linux.memoryPolicy.nodes: this mode needs some" },
 		{ "\"memoryPolicy\":{\"mode\":\"MPOL_LOCAL\",\"nodes\":\"0\"}", "linux.memoryPolicy.nodes: this mode has none" },
