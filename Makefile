@@ -58,7 +58,7 @@ all: $(PROGRAMS) $(MANUALS) $(COMPLETIONS)
 # protobuf: the compiler writes all headers at once; objects wait for the stamp.
 $(O)/proto/.stamp: $(PROTOS)
 	@mkdir -p $(@D)
-	protoc-c -Iproto/images -Iproto -Iproto/shim --c_out=$(@D) $(PROTOS)
+	protoc-c -Iproto/images -Iproto/shim -Iproto --c_out=$(@D) $(PROTOS)
 	@touch $@
 $(PROTO_C): $(O)/proto/.stamp ;
 $(PROTO_O): %.o: %.c
