@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two "hosts" for the how-to tests: network and mount namespaces, a and b, joined by a veth pair (10.77.0.1 and 10.77.0.2), each with a
 # disk of its own at $disk (a tmpfs). `on a COMMAND…` runs a command there. `copy a b NAME` sends a directory of the disk over the wire.
+# With own_pids=1 each has process numbers of its own, too.
 . "${0%/*}/../lib.sh"
 require_root
 require_command ip python3 tar nsenter
@@ -14,16 +15,24 @@ fi
 new_tmpdir disk
 declare -A host_pid
 make_host() { # NAME
-	unshare --mount --net sleep 1000 </dev/null >/dev/null 2>&1 &
-	host_pid[$1]=$!
-	at_exit kill -9 $!
-	wait_until 5 eval "[ \"\$(readlink /proc/$!/ns/net)\" != \"\$(readlink /proc/self/ns/net)\" ]"
-	wait_until 5 eval "[ \"\$(cat /proc/$!/comm)\" = sleep ]"
+	if [ -n "${own_pids-}" ]; then
+		unshare --mount --net --pid --fork --mount-proc --kill-child "$TEST_BUILD/test/cr/reaper" sleep 1000 </dev/null >/dev/null 2>&1 &
+		at_exit kill -9 $!
+		wait_until 5 eval "grep -q . /proc/$!/task/$!/children"
+		host_pid[$1]=$(tr -d ' ' </proc/$!/task/$!/children)
+		wait_until 5 eval "[ \"\$(cat /proc/${host_pid[$1]}/comm)\" = reaper ]"
+	else
+		unshare --mount --net sleep 1000 </dev/null >/dev/null 2>&1 &
+		host_pid[$1]=$!
+		at_exit kill -9 $!
+		wait_until 5 eval "[ \"\$(readlink /proc/$!/ns/net)\" != \"\$(readlink /proc/self/ns/net)\" ]"
+		wait_until 5 eval "[ \"\$(cat /proc/$!/comm)\" = sleep ]"
+	fi
 	on "$1" mount -t tmpfs host "$disk"
 	on "$1" ip link set lo up
 }
 on() { # HOST COMMAND…
-	nsenter --target "${host_pid[$1]}" --mount --net -- "${@:2}"
+	nsenter --target "${host_pid[$1]}" --mount --net ${own_pids:+--pid} -- "${@:2}"
 }
 make_host a
 make_host b
