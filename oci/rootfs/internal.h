@@ -24,6 +24,7 @@ int sys_fsmount(int fs, unsigned attributes);
 /* Paths inside the root. The directory, or the empty file, is made with all directories above it if it is missing; the result is
  * an O_PATH descriptor of it or -errno with the trail filled. rootfs_parent() makes and opens the directory above the path and
  * gives the last component. */
+int rootfs_open_direct(int root, const char *path, int flags);   /* as rootfs_open(); -ELOOP if there is a link in the path */
 int rootfs_directory(int root, const char *path);
 int rootfs_file(int root, const char *path);
 int rootfs_parent(int root, const char *path, char name[NAME_MAX + 1]);
@@ -45,6 +46,8 @@ int mount_plan_read(const struct spec_mount *m, struct mount_plan *p);
 
 int rootfs_open_source(const struct spec *s, const struct spec_mount *m, const struct mount_plan *p);   /* a bind mount's tree, not attached */
 uint64_t rootfs_propagation(const struct spec *s);   /* rootfsPropagation as MS_… */
+/* True for the few files of procfs over which a configuration may mount something (clean path). */
+bool rootfs_may_cover(const char *path);
 int rootfs_mount(struct rootfs *r, const struct spec_mount *m);
 /* A new filesystem, not attached: its mount's descriptor, or -errno with the trail filled. */
 int rootfs_new_fs(const char *type, const char *source, const struct mount_plan *p, const char *destination);

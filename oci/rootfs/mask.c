@@ -4,11 +4,14 @@
  * A masked file has the null device bound over it, a masked directory an empty read-only tmpfs (one tmpfs for all of them).
  * The null device is the host's, opened before the root changes and verified by its number: a container could otherwise exchange its
  * own /dev/null for something else and have that bound into its procfs. What is masked is the file that openat2() found inside the
- * root, not a path looked up once more. A path that is missing needs no mask. */
+ * root, not a path looked up once more; and below /proc it must be on a procfs, or somebody has moved that away meanwhile. A path that
+ * is missing needs no mask. */
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -45,13 +48,43 @@ static int cover(int target, int from, bool attached, const char *path)
 	return r < 0 ? fail(-r, "linux.maskedPaths: mask %s", path) : 0;
 }
 
+static bool mounts_procfs(const struct spec *s)
+{
+	char clean[PATH_MAX];
+
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		rootfs_clean(clean, s->mounts[i].destination);
+		if (strcmp(clean, "/proc") == 0 && s->mounts[i].type && strcmp(s->mounts[i].type, "proc") == 0)
+			return true;
+	}
+	return false;
+}
+
+static int check_procfs(struct rootfs *r, const char *path, int fd, const char *property)
+{
+	char clean[PATH_MAX];
+	struct statfs st;
+
+	rootfs_clean(clean, path);
+	if (!str_starts(clean, "/proc/") || rootfs_may_cover(clean) || !mounts_procfs(r->spec))
+		return 0;
+	if (fstatfs(fd, &st) < 0)
+		return fail(errno, "%s: %s", property, path);
+	return st.f_type == PROC_SUPER_MAGIC ? 0 : fail_text(EPERM, "%s: %s is not on the container's procfs", property, path);
+}
+
 static int open_existing(struct rootfs *r, const char *path, const char *property)
 {
 	int fd = rootfs_open(r->root, path, O_PATH);
 
 	if (fd == -ENOENT || fd == -ENOTDIR)
 		return -ENOENT;
-	return fd < 0 ? fail(-fd, "%s: open %s in the container's root", property, path) : fd;
+	if (fd < 0)
+		return fail(-fd, "%s: open %s in the container's root", property, path);
+	int done = check_procfs(r, path, fd, property);
+	if (done < 0)
+		close(fd);
+	return done < 0 ? done : fd;
 }
 
 int rootfs_mask(struct rootfs *r)

@@ -14,6 +14,8 @@
  * A mount inside the container's procfs would make the runtime, and every program, believe false things of the kernel: refused,
  * but for the files that lxcfs and the like replace. The check is on the filesystem of the resolved target, not its path.
  *
+ * procfs and sysfs are mounted on directories only, never behind a link of the image (CVE-2019-19921, CVE-2023-27561).
+ *
  * sysfs may be refused (EPERM) to a container that does not own its network namespace; the host's is bound then, as all
  * runtimes do. */
 #include <errno.h>
@@ -227,10 +229,25 @@ static bool take_read_only(struct mount_plan *p)
 	return was;
 }
 
+/* Masks and read-only paths name files of procfs and sysfs by the path that the configuration has: what is at it must not depend on a
+ * link, which somebody could change in between. */
+static int mount_point(struct rootfs *r, const struct spec_mount *m)
+{
+	autoclose int fd = rootfs_directory(r->root, m->destination);
+	if (fd < 0)
+		return fd;
+	if (strcmp(m->type, "proc") != 0 && strcmp(m->type, "sysfs") != 0)
+		return take_fd(&fd);
+	int direct = rootfs_open_direct(r->root, m->destination, O_PATH | O_DIRECTORY);
+	if (direct == -ELOOP)
+		return fail_text(ELOOP, "the image has a link in this path, %s is mounted on a directory only", m->type);
+	return direct < 0 ? fail(-direct, "open it") : direct;
+}
+
 static int filesystem(struct rootfs *r, const struct spec_mount *m, struct mount_plan *p)
 {
 	size_t mark = err_mark();
-	autoclose int target = rootfs_directory(r->root, m->destination);
+	autoclose int target = mount_point(r, m);
 	if (target < 0)
 		return fail_text(-target, "mount %s", m->destination);
 	if (needs_classic(p))
@@ -285,13 +302,13 @@ static int remount(struct rootfs *r, const struct spec_mount *m, const struct mo
 
 /* --- both ------------------------------------------------------------------------------------------------------------ */
 
-static bool may_cover(const char *destination)
+bool rootfs_may_cover(const char *path)
 {
 	static const char *const files[] = { "cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime",
 		"sys/kernel/ns_last_pid", "sys/crypto/fips_enabled" };
 
-	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-		if (strcmp(destination + strlen("/proc/"), files[i]) == 0)
+	for (size_t i = 0; str_starts(path, "/proc/") && i < sizeof files / sizeof *files; i++)
+		if (strcmp(path + strlen("/proc/"), files[i]) == 0)
 			return true;
 	return false;
 }
@@ -310,7 +327,7 @@ static int check_target(const struct rootfs *r, const struct spec_mount *m)
 		err_rewind(mark);
 		return 0;
 	}
-	if (fstatfs(above, &st) < 0 || st.f_type != PROC_SUPER_MAGIC || (str_starts(clean, "/proc/") && may_cover(clean)))
+	if (fstatfs(above, &st) < 0 || st.f_type != PROC_SUPER_MAGIC || rootfs_may_cover(clean))
 		return 0;
 	return fail_text(EPERM, "mount %s: it is inside the container's procfs, where only a few files may be covered", m->destination);
 }

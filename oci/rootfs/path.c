@@ -22,11 +22,11 @@
 #define LINKS_MAX 16
 #define TRIES 64
 
-int rootfs_open(int root, const char *path, int flags)
+static int open_resolved(int root, const char *path, int flags, uint64_t resolve)
 {
 	struct open_how how = {
 		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve,
 	};
 	long fd;
 
@@ -36,6 +36,16 @@ int rootfs_open(int root, const char *path, int flags)
 			break;
 	}
 	return fd < 0 ? -errno : (int)fd;
+}
+
+int rootfs_open(int root, const char *path, int flags)
+{
+	return open_resolved(root, path, flags, 0);
+}
+
+int rootfs_open_direct(int root, const char *path, int flags)
+{
+	return open_resolved(root, path, flags, RESOLVE_NO_SYMLINKS);
 }
 
 void rootfs_clean(char out[PATH_MAX], const char *path)
