@@ -32,6 +32,19 @@ static int fail_not_running(struct container *c)
 	return fail_text(ESRCH, "container not running: %s", c->id);
 }
 
+/* Every process of a container: by its cgroup, or, where a user could make none, by its pid namespace. */
+static int signal_everyone(struct container *c, int sig)
+{
+	autofree pid_t *pids = NULL;
+
+	if (c->cgroups.n)
+		return cgroup_kill(&c->cgroups, sig);
+	ssize_t n = container_pids(c, &pids);
+	for (ssize_t i = 0; i < n; i++)
+		kill(pids[i], sig);
+	return n < 0 ? (int)n : 0;
+}
+
 static int signal_init(struct container *c, int sig)
 {
 	autoclose int fd = container_init_pidfd(c);
@@ -51,10 +64,10 @@ int container_kill(struct container *c, int sig, bool all)
 	if (status == OCI_STOPPED || status == OCI_CREATING) {
 		if (!all)
 			return fail_not_running(c);
-		return cgroup_kill(&c->cgroups, sig);
+		return signal_everyone(c, sig);
 	}
 	if (all || (sig == SIGKILL && !c->private_pid))
-		r = cgroup_kill(&c->cgroups, sig);
+		r = signal_everyone(c, sig);
 	else
 		r = signal_init(c, sig);
 	if (r == 0 && sig == SIGKILL && status == OCI_PAUSED)
@@ -69,7 +82,9 @@ int container_pause(struct container *c)
 	if (r < 0)
 		return r;
 	enum oci_status status = container_status(c);
-	if (status == OCI_RUNNING || status == OCI_CREATED)
+	if (!c->cgroups.n && status != OCI_STOPPED)
+		r = fail_text(EOPNOTSUPP, "cannot pause container %s: it has no cgroup of its own (none was delegated to its user)", c->id);
+	else if (status == OCI_RUNNING || status == OCI_CREATED)
 		r = cgroup_freeze(&c->cgroups, true);
 	else if (status == OCI_PAUSED)
 		r = fail_text(EBUSY, "container is paused already: %s", c->id);

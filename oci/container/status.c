@@ -79,9 +79,30 @@ const char *container_id(struct container *c)
 	return c->id;
 }
 
+/* Those whose pid namespace is init's, its children's included only as far as they are visible there; without a namespace of its own
+ * init alone is known to be the container's. */
+static ssize_t namespace_pids(struct container *c, pid_t **pids)
+{
+	autofree int *all = NULL;
+	uint64_t own, other;
+	ssize_t count = 0;
+	pid_t init = container_init_pid(c);
+
+	*pids = NULL;
+	if (!init)
+		return 0;
+	ssize_t n = c->private_pid && proc_ns_inode(init, "pid", &own) >= 0 ? proc_numbers(0, NULL, &all) : 0;
+	*pids = mem_alloc((size_t)(n > 0 ? n + 1 : 1) * sizeof **pids);
+	(*pids)[count++] = init;
+	for (ssize_t i = 0; i < n; i++)
+		if (all[i] != init && proc_ns_inode(all[i], "pid", &other) >= 0 && other == own)
+			(*pids)[count++] = all[i];
+	return count;
+}
+
 ssize_t container_pids(struct container *c, pid_t **pids)
 {
-	return cgroup_pids(&c->cgroups, pids);
+	return c->cgroups.n ? cgroup_pids(&c->cgroups, pids) : namespace_pids(c, pids);
 }
 
 void container_describe(struct container *c, struct json_out *o)

@@ -32,13 +32,13 @@ struct scheduling {
 };
 _Static_assert(sizeof(struct scheduling) == 48, "SCHED_ATTR_SIZE_VER0");
 
-static int set_scheduler(const struct spec_scheduler *s)
+static int set_scheduler(const struct spec_scheduler *s, pid_t pid)
 {
 	const struct scheduling attr = {
 		sizeof attr, s->policy, s->flags, s->nice, (uint32_t)s->priority, s->runtime, s->deadline, s->period,
 	};
 
-	if (!s->present || syscall(SYS_sched_setattr, 0, &attr, 0) == 0)
+	if (!s->present || syscall(SYS_sched_setattr, pid, &attr, 0) == 0)
 		return 0;
 	int r = fail(errno, "process.scheduler: set policy %u (nice %d, priority %d, flags 0x%x)", s->policy, s->nice, s->priority, s->flags);
 	if (r == -EPERM)
@@ -46,11 +46,11 @@ static int set_scheduler(const struct spec_scheduler *s)
 	return r;
 }
 
-static int set_io_priority(const struct spec_process *p)
+static int set_io_priority(const struct spec_process *p, pid_t pid)
 {
 	int value = IOPRIO_PRIO_VALUE((int)p->io_class, p->io_priority);
 
-	if (!p->has_io_priority || syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) == 0)
+	if (!p->has_io_priority || syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, value) == 0)
 		return 0;
 	int r = fail(errno, "process.ioPriority: set class %u, priority %d", p->io_class, p->io_priority);
 	if (r == -EPERM)
@@ -78,13 +78,21 @@ static int set_memory_policy(const struct spec_memory_policy *p)
 int attributes_apply(const struct init *i)
 {
 	const struct spec *s = i->spec;
-	int r = set_io_priority(i->process);
+	bool inside = i->target < 0 ? s->namespaces[NS_USER].wanted : i->foreign_user && !i->user_entered;   /* where the runtime, or exec's child on its way, has done it */
+	int r = set_memory_policy(&s->memory_policy);
 
-	if (r >= 0)
-		r = set_memory_policy(&s->memory_policy);
 	if (r >= 0 && s->has_personality && personality(s->personality) < 0)
 		r = fail(errno, "linux.personality: set 0x%x", s->personality);
-	return r < 0 || i->restore ? r : set_scheduler(&i->process->scheduler);
+	if (r >= 0 && i->restore)
+		r = set_io_priority(i->process, 0);
+	return r < 0 || i->restore || inside ? r : attributes_schedule(i->process, 0);
+}
+
+int attributes_schedule(const struct spec_process *p, pid_t pid)
+{
+	int r = set_io_priority(p, pid);
+
+	return r < 0 ? r : set_scheduler(&p->scheduler, pid);
 }
 
 static int set_affinity(const char *which, const char *list)

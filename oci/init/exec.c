@@ -24,6 +24,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/proc.h"
 #include "cgroup/cgroup.h"
 #include "container/container.h"
 #include "init/internal.h"
@@ -178,11 +179,30 @@ static int read_process(struct exec *x)
 		return r;
 	if (e->cgroup && strchr(e->cgroup, ':'))
 		return fail_text(EOPNOTSUPP, "--cgroup %s: a path for one controller only is not supported", e->cgroup);
-	caps_limit(&x->process.capabilities);
+	caps_limit(&x->process.capabilities, x->spec->namespaces[NS_USER].wanted);
 	return 0;
 }
 
 /* --- the runtime's side ------------------------------------------------------------------------------------------------------ */
+
+/* With a user namespace of its own, only those are entered that are not the runtime's already: the host's cannot be, from there. */
+static int compare_namespaces(struct exec *x, pid_t pid)
+{
+	x->init.kinds = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWTIME;
+	for (int k = NS_KINDS - 1; k >= 0; k--) {
+		uint64_t theirs, own;
+		if (k != NS_USER && !x->spec->namespaces[NS_USER].wanted)
+			continue;
+		if (proc_ns_inode(pid, spec_namespaces[k].proc, &theirs) < 0 || proc_ns_inode(getpid(), spec_namespaces[k].proc, &own) < 0)
+			return fail(EIO, "look at the container's %s namespace", spec_namespaces[k].spec);
+		if (k == NS_USER)
+			x->init.foreign_user = theirs != own;
+		else if (theirs == own)
+			x->init.kinds &= ~(int)spec_namespaces[k].clone_flag;
+	}
+	x->init.user_entered = x->init.foreign_user && x->init.unprivileged;
+	return 0;
+}
 
 /* init may end and its number be given away between two looks: the number is checked once more after the descriptor is there. */
 static int open_target(struct exec *x)
@@ -195,6 +215,9 @@ static int open_target(struct exec *x)
 	x->init.target = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (x->init.target < 0)
 		return fail(errno, "open a pidfd of the container's init (pid %d)", pid);
+	int r = compare_namespaces(x, pid);
+	if (r < 0)
+		return r;
 	snprintf(root, sizeof root, "/proc/%d/root", pid);
 	x->init.target_root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (x->init.target_root < 0)
@@ -305,6 +328,7 @@ int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid)
 	x.init.sub_cgroup = e->cgroup;
 	x.init.id = c->id;
 	x.init.new_keyring = true;
+	x.init.unprivileged = userns_unprivileged();
 	x.init.preserve_fds = preserved_descriptors(&preserve);
 	r = run(&x);
 	*pid = r < 0 ? 0 : x.pid;
@@ -329,16 +353,16 @@ int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid)
 
 static int enter(const struct init *i)
 {
-	int kinds = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP;
-	int r = setns(i->target, kinds | CLONE_NEWTIME);
+	int user = i->foreign_user && !i->user_entered ? CLONE_NEWUSER : 0;
+	int r = setns(i->target, i->kinds | user);
 
 	if (r < 0 && errno == EINVAL)   /* a kernel without time namespaces */
-		r = setns(i->target, kinds);
+		r = setns(i->target, (i->kinds & ~CLONE_NEWTIME) | user);
 	if (r < 0)
 		return fail(errno, "enter the container's namespaces");
 	if (fchdir(i->target_root) < 0 || chroot(".") < 0)
 		return fail(errno, "enter the container's root");
-	return 0;
+	return i->foreign_user ? userns_become_root(i) : 0;
 }
 
 static int exec_console(const struct init *i)
@@ -346,6 +370,14 @@ static int exec_console(const struct init *i)
 	autoclose int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	return root < 0 ? fail(errno, "open the container's root") : console_open(i, root);
+}
+
+/* What cannot be done any more in the container's user namespace. */
+static int exec_privileged(const struct spec_process *p)
+{
+	int r = rlimits_raise(0, p);
+
+	return r < 0 ? r : attributes_schedule(p, 0);
 }
 
 static int exec_prepare(struct init *i)
@@ -360,6 +392,8 @@ static int exec_prepare(struct init *i)
 		r = process_oom_score(i);
 	if (r >= 0 && (i->lsm = lsm_open(i->proc, i->process)) < 0)
 		r = i->lsm == -ENOENT ? 0 : i->lsm;
+	if (r >= 0 && i->foreign_user && !i->user_entered)
+		r = exec_privileged(i->process);
 	if (r >= 0)
 		r = enter(i);
 	if (r >= 0 && i->process->terminal)

@@ -124,6 +124,8 @@ static int init_prepare(struct init *i)
 	if (r >= 0)
 		r = process_oom_score(i);
 	if (r >= 0)
+		r = userns_enter(i);
+	if (r >= 0)
 		r = namespaces_enter(i);
 	if (r >= 0)
 		r = receive_devices(i);

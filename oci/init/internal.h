@@ -18,6 +18,11 @@ struct init {
 	const struct spec_pairs *cgroups;
 	const char *id, *sub_cgroup;
 	bool restore, no_pivot, new_keyring;
+	bool unprivileged;       /* the runtime is not root on the host */
+	bool user_entered;       /* exec: born in the container's user namespace */
+	bool foreign_user;       /* exec: the container has a user namespace that is not the runtime's */
+	int kinds;               /* exec: clone flags of the namespaces to enter */
+	int runtime_sock;        /* the runtime's own end of sock */
 	unsigned preserve_fds;   /* 3 … stay open in the program */
 	bool time_done;          /* the caller sees to the time namespace */
 
@@ -71,7 +76,7 @@ int listener_take(int sock, int number, const struct listener_owner *owner);
 int filter_install(const struct init *i);
 
 /* --- namespaces.c */
-int namespaces_check(const struct spec *s);
+int namespaces_check(const struct spec *s, bool restore);
 int namespaces_open(struct init *i);                 /* those to be joined by path */
 void namespaces_close(struct init *i);
 int namespaces_enter(const struct init *i);          /* in the child, after it joined its cgroups */
@@ -97,6 +102,12 @@ void console_size(struct spec_process *p, unsigned short rows, unsigned short co
 int console_connect(const char *socket);
 int console_hand_over(int sock, int master);
 
+/* --- userns.c */
+bool userns_unprivileged(void);                          /* this process is not root in the initial user namespace */
+int userns_settle(const struct init *i, pid_t pid);      /* in the runtime, after the clone; the child waits in userns_enter() */
+int userns_enter(const struct init *i);
+int userns_become_root(const struct init *i);
+
 /* --- clocks.c: offsets of a new time namespace; before and after the clone in the runtime, or clocks_write() in the child. */
 bool clocks_wanted(const struct spec *s);
 int clocks_begin(int proc, const struct spec *s, int *saved);
@@ -105,6 +116,8 @@ int clocks_write(int proc, const struct spec *s);
 
 /* --- attributes.c */
 int attributes_apply(const struct init *i);
+int attributes_schedule(const struct spec_process *p, pid_t pid);   /* those that another process can set; 0: this one */
+int process_give_stdio(uint32_t uid);
 /* exec's CPU affinity: around the clone, in the runtime, which gets its own back; and in the child when it has its cgroup. */
 int affinity_begin(const struct spec_process *p, cpu_set_t *saved);
 void affinity_end(const struct spec_process *p, const cpu_set_t *saved);

@@ -10,7 +10,8 @@
  * at that moment; all new ones are made in that one unshare().
  *
  * Joining is by descriptor, opened before anything changes, with the type given to setns(): a path to another kind of namespace is
- * an error, not a surprise. Not handled: user namespaces; a container without a mount namespace, or in somebody else's (its root
+ * an error, not a surprise. Beside a new user namespace they are entered by the runtime, before the clone; with one that is joined, by a
+ * process in between, before it enters that or after, whichever is allowed. Not handled: a container without a mount namespace, or in somebody else's (its root
  * filesystem would be built in the host's tree or another container's). */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,16 +25,22 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "init/internal.h"
 
-int namespaces_check(const struct spec *s)
+int namespaces_check(const struct spec *s, bool restore)
 {
-	if (s->namespaces[NS_USER].wanted)
-		return fail_text(EOPNOTSUPP, "config.json: linux.namespaces: user namespaces are not supported by this version of torpor");
+	if (s->namespaces[NS_USER].wanted && restore)
+		return fail_text(EOPNOTSUPP, "config.json: linux.namespaces: a container with a user namespace cannot be restored yet");
+	if (!s->namespaces[NS_USER].wanted && geteuid() != 0) {
+		int r = fail_text(EPERM, "config.json: linux.namespaces: operation not permitted for user %u without a user namespace", geteuid());
+		fail_hint("rootless containers have a namespace of type \"user\", and linux.uidMappings and gidMappings");
+		return r;
+	}
 	if (!s->namespaces[NS_MOUNT].wanted || s->namespaces[NS_MOUNT].path)
 		return fail_text(EOPNOTSUPP, "config.json: linux.namespaces: a new mount namespace is needed (type \"mount\" without a path)");
 	return 0;
@@ -63,11 +70,16 @@ static bool is_new(const struct init *i, enum spec_namespace kind)
 	return i->spec->namespaces[kind].wanted && !i->spec->namespaces[kind].path;
 }
 
+static bool child_sets_clocks(const struct init *i)
+{
+	return i->unprivileged && !i->restore && is_new(i, NS_TIME) && clocks_wanted(i->spec);
+}
+
 static uint64_t clone_flags(const struct init *i)
 {
-	uint64_t flags = is_new(i, NS_PID) ? CLONE_NEWPID : 0;
+	uint64_t flags = (is_new(i, NS_PID) ? CLONE_NEWPID : 0) | (is_new(i, NS_USER) ? CLONE_NEWUSER : 0);
 
-	return is_new(i, NS_TIME) && !i->time_done ? flags | CLONE_NEWTIME : flags;
+	return is_new(i, NS_TIME) && !i->time_done && !child_sets_clocks(i) ? flags | CLONE_NEWTIME : flags;
 }
 
 static int unshare_flags(const struct init *i)
@@ -78,21 +90,19 @@ static int unshare_flags(const struct init *i)
 	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
 		if (is_new(i, kinds[k]))
 			flags |= spec_namespaces[kinds[k]].clone_flag;
-	return (int)flags;
-}
-
-static int set_children_pid_namespace(int fd)
-{
-	return setns(fd, CLONE_NEWPID) < 0 ? -errno : 0;
+	return (int)(child_sets_clocks(i) ? flags | CLONE_NEWTIME : flags);
 }
 
 /* A child that is born among the container's processes (exec, a joined pid namespace) must not be dumpable for a moment, or they could
- * reach the runtime's memory and descriptors through it: the flag is inherited, so it is cleared before the clone. */
-static pid_t clone_child(struct clone_args *a)
+ * reach the runtime's memory and descriptors through it: the flag is inherited, so it is cleared before the clone. Only the first process of
+ * a user's own new user namespace stays as it is: else its maps could not be written by that user. */
+static pid_t clone_child(const struct init *i, struct clone_args *a)
 {
 	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+	bool stay = i->unprivileged && i->target < 0 && is_new(i, NS_USER);   /* nobody else is in there */
 
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (!stay)
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	long pid = syscall(SYS_clone3, a, sizeof *a);
 	pid_t result = pid < 0 ? -errno : (pid_t)pid;
 	if (pid != 0 && dumpable == 1)
@@ -100,9 +110,129 @@ static pid_t clone_child(struct clone_args *a)
 	return result;
 }
 
+static int join_by(int fd, const struct init *i, enum spec_namespace kind)
+{
+	if (setns(fd, (int)spec_namespaces[kind].clone_flag) < 0)
+		return fail(errno, "config.json: linux.namespaces: join the %s namespace %s", spec_namespaces[kind].spec,
+			i->spec->namespaces[kind].path);
+	return 0;
+}
+
+/* In the runtime: what its children are born in. saved: the way back. A namespace that is to be joined beside a new user namespace belongs to
+ * the host, and cannot be entered any more from within. */
+static int enter_for_child(const struct init *i, int pid_ns, int saved[NS_KINDS])
+{
+	int r = 0;
+
+	for (int k = 0; r >= 0 && k < NS_KINDS; k++) {
+		char own[32];
+		int fd = k == NS_PID ? pid_ns : i->target < 0 && is_new(i, NS_USER) ? i->joined[k] : -1;
+		if (fd < 0)
+			continue;
+		snprintf(own, sizeof own, "/proc/self/ns/%s", spec_namespaces[k].proc);
+		saved[k] = open(own, O_RDONLY | O_CLOEXEC);
+		if (saved[k] < 0)
+			return fail(errno, "open %s", own);
+		if (i->target < 0)
+			r = join_by(fd, i, (enum spec_namespace)k);
+		else if (setns(fd, CLONE_NEWPID) < 0)
+			r = fail(errno, "join the pid namespace of the container");
+		if (r < 0)
+			fd_close(&saved[k]);
+	}
+	return r;
+}
+
+static int return_from(int saved[NS_KINDS])
+{
+	int r = 0;
+
+	for (int k = 0; k < NS_KINDS; k++) {
+		if (saved[k] >= 0 && setns(saved[k], (int)spec_namespaces[k].clone_flag) < 0)
+			r = fail(errno, "return to the own %s namespace", spec_namespaces[k].spec);
+		fd_close(&saved[k]);
+	}
+	return r;
+}
+
+static pid_t explain_clone(const struct clone_args *a, pid_t set_pid, pid_t pid)
+{
+	if (pid == -EEXIST && set_pid)
+		return fail_text(EEXIST, "pid %d is in use in the container's pid namespace", set_pid);
+	if (pid == -EINVAL && set_pid > 1 && a->flags & CLONE_NEWPID)
+		return fail_text(EINVAL, "pid %d for the first process of a new pid namespace: it can only be 1", set_pid);
+	return pid < 0 ? fail(-pid, "clone the container's process") : pid;
+}
+
+/* A step in between, for a process that is to be born in an existing user namespace: whoever enters one cannot come back. It enters, has
+ * the child (as its sibling, so the runtime's), and says its number. */
+static int enter_user(const struct init *i)
+{
+	size_t mark = err_mark();
+	bool done[NS_KINDS];
+	int r = 0;
+
+	if (i->target >= 0)
+		return setns(i->target, CLONE_NEWUSER) < 0 || setns(i->target, CLONE_NEWPID) < 0 ?
+			fail(errno, "enter the container's user and pid namespaces") : 0;
+	for (int k = 0; k < NS_KINDS; k++)   /* those of the host, while they can be */
+		done[k] = k == NS_USER || i->joined[k] < 0 || join_by(i->joined[k], i, (enum spec_namespace)k) >= 0;
+	err_rewind(mark);
+	r = join_by(i->joined[NS_USER], i, NS_USER);
+	for (int k = 0; r >= 0 && k < NS_KINDS; k++)
+		r = done[k] ? 0 : join_by(i->joined[k], i, (enum spec_namespace)k);
+	return r;
+}
+
+static pid_t between(const struct init *i, struct clone_args *a, int answer)
+{
+	int r = enter_user(i);
+	pid_t pid = r;
+
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (r >= 0) {
+		a->flags = (a->flags & ~(uint64_t)(CLONE_PIDFD | CLONE_NEWUSER)) | CLONE_PARENT;
+		a->exit_signal = 0;
+		pid = explain_clone(a, 0, clone_child(i, a));
+		if (pid == 0)
+			return 0;
+	}
+	if (fd_write_all(answer, &pid, sizeof pid) == 0 && pid < 0)
+		err_send(answer);
+	_exit(0);
+}
+
+static pid_t clone_inside(const struct init *i, struct clone_args *a, int *pidfd)
+{
+	int ends[2];
+	pid_t pid = 0;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return fail(errno, "make a pipe");
+	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	pid_t middle = fork();
+	if (middle == 0)
+		return between(i, a, ends[1]);
+	prctl(PR_SET_DUMPABLE, dumpable == 1, 0, 0, 0);
+	fd_close(&ends[1]);
+	int r = middle < 0 ? fail(errno, "fork") : fd_read_all(ends[0], &pid, sizeof pid);
+	if (middle > 0 && (r < 0 || pid < 0)) {
+		r = r < 0 || err_recv(ends[0]) < 0 ? fail_text(ECHILD, "the way into the user namespace ended") : pid;
+		pid = 0;
+	}
+	fd_close(&ends[0]);
+	if (middle > 0)
+		waitpid(middle, NULL, 0);
+	if (r < 0)
+		return r;
+	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	return *pidfd < 0 ? fail(errno, "open a pidfd of pid %d", pid) : pid;
+}
+
 pid_t namespaces_clone(const struct init *i, int cgroup2, int pid_ns, pid_t set_pid, int *pidfd)
 {
-	autoclose int own = pid_ns >= 0 ? open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC) : -1;
+	int saved[NS_KINDS];
 	struct clone_args a = {
 		.flags = (i->target < 0 ? clone_flags(i) : 0) | CLONE_PIDFD,
 		.pidfd = (uintptr_t)pidfd,
@@ -115,37 +245,30 @@ pid_t namespaces_clone(const struct init *i, int cgroup2, int pid_ns, pid_t set_
 		a.flags |= CLONE_INTO_CGROUP;
 		a.cgroup = (uint64_t)cgroup2;
 	}
-	if (pid_ns >= 0 && own < 0)
-		return fail(errno, "open /proc/self/ns/pid");
-	int r = pid_ns >= 0 ? set_children_pid_namespace(pid_ns) : 0;
-	if (r < 0)
-		return fail(-r, "join the pid namespace %s", i->target < 0 ? i->spec->namespaces[NS_PID].path : "of the container");
-	pid_t pid = clone_child(&a);
+	if (i->target < 0 ? i->joined[NS_USER] >= 0 : i->user_entered)
+		return clone_inside(i, &a, pidfd);
+	for (int k = 0; k < NS_KINDS; k++)
+		saved[k] = -1;
+	int r = enter_for_child(i, pid_ns, saved);
+	pid_t pid = r < 0 ? r : clone_child(i, &a);
 	if (pid == 0)
 		return 0;
-	if (pid_ns >= 0)
-		r = set_children_pid_namespace(own);
-	if (pid == -EEXIST && set_pid)
-		return fail_text(EEXIST, "pid %d is in use in the container's pid namespace", set_pid);
-	if (pid == -EINVAL && set_pid > 1 && a.flags & CLONE_NEWPID)
-		return fail_text(EINVAL, "pid %d for the first process of a new pid namespace: it can only be 1", set_pid);
-	if (pid < 0)
-		return fail(-pid, "clone the container's process");
-	if (r < 0) {   /* every later child of this process would be born inside */
+	int back = return_from(saved);
+	if (r < 0)
+		return r;
+	pid = explain_clone(&a, set_pid, pid);
+	if (pid >= 0 && back < 0) {   /* every later child of this process would be born inside */
 		kill(pid, SIGKILL);
-		return fail(-r, "return to the own pid namespace");
+		return back;
 	}
 	return pid;
 }
 
 static int join(const struct init *i, enum spec_namespace kind)
 {
-	if (i->joined[kind] < 0 || kind == NS_PID)
-		return 0;
-	if (setns(i->joined[kind], (int)spec_namespaces[kind].clone_flag) < 0)
-		return fail(errno, "config.json: linux.namespaces: join the %s namespace %s", spec_namespaces[kind].spec,
-			i->spec->namespaces[kind].path);
-	return 0;
+	bool born_in = kind == NS_PID || i->spec->namespaces[NS_USER].wanted;
+
+	return i->joined[kind] < 0 || born_in ? 0 : join_by(i->joined[kind], i, kind);
 }
 
 /* A device that is down has no address: the kernel gives lo its addresses when it comes up. */
@@ -170,5 +293,9 @@ int namespaces_enter(const struct init *i)
 		return r;
 	if (unshare(flags) < 0)
 		return fail(errno, "make the container's namespaces (flags 0x%x)", (unsigned)flags);
+	r = flags & CLONE_NEWTIME ? clocks_write(i->proc, i->spec) : 0;
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (r < 0)
+		return r;
 	return flags & CLONE_NEWNET ? loopback_up() : 0;
 }

@@ -54,7 +54,7 @@ int process_oom_score(const struct init *i)
 	const struct spec_process *p = i->process;
 	char text[16];
 
-	if (!p->has_oom_score_adj)
+	if (!p->has_oom_score_adj || (i->target < 0 && i->spec->namespaces[NS_USER].wanted))   /* the runtime does it: userns.c */
 		return 0;
 	snprintf(text, sizeof text, "%d", p->oom_score_adj);
 	int r = file_write(i->proc, "self/oom_score_adj", text);
@@ -132,7 +132,7 @@ static int become_user(struct init *i)
 	int r = caps_bound(&p->capabilities);
 
 	if (r >= 0)
-		r = caps_user(p, late_capabilities(i) ? 1ull << CAP_SYS_ADMIN : 0);
+		r = caps_user(p, late_capabilities(i) ? 1ull << CAP_SYS_ADMIN : 0, i->unprivileged);
 	if (r >= 0 && !late_capabilities(i))
 		r = caps_final(&p->capabilities);
 	if (r < 0)
@@ -144,16 +144,16 @@ static int become_user(struct init *i)
 
 /* A pipe or socket belongs to who made it: a container's user could not open it again as /dev/stdout. Regular files are the caller's
  * own, and stay so; the null device is everybody's. */
-static int give_stdio(const struct spec_process *p)
+int process_give_stdio(uint32_t uid)
 {
 	for (int fd = 0; fd < 3; fd++) {
 		struct stat st;
-		if (fstat(fd, &st) < 0 || st.st_uid == p->uid || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+		if (fstat(fd, &st) < 0 || st.st_uid == uid || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
 			continue;
 		if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
 			continue;
-		if (fchown(fd, p->uid, (gid_t)-1) < 0 && errno != EPERM && errno != EINVAL && errno != EROFS)
-			return fail(errno, "give descriptor %d to user %u", fd, p->uid);
+		if (fchown(fd, uid, (gid_t)-1) < 0 && errno != EPERM && errno != EINVAL && errno != EROFS)
+			return fail(errno, "give descriptor %d to user %u", fd, uid);
 	}
 	return 0;
 }
@@ -165,7 +165,7 @@ int process_prepare(struct init *i)
 	int r = i->new_keyring ? new_keyring(i->id) : 0;
 
 	if (r >= 0)
-		r = give_stdio(p);
+		r = process_give_stdio(p->uid);
 	if (r >= 0)
 		r = rlimits_apply(p);
 	if (r >= 0)

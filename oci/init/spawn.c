@@ -88,6 +88,7 @@ static int open_all(struct spawn *s)
 		return r;
 	s->sock = ends[0];
 	s->init.sock = ends[1];
+	s->init.runtime_sock = ends[0];
 	s->init.proc = proc_open_host();
 	if (s->init.proc < 0)
 		return s->init.proc;
@@ -157,7 +158,7 @@ static int clone_in_time(struct spawn *s)
 {
 	if (s->o->before_clone)
 		return clone_between_callbacks(s);
-	return clocks_wanted(s->init.spec) ? clone_with_clocks(s) : clone_init(s);
+	return clocks_wanted(s->init.spec) && !s->init.unprivileged ? clone_with_clocks(s) : clone_init(s);
 }
 
 /* What init could not say itself. */
@@ -183,6 +184,8 @@ static int work_beside_init(struct spawn *s)
 
 	if (r >= 0)
 		r = container_save(s->c);
+	if (r >= 0 && s->init.spec->namespaces[NS_USER].wanted)
+		r = userns_settle(&s->init, s->pid);
 	if (r < 0 || s->o->restore)
 		return r;
 	r = seccomp_cached(s->c->root, &s->init.spec->seccomp, &filter);
@@ -270,7 +273,7 @@ static void close_all(struct spawn *s)
 
 static int check(const struct spec *spec, const struct oci_spawn_options *o, const struct oci_create_options *create)
 {
-	int r = namespaces_check(spec);
+	int r = namespaces_check(spec, o->restore);
 
 	if (r >= 0 && o->restore && spec->process.terminal)
 		r = fail_text(EOPNOTSUPP, "config.json: process.terminal: a container with a terminal cannot be restored yet");
@@ -315,7 +318,8 @@ int oci_spawn_init(struct container *c, const struct spec *spec, const struct oc
 	s.init.preserve_fds = o->restore ? 0 : preserved_descriptors(create);
 	s.init.time_done = o->before_clone;
 	console_size(&s.process, create->rows, create->columns);
-	caps_limit(&s.process.capabilities);
+	s.init.unprivileged = userns_unprivileged();
+	caps_limit(&s.process.capabilities, spec->namespaces[NS_USER].wanted);
 	r = run(&s);
 	if (r < 0)
 		undo(&s);

@@ -126,7 +126,7 @@ static int prepare(const struct spec *s, const struct spec_mount *m, struct name
 
 	if (mapped && p.remount)
 		return fail_text(EINVAL, "mount %s: ids cannot be mapped by a remount", m->destination);
-	if (r < 0 || p.remount || (!mapped && !(p.bind && s->namespaces[NS_USER].wanted)))
+	if (r < 0 || p.remount || (!mapped && !(p.bind && s->namespaces[NS_USER].wanted && geteuid() == 0)))
 		return r;
 	if (!p.bind)
 		return fail_text(EINVAL, "mount %s: only bind mounts can have their ids mapped", m->destination);

@@ -31,7 +31,7 @@ static int get(struct __user_cap_data_struct data[2])
 	return syscall(SYS_capget, &head, data) < 0 ? -errno : 0;
 }
 
-static uint64_t available(void)
+static uint64_t available(bool user_namespace)
 {
 	struct __user_cap_data_struct data[2] = { 0 };
 	uint64_t bounding = 0;
@@ -40,16 +40,18 @@ static uint64_t available(void)
 		int r = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
 		if (r < 0)
 			break;
-		bounding |= (uint64_t)r << cap;
+		bounding |= (uint64_t)(r || user_namespace) << cap;
 	}
+	if (user_namespace)
+		return bounding;
 	get(data);
 	return bounding & (data[0].permitted | (uint64_t)data[1].permitted << 32);
 }
 
-void caps_limit(struct spec_capabilities *c)
+void caps_limit(struct spec_capabilities *c, bool user_namespace)
 {
 	uint64_t *const sets[] = { &c->bounding, &c->permitted, &c->effective, &c->inheritable, &c->ambient };
-	uint64_t can = available(), missing = 0;
+	uint64_t can = available(user_namespace), missing = 0;
 
 	for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
 		missing |= *sets[i] & ~can;
@@ -88,14 +90,14 @@ static int set(uint64_t permitted, uint64_t effective, uint64_t inheritable)
 	return syscall(SYS_capset, &head, data) < 0 ? -errno : 0;
 }
 
-int caps_user(const struct spec_process *p, uint64_t keep)
+int caps_user(const struct spec_process *p, uint64_t keep, bool unprivileged)
 {
 	struct __user_cap_data_struct data[2] = { 0 };
 	_Static_assert(sizeof(gid_t) == sizeof *p->additional_gids, "a list of gids as the kernel takes it");
 
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return fail(errno, "keep capabilities over the change of user");
-	if (setgroups(p->n_additional_gids, p->additional_gids) < 0)
+	if (setgroups(p->n_additional_gids, p->additional_gids) < 0 && (errno != EPERM || p->n_additional_gids || !unprivileged))
 		return fail(errno, "process.user.additionalGids: set %zu groups", p->n_additional_gids);
 	/* The plain system calls: the C library's would signal all threads of a process that is not this one's any more. */
 	if (syscall(SYS_setresgid, p->gid, p->gid, p->gid) < 0)

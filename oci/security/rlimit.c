@@ -40,6 +40,20 @@ static int explain(int err, const struct spec_rlimit *l)
 	return r;
 }
 
+int rlimits_raise(pid_t pid, const struct spec_process *p)
+{
+	for (size_t i = 0; i < p->n_rlimits; i++) {
+		const struct spec_rlimit *l = &p->rlimits[i];
+		struct rlimit now;
+		if (getrlimit((__rlimit_resource_t)l->resource, &now) < 0 || l->hard <= now.rlim_max)
+			continue;
+		now.rlim_max = l->hard;
+		if (prlimit(pid, (__rlimit_resource_t)l->resource, &now, NULL) < 0)
+			return explain(errno, l);
+	}
+	return 0;
+}
+
 int rlimits_apply(const struct spec_process *p)
 {
 	for (size_t i = 0; i < p->n_rlimits; i++) {

@@ -13,12 +13,14 @@
 
 /* Capabilities. caps_limit() takes out, with a warning, what this process cannot hand on or the kernel does not know; the
  * others are called by the container's process in this order, the user change being inside caps_user(). keep: capabilities
- * to be held (permitted and effective) until caps_final(). */
-void caps_limit(struct spec_capabilities *c);
+ * to be held (permitted and effective) until caps_final(). user_namespace: the process has one, and all capabilities in it.
+ * unprivileged: it cannot give up the groups that its user has. */
+void caps_limit(struct spec_capabilities *c, bool user_namespace);
 int caps_bound(const struct spec_capabilities *c);
-int caps_user(const struct spec_process *p, uint64_t keep);
+int caps_user(const struct spec_process *p, uint64_t keep, bool unprivileged);
 int caps_final(const struct spec_capabilities *c);
 
+int rlimits_raise(pid_t pid, const struct spec_process *p);   /* the hard limits that are too low; pid 0: this process */
 int rlimits_apply(const struct spec_process *p);
 
 /* A seccomp profile as the program the kernel takes. n 0: no profile. */

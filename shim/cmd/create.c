@@ -45,11 +45,7 @@ int shim_create(struct shim_call *c)
 {
 	const struct oci_create_options create = shim_create_options(c->o);
 	struct container *container = NULL;
-	int r = shim_need_root("create");
-
-	if (r < 0)
-		return r;
-	r = oci_create(&c->oci, c->argv[0], &create, &container);
+	int r = oci_create(&c->oci, c->argv[0], &create, &container);
 	container_free(container);
 	return r;
 }
@@ -100,13 +96,13 @@ int shim_run(struct shim_call *c)
 	struct oci_create_options create = shim_create_options(c->o);
 	struct container *container = NULL;
 	autoclose int console = -1;
-	int r = shim_need_root("run");
+	int r = 0;
 
 	if (!c->o->detach) {
 		create.console = &console;
 		shim_terminal_size(&create.rows, &create.columns);
 	}
-	if (r == 0 && !c->o->detach)
+	if (!c->o->detach)
 		r = shim_foreground_begin(!c->o->no_subreaper);
 	if (r < 0)
 		return r;
