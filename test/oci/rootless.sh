@@ -38,7 +38,7 @@ with '.process.user.additionalGids = [5]'
 create_refuses "process.user.additionalGids: set 1 groups: Operation not permitted"
 undo
 with '.linux.resources.memory.limit = 10000000'
-create_refuses "need cgroups that are delegated to user $user"
+create_refuses "linux.resources.memory.limit"
 undo
 with '.linux.uidMappings[0].hostID = 0'
 user_path=/nowhere-else
