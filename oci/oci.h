@@ -66,7 +66,7 @@ struct oci_exec_options {
 	const char *const *args;                       /* NULL-terminated */
 	const char *cwd, *user, *pid_file, *console_socket, *pidfd_socket, *apparmor, *selinux_label;
 	const char *const *env, *const *caps, *const *additional_gids;   /* NULL-terminated or NULL */
-	const char *cgroup;
+	const char *const *cgroups;   /* NULL-terminated or NULL: [CONTROLLER:]PATH below the container's */
 	unsigned preserve_fds;
 	bool tty, detach, no_new_privs, ignore_paused;
 	int *console;    /* as in oci_create_options */

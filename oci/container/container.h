@@ -43,6 +43,7 @@ struct container {
 	struct spec_pairs joined;
 	char *descriptors[3];           /* link targets of stdin, stdout and stderr at create: "/dev/null", "pipe:[123]" */
 	bool restored;                  /* rebuilt from a checkpoint */
+	bool no_new_keyring;            /* its processes keep the session keyring of the caller */
 	bool private_pid;               /* has a pid namespace of its own: all its processes go with init */
 	bool poststart, poststop;       /* its configuration has such hooks */
 };

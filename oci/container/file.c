@@ -28,7 +28,8 @@ static const struct {
 	const char *key;
 	size_t at;
 } flags[] = {
-	{ "restored", offsetof(struct container, restored) }, { "privatePid", offsetof(struct container, private_pid) },
+	{ "restored", offsetof(struct container, restored) }, { "noNewKeyring", offsetof(struct container, no_new_keyring) },
+	{ "privatePid", offsetof(struct container, private_pid) },
 	{ "poststart", offsetof(struct container, poststart) }, { "poststop", offsetof(struct container, poststop) },
 };
 

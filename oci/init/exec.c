@@ -27,161 +27,7 @@
 #include "base/proc.h"
 #include "cgroup/cgroup.h"
 #include "container/container.h"
-#include "init/internal.h"
-
-struct exec {
-	struct container *c;
-	const struct oci_exec_options *e;
-	struct arena arena;
-	struct spec *spec;
-	struct spec_process process;
-	struct init init;
-	int sock, pidfd, console, console_sock;
-	pid_t pid;
-};
-
-/* --- what is to be run ----------------------------------------------------------------------------------------------------- */
-
-static struct strings concatenate(struct arena *arena, const struct strings *first, const char *const *second)
-{
-	size_t n = 0;
-	struct strings all;
-
-	while (second && second[n])
-		n++;
-	all.data = arena_array(arena, char *, first->n + n + 1);
-	all.n = first->n + n;
-	for (size_t i = 0; i < first->n; i++)
-		all.data[i] = first->data[i];
-	for (size_t i = 0; i < n; i++)
-		all.data[first->n + i] = arena_str(arena, second[i]);
-	return all;
-}
-
-static int parse_id(const char *text, size_t n, uint32_t *id)
-{
-	char number[16];
-	uint64_t value;
-
-	if (n >= sizeof number)
-		return -EINVAL;
-	memcpy(number, text, n);
-	number[n] = 0;
-	if (parse_u64(number, 10, &value) < 0 || value > UINT32_MAX - 1)
-		return -EINVAL;
-	*id = (uint32_t)value;
-	return 0;
-}
-
-/* UID or UID:GID. */
-static int set_user(struct exec *x, const char *user)
-{
-	size_t n = strcspn(user, ":");
-	int r = parse_id(user, n, &x->process.uid);
-
-	if (r >= 0 && user[n])
-		r = parse_id(user + n + 1, strlen(user + n + 1), &x->process.gid);
-	return r < 0 ? fail_text(EINVAL, "--user %s: expected UID or UID:GID, in numbers", user) : 0;
-}
-
-static int set_groups(struct exec *x, const char *const *gids)
-{
-	struct spec_process *p = &x->process;
-	size_t n = p->n_additional_gids;
-	uint32_t *all;
-
-	while (gids[n - p->n_additional_gids])
-		n++;
-	all = arena_array(&x->arena, uint32_t, n);
-	if (p->n_additional_gids)
-		memcpy(all, p->additional_gids, p->n_additional_gids * sizeof *all);
-	for (size_t i = 0; gids[i]; i++)
-		if (parse_id(gids[i], strlen(gids[i]), &all[p->n_additional_gids + i]) < 0)
-			return fail_text(EINVAL, "--additional-gids %s: expected a number", gids[i]);
-	p->additional_gids = all;
-	p->n_additional_gids = n;
-	return 0;
-}
-
-/* An ambient capability only has an effect, and is only allowed, where it is inheritable as well. */
-static int add_capabilities(struct exec *x, const char *const *caps)
-{
-	struct spec_capabilities *c = &x->process.capabilities;
-
-	for (size_t i = 0; caps[i]; i++) {
-		int number = spec_capability(caps[i]);
-		if (number < 0)
-			return fail_text(EINVAL, "--cap %s: no such capability", caps[i]);
-		uint64_t bit = 1ull << number;
-		c->present = true;
-		c->bounding |= bit;
-		c->permitted |= bit;
-		c->effective |= bit;
-		if (x->process.uid) {
-			c->inheritable |= bit;
-			c->ambient |= bit;
-		}
-	}
-	return 0;
-}
-
-static int process_from_options(struct exec *x)
-{
-	const struct oci_exec_options *e = x->e;
-	struct spec_process *p = &x->process;
-	int r = 0;
-
-	*p = x->spec->process;
-	p->terminal = false;
-	if (!e->args || !e->args[0])
-		return fail_text(EINVAL, "exec: no program is named");
-	p->args = concatenate(&x->arena, &(const struct strings){ 0 }, e->args);
-	p->env = concatenate(&x->arena, &p->env, e->env);
-	if (e->cwd)
-		p->cwd = arena_str(&x->arena, e->cwd);
-	if (e->user)
-		r = set_user(x, e->user);
-	if (r >= 0 && e->additional_gids)
-		r = set_groups(x, e->additional_gids);
-	return r;
-}
-
-static int process_from_file(struct exec *x)
-{
-	autofree char *text = NULL;
-	ssize_t n = file_read(AT_FDCWD, x->e->process_file, &text, 16 << 20);
-
-	if (n < 0)
-		return fail((int)-n, "read %s", x->e->process_file);
-	return spec_process_parse(&x->arena, x->e->process_file, text, (size_t)n, &x->process);
-}
-
-static int read_process(struct exec *x)
-{
-	const struct oci_exec_options *e = x->e;
-	int r = container_spec(x->c, &x->spec);
-
-	if (r >= 0)
-		r = e->process_file ? process_from_file(x) : process_from_options(x);
-	if (r >= 0 && e->caps)
-		r = add_capabilities(x, e->caps);
-	if (r < 0)
-		return r;
-	if (e->apparmor)
-		x->process.apparmor_profile = arena_str(&x->arena, e->apparmor);
-	if (e->selinux_label)
-		x->process.selinux_label = arena_str(&x->arena, e->selinux_label);
-	x->process.no_new_privileges |= e->no_new_privs;
-	x->process.terminal |= e->tty;
-	console_size(&x->process, e->rows, e->columns);
-	r = console_check(x->process.terminal, e->console_socket, e->console);
-	if (r < 0)
-		return r;
-	if (e->cgroup && strchr(e->cgroup, ':'))
-		return fail_text(EOPNOTSUPP, "--cgroup %s: a path for one controller only is not supported", e->cgroup);
-	caps_limit(&x->process.capabilities, x->spec->namespaces[NS_USER].wanted);
-	return 0;
-}
+#include "init/exec.h"
 
 /* --- the runtime's side ------------------------------------------------------------------------------------------------------ */
 
@@ -258,7 +104,7 @@ static int open_all(struct exec *x)
 
 static int clone_process(struct exec *x)
 {
-	autoclose int cgroup2 = cgroup_open_unified(&x->c->cgroups, x->e->cgroup);
+	autoclose int cgroup2 = cgroup_open_unified(&x->groups, NULL);
 	if (cgroup2 < 0 && cgroup2 != -ENOENT)
 		return cgroup2;
 	cpu_set_t saved;
@@ -297,7 +143,7 @@ static int wait_for_program(struct exec *x)
 
 static int run(struct exec *x)
 {
-	int r = read_process(x);
+	int r = exec_read_process(x);
 
 	x->init.spec = x->spec;
 	if (r >= 0)
@@ -324,10 +170,9 @@ int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid)
 		return r;
 	init_defaults(&x.init);
 	x.init.process = &x.process;
-	x.init.cgroups = &c->cgroups;
-	x.init.sub_cgroup = e->cgroup;
+	x.init.cgroups = &x.groups;
 	x.init.id = c->id;
-	x.init.new_keyring = true;
+	x.init.new_keyring = !c->no_new_keyring;
 	x.init.unprivileged = userns_unprivileged();
 	x.init.preserve_fds = preserved_descriptors(&preserve);
 	r = run(&x);
@@ -385,7 +230,7 @@ static int exec_prepare(struct init *i)
 	int r = exe_detach(i);
 
 	if (r >= 0)
-		r = cgroup_join(i->cgroups, i->sub_cgroup);
+		r = cgroup_join(i->cgroups, NULL);
 	if (r >= 0)
 		r = affinity_final(i->process);
 	if (r >= 0)

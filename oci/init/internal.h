@@ -16,7 +16,7 @@ struct init {
 	const struct spec *spec;
 	const struct spec_process *process;
 	const struct spec_pairs *cgroups;
-	const char *id, *sub_cgroup;
+	const char *id;
 	bool restore, no_pivot, new_keyring;
 	bool unprivileged;       /* the runtime is not root on the host */
 	bool user_entered;       /* exec: born in the container's user namespace */

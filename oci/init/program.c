@@ -118,8 +118,8 @@ static char *home_of(uint32_t uid)
 char **program_environment(const struct init *i)
 {
 	const struct spec_process *p = i->process;
-	const char *listen = getenv("LISTEN_FDS");
-	char **env = mem_zalloc((p->env.n + 4) * sizeof *env);
+	const char *listen = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
+	char **env = mem_zalloc((p->env.n + 6) * sizeof *env);
 	size_t n = 0;
 
 	for (size_t k = 0; k < p->env.n; k++)
@@ -131,6 +131,8 @@ char **program_environment(const struct init *i)
 	if (i->preserve_fds && listen && !variable(p, "LISTEN_FDS")) {
 		env[n++] = str_printf("LISTEN_FDS=%s", listen);
 		env[n++] = str_printf("LISTEN_PID=%d", getpid());
+		if (names)
+			env[n++] = str_printf("LISTEN_FDNAMES=%s", names);
 	}
 	return env;
 }

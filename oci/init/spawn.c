@@ -314,6 +314,7 @@ int oci_spawn_init(struct container *c, const struct spec *spec, const struct oc
 	s.init.id = c->id;
 	s.init.restore = o->restore;
 	s.init.no_pivot = create->no_pivot;
+	c->no_new_keyring = create->no_new_keyring;
 	s.init.new_keyring = !create->no_new_keyring;
 	s.init.preserve_fds = o->restore ? 0 : preserved_descriptors(create);
 	s.init.time_done = o->before_clone;

@@ -41,8 +41,8 @@ struct shim_options {
 	bool no_pivot, no_new_keyring, no_subreaper, detach, keep, force, all, quiet, regex;
 	int format;
 	/* exec */
-	const char *cwd, *user, *process, *cgroup, *process_label, *apparmor;
-	struct option_list env, caps, additional_gids;
+	const char *cwd, *user, *process, *process_label, *apparmor;
+	struct option_list env, caps, additional_gids, cgroups;
 	bool no_new_privs, ignore_paused, tty;
 	/* update, events */
 	const char *resources, *update[SHIM_UPDATES], *interval;

@@ -24,7 +24,7 @@ static struct oci_exec_options exec_options(const struct shim_call *c)
 		.env = o->env.data,
 		.caps = o->caps.data,
 		.additional_gids = o->additional_gids.data,
-		.cgroup = o->cgroup,
+		.cgroups = o->cgroups.data,
 		.apparmor = o->apparmor,
 		.selinux_label = o->process_label,
 		.preserve_fds = o->preserve_fds,

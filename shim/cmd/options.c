@@ -81,7 +81,7 @@ static const struct option rows[] = {
 	{ "apparmor", 0, OPTION_STRING, V(EXEC), AT(apparmor), "PROFILE", "AppArmor profile" },
 	{ "no-new-privs", 0, OPTION_FLAG, V(EXEC), AT(no_new_privs), .help = "the process cannot gain privileges" },
 	{ "cap", 'c', OPTION_LIST, V(EXEC), AT(caps), "CAPABILITY", "add a capability (repeatable)" },
-	{ "cgroup", 0, OPTION_STRING, V(EXEC), AT(cgroup), "PATH", "group below the container's" },
+	{ "cgroup", 0, OPTION_LIST, V(EXEC), AT(cgroups), "[CONTROLLER:]PATH", "an existing group below the container's (repeatable)" },
 	{ "ignore-paused", 0, OPTION_FLAG, V(EXEC), AT(ignore_paused), .help = "also in a paused container; it runs when that is resumed" },
 
 	{ "stats", 0, OPTION_FLAG, V(EVENTS), AT(stats), .help = "show statistics once, and end" },

@@ -43,6 +43,40 @@ torpor ps --format json c | jq -e --argjson pid "$pid" 'index($pid)' >/dev/null
 equal "$(tr '\0' ' ' </proc/"$pid"/cmdline)" "sleep 500 " command
 kill "$pid"
 
+# --cgroup: groups below the container's
+groups=$(find /sys/fs/cgroup -maxdepth 3 -path "*$TEST_CGROUP/b" -type d)
+for g in $groups; do mkdir "$g/below"; done
+at_exit eval 'for g in $groups; do rmdir $g/below 2>/dev/null; done'
+equal "$(torpor exec --cgroup below c sh -c 'grep -c "/below$" /proc/self/cgroup')" "$(wc -w <<<"$groups")" "number of groups"
+if [ -d "/sys/fs/cgroup/pids$TEST_CGROUP/b" ]; then
+	equal "$(torpor exec --cgroup pids:below c sh -c 'grep "/below$" /proc/self/cgroup | cut -d: -f2')" pids "the one group"
+	equal "$(torpor exec --cgroup memory:below --cgroup pids,devices:below c sh -c 'grep -c "/below$" /proc/self/cgroup')" 3 "number of groups"
+	refuses "the container has no group of this controller" torpor exec --cgroup none:below c true
+fi
+refuses "--cgroup elsewhere: " torpor exec --cgroup elsewhere c true
+for bad in ../x /x pids: :x; do refuses "--cgroup $bad: expected a path below" torpor exec --cgroup $bad c true; done
+for g in $groups; do rmdir "$g/below"; done
+
+# --cap, --no-new-privs, --preserve-fds, LISTEN_FDS, no further descriptors
+equal "$(torpor exec --cap CAP_NET_RAW -c sys_chroot c grep -E 'CapEff|CapAmb' /proc/self/status | tr -d '\t' | tr '\n' ' ')" "CapEff:0000000020042420 CapAmb:0000000000000000 " capabilities
+equal "$(torpor exec --user 33 --cap CAP_NET_RAW c grep -E 'CapEff|CapAmb' /proc/self/status | tr -d '\t' | tr '\n' ' ')" "CapEff:0000000000002000 CapAmb:0000000000002000 " capabilities
+refuses "--cap CAP_NONE: no such capability" torpor exec --cap CAP_NONE c true
+configure "$b" '.process.noNewPrivileges = false'
+equal "$(torpor exec --no-new-privs c grep NoNewPrivs /proc/self/status)" $'NoNewPrivs:\t1' no_new_privs
+equal "$(exec 7</etc/hostname; torpor exec c sh -c 'ls /proc/self/fd | wc -l')" 4 "open descriptors"
+echo three >"$TEST_DIR/three"
+equal "$(torpor exec --preserve-fds 1 c sh -c 'cat <&3; ls /proc/self/fd | wc -l' 3<"$TEST_DIR/three" 7</etc/hostname)" $'three\n5' "the preserved descriptor"
+equal "$(LISTEN_FDS=1 LISTEN_FDNAMES=a torpor exec c sh -c 'cat <&3; echo $LISTEN_FDS $LISTEN_FDNAMES; [ $$ = $LISTEN_PID ] && echo mine' 3<"$TEST_DIR/three")" $'three\n1 a\nmine' "the listening descriptor"
+
+# --ignore-paused
+torpor pause c
+torpor exec --ignore-paused c echo late >"$TEST_DIR/late" &
+late=$!
+sleep 0.2
+torpor resume c
+wait $late
+equal "$(cat "$TEST_DIR/late")" late "output after the pause"
+
 # failures
 equal "$(status_of torpor exec c /no/such 2>"$TEST_DIR/err")" 255 status
 grep -qi "no such file or directory" "$TEST_DIR/err"
