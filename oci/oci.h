@@ -54,6 +54,7 @@ int container_resume(struct container *c);
 /* Changes the limits that r has; the others stay. Fails at the first that cannot be set, those before it are in force then. */
 struct spec_resources;
 int container_update(struct container *c, const struct spec_resources *r);
+int container_update_rdt(struct container *c, const char *l3_schema, const char *bandwidth_schema);   /* Intel RDT; either may be NULL */
 /* What the container uses: as one value of a larger text, as runc's events have it. */
 struct json_out;
 int container_stats_json(struct container *c, struct json_out *o);

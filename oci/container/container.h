@@ -39,6 +39,7 @@ struct container {
 	/* Where its processes are: hierarchy as /proc/PID/cgroup names it ("memory", "cpu,cpuacct", "name=systemd", "" on v2) and
 	 * the absolute host path of its directory. Filled by create, in the order in which they were made. */
 	struct spec_pairs cgroups;
+	struct spec_pairs resctrl;      /* Intel RDT groups that were made for it (cgroup/rdt.h) */
 	/* Namespaces that were joined rather than made: kind as in the specification ("network") and path. */
 	struct spec_pairs joined;
 	char *descriptors[3];           /* link targets of stdin, stdout and stderr at create: "/dev/null", "pipe:[123]" */

@@ -22,6 +22,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "cgroup/cgroup.h"
+#include "cgroup/rdt.h"
 #include "container/hooks.h"
 #include "container/internal.h"
 
@@ -165,6 +166,8 @@ static int delete_locked(struct container *c, bool force)
 		r = kill_rest(c);
 	if (r == 0)
 		r = cgroup_remove(&c->cgroups);
+	if (r == 0)
+		rdt_remove(&c->resctrl);
 	return r < 0 ? r : container_remove(c);
 }
 

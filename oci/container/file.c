@@ -38,7 +38,7 @@ static const struct {
 	size_t at;
 } pairs[] = {
 	{ "annotations", offsetof(struct container, annotations) }, { "cgroups", offsetof(struct container, cgroups) },
-	{ "joined", offsetof(struct container, joined) },
+	{ "joined", offsetof(struct container, joined) },           { "resctrl", offsetof(struct container, resctrl) },
 };
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "cgroup/cgroup.h"
+#include "cgroup/rdt.h"
 #include "container/container.h"
 
 static bool same_text(const char *a, const char *b)
@@ -66,6 +67,17 @@ int container_update(struct container *c, const struct spec_resources *r)
 	if (done < 0)
 		return done;
 	done = update_locked(c, r);
+	container_unlock(c);
+	return done;
+}
+
+int container_update_rdt(struct container *c, const char *l3_schema, const char *bandwidth_schema)
+{
+	int done = container_lock(c);
+
+	if (done < 0)
+		return done;
+	done = rdt_update(&c->resctrl, l3_schema, bandwidth_schema);
 	container_unlock(c);
 	return done;
 }

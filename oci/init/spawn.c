@@ -29,6 +29,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "cgroup/cgroup.h"
+#include "cgroup/rdt.h"
 #include "container/hooks.h"
 #include "init/internal.h"
 #include "rootfs/rootfs.h"
@@ -106,10 +107,13 @@ static int make_cgroups(struct spawn *s)
 {
 	struct container *c = s->c;
 	enum oci_cgroups wanted = s->o->create ? s->o->create->cgroups : OCI_CGROUPS_MADE;
-	int r = c->cgroups.n || wanted == OCI_CGROUPS_NONE ? 0 : cgroup_plan(&c->arena, s->init.spec, c->id, &c->cgroups);
+	int planned = rdt_plan(&c->arena, RDT_ROOT, &s->init.spec->intel_rdt, c->id, &c->resctrl);
+	int r = planned < 0 ? planned : c->cgroups.n || wanted == OCI_CGROUPS_NONE ? 0 : cgroup_plan(&c->arena, s->init.spec, c->id, &c->cgroups);
 
 	if (r >= 0)
 		r = container_save(c);
+	if (r >= 0)
+		r = rdt_create(RDT_ROOT, &s->init.spec->intel_rdt, c->id, &c->resctrl);
 	if (r >= 0)
 		r = cgroup_create(&c->cgroups, &s->init.spec->resources, wanted == OCI_CGROUPS_IF_ALLOWED);
 	s->cgroups_made = r >= 0;
@@ -182,6 +186,8 @@ static int work_beside_init(struct spawn *s)
 	struct seccomp_program filter = { 0 };
 	int r = container_set_init(s->c, s->pid);
 
+	if (r >= 0)   /* before its first child */
+		r = rdt_join(RDT_ROOT, &s->init.spec->intel_rdt, s->c->id, s->pid);
 	if (r >= 0)
 		r = container_save(s->c);
 	if (r >= 0 && s->init.spec->namespaces[NS_USER].wanted)
@@ -250,6 +256,7 @@ static void undo(struct spawn *s)
 	}
 	if (s->cgroups_made)
 		cgroup_remove(&s->c->cgroups);
+	rdt_remove(&s->c->resctrl);
 	if (!s->o->restore)
 		unlinkat(s->c->dir_fd, CONTAINER_START_SOCKET, 0);
 	s->c->pid = 0;
@@ -344,5 +351,6 @@ int oci_spawn_undo(struct container *c)
 		c->pid = 0;
 	}
 	int removed = cgroup_remove(&c->cgroups);
+	rdt_remove(&c->resctrl);
 	return killed < 0 ? killed : removed;
 }

@@ -98,6 +98,12 @@ struct spec_device_rule {
 	char *access;          /* some of "rwm" */
 };
 
+struct spec_intel_rdt {
+	bool present, monitoring;
+	char *clos_id, *l3, *bandwidth;
+	struct strings schemata;
+};
+
 struct spec_net_device {
 	char *host, *name;   /* name: in the container; NULL: the same */
 };
@@ -240,6 +246,7 @@ struct spec {
 	bool has_monotonic, has_boottime, has_personality;
 	struct spec_clock monotonic, boottime;
 	uint32_t personality;
+	struct spec_intel_rdt intel_rdt;
 	struct spec_net_device *net_devices;
 	size_t n_net_devices;
 	struct spec_memory_policy memory_policy;

@@ -198,7 +198,7 @@ static const struct map_row rows[] = {
 	{ "linux.timeOffsets.monotonic", MAP_TABLE, AT(monotonic), HAS(has_monotonic), .of = &clock_table },
 	{ "linux.timeOffsets.boottime", MAP_TABLE, AT(boottime), HAS(has_boottime), .of = &clock_table },
 	{ "linux.netDevices", MAP_CALL, .call = spec_map_net_devices },
-	{ "linux.intelRdt", MAP_REFUSE, .reason = "Intel RDT" },
+	{ "linux.intelRdt", MAP_TABLE, AT(intel_rdt), HAS(intel_rdt.present), .of = &spec_intel_rdt_table },
 	{ "linux.memoryPolicy", MAP_OBJECT },
 	{ "linux.memoryPolicy.mode", MAP_ENUM, AT(memory_policy.mode), HAS(memory_policy.present), .names = policies },
 	{ "linux.memoryPolicy.nodes", MAP_STRING, AT(memory_policy.nodes) },

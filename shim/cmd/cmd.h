@@ -45,7 +45,7 @@ struct shim_options {
 	struct option_list env, caps, additional_gids, cgroups;
 	bool no_new_privs, ignore_paused, tty;
 	/* update, events */
-	const char *resources, *update[SHIM_UPDATES], *interval;
+	const char *resources, *update[SHIM_UPDATES], *interval, *l3_cache_schema, *mem_bw_schema;
 	bool stats;
 	/* checkpoint, restore */
 	const char *image_path, *work_path, *parent_path, *page_server, *manage_cgroups_mode;

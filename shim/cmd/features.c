@@ -91,7 +91,11 @@ static void add_linux(struct json_out *o)
 	add_seccomp(o);
 	add_enabled(o, "apparmor", false);
 	add_enabled(o, "selinux", false);
-	add_enabled(o, "intelRdt", false);
+	json_open_object(o, "intelRdt");
+	json_add_bool(o, "enabled", true);
+	json_add_bool(o, "schemata", true);
+	json_add_bool(o, "monitoring", true);
+	json_close_object(o);
 	json_open_object(o, "mountExtensions");
 	add_enabled(o, "idmap", true);
 	json_close_object(o);

@@ -102,6 +102,8 @@ static const struct option rows[] = {
 	UPDATE("cpuset-cpus", CPUSET_CPUS, "LIST", "processors it may run on"),
 	UPDATE("cpuset-mems", CPUSET_MEMS, "LIST", "memory nodes it may use"),
 	UPDATE("blkio-weight", BLKIO_WEIGHT, "N", "weight of its block I/O (10 to 1000)"),
+	{ "l3-cache-schema", 0, OPTION_STRING, V(UPDATE), AT(l3_cache_schema), "SCHEMA", "Intel RDT: its share of the L3 cache" },
+	{ "mem-bw-schema", 0, OPTION_STRING, V(UPDATE), AT(mem_bw_schema), "SCHEMA", "Intel RDT: its share of memory bandwidth" },
 	{ "kernel-memory", 0, OPTION_STRING, V(UPDATE), AT(update[SHIM_UPDATE_KERNEL_MEMORY]), "SIZE", "limit of kernel memory", .hidden = true },
 	{ "kernel-memory-tcp", 0, OPTION_STRING, V(UPDATE), AT(update[SHIM_UPDATE_KERNEL_MEMORY_TCP]), "SIZE", "limit of TCP's buffers",
 	  .hidden = true },

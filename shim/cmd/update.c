@@ -143,6 +143,8 @@ static int update(struct shim_call *c, struct arena *arena)
 	if (done < 0)
 		return done;
 	done = container_update(container, &r);
+	if (done >= 0)
+		done = container_update_rdt(container, c->o->l3_cache_schema, c->o->mem_bw_schema);
 	container_free(container);
 	return done;
 }

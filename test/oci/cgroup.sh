@@ -118,3 +118,5 @@ if [ "$v2" ] || [ -d /sys/fs/cgroup/unified ]; then
 	torpor delete --force c
 	undo
 fi
+
+[ -e /sys/fs/resctrl/schemata ] || { with '.linux.intelRdt = {l3CacheSchema: "L3:0=f"}'; create_refuses "linux.intelRdt: there is no resctrl filesystem"; undo; }

@@ -82,6 +82,8 @@ refuses "linux.resources.hugepageLimits" torpor update -r - c <<<'{"hugepageLimi
 there rdma || refuses 'linux.resources.rdma' torpor update -r - c <<<'{"rdma": {"mlx": {"hcaObjects": 1}}}'
 there net_cls || refuses 'linux.resources.network.classID' torpor update -r - c <<<'{"network": {"classID": 5}}'
 [ -z "$v2" ] || refuses "linux.resources.memory.swappiness: cgroup v2 has no such limit" torpor update -r - c <<<'{"memory": {"swappiness": 5}}'
+refuses "Intel RDT" torpor update --l3-cache-schema L3:0=f c
+refuses "Intel RDT" torpor update --mem-bw-schema MB:0=50 c
 equal "$(container_status c)" running status
 torpor kill c KILL
 wait_until 5 eval '[ "$(container_status c)" = stopped ]'
