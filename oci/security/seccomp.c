@@ -8,8 +8,11 @@
  * Arguments: the conditions of one rule are joined by "and". The library cannot test one argument twice in a rule; runc
  * made such lists mean "or", one rule for each condition, and profiles rely on it.
  *
- * Installing needs no_new_privs or CAP_SYS_ADMIN, so it happens at different moments (process.c). Not handled: answering ENOSYS for
- * calls newer than the library. */
+ * Where the default is an error, calls that are newer than the profile get ENOSYS: a C library takes that for an older kernel and
+ * goes another way, while any other error is the program's. Newer is, as in runc, a number above all that the profile names. Some
+ * instructions before the library's see to it, for each architecture.
+ *
+ * Installing needs no_new_privs or CAP_SYS_ADMIN, so it happens at different moments (process.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -28,6 +31,8 @@
 
 #define LOG_PREFIX "seccomp"
 #include "base/log.h"
+
+#define X32_BIT 0x40000000   /* in the numbers of x32 calls, which are of the architecture x86-64 otherwise */
 
 static void filter_release(scmp_filter_ctx *filter)
 {
@@ -118,6 +123,62 @@ static int export(scmp_filter_ctx filter, struct seccomp_program *out)
 	return r < 0 ? fail(-r, "linux.seccomp: read the filter") : 0;
 }
 
+/* The largest number that the profile names for an architecture; -1: none. */
+static int newest_call(const struct spec_seccomp *s, uint32_t arch)
+{
+	int newest = -1;
+
+	for (size_t i = 0; i < s->n_rules; i++)
+		for (size_t k = 0; k < s->rules[i].names.n; k++) {
+			int number = seccomp_syscall_resolve_name_arch(arch, s->rules[i].names.data[k]);
+			if (number > newest && number < X32_BIT)
+				newest = number;
+		}
+	return newest;
+}
+
+#define GROUP 6
+
+/* If it is this architecture, and no x32 call, and the number is larger: ENOSYS. */
+static void add_group(struct sock_filter *code, uint32_t arch, int newest)
+{
+	const struct sock_filter group[GROUP] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, (uint32_t)newest, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+	};
+
+	memcpy(code, group, sizeof group);
+}
+
+static int add_newer(const struct spec_seccomp *s, struct seccomp_program *p)
+{
+	size_t n = 0, room = (s->n_architectures + 1) * GROUP;
+	bool is_error = (s->default_action & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO;
+
+	if (!is_error || (s->default_action & SECCOMP_RET_DATA) == ENOSYS)
+		return 0;
+	if (room + p->n > BPF_MAXINSNS)
+		return fail_text(E2BIG, "linux.seccomp: the filter has %zu instructions, the kernel takes %d", room + p->n, BPF_MAXINSNS);
+	struct sock_filter *code = mem_alloc((room + p->n) * sizeof *code);
+	for (size_t i = 0; i <= s->n_architectures; i++) {
+		uint32_t arch = i ? s->architectures[i - 1] : seccomp_arch_native();
+		int newest = arch == SCMP_ARCH_X32 || (i && arch == seccomp_arch_native()) ? -1 : newest_call(s, arch);
+		if (newest >= 0) {
+			add_group(code + n, arch, newest);
+			n += GROUP;
+		}
+	}
+	memcpy(code + n, p->code, p->n * sizeof *code);
+	free(p->code);
+	p->code = code;
+	p->n = (unsigned short)(p->n + n);
+	return 0;
+}
+
 int seccomp_build(const struct spec_seccomp *s, struct seccomp_program *out)
 {
 	*out = (struct seccomp_program){ .flags = s->flags, .notify = s->notify };
@@ -132,7 +193,11 @@ int seccomp_build(const struct spec_seccomp *s, struct seccomp_program *out)
 	for (size_t i = 0; r >= 0 && i < s->n_rules; i++)
 		if (s->rules[i].action != s->default_action)
 			r = add_rule(filter, &s->rules[i]);
-	return r < 0 ? r : export(filter, out);
+	if (r >= 0)
+		r = export(filter, out);
+	if (r >= 0)
+		r = add_newer(s, out);
+	return r;
 }
 
 int seccomp_install(const struct seccomp_program *p)

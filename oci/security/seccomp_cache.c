@@ -66,7 +66,7 @@ static void put_profile(struct bytes *b, const struct spec_seccomp *s)
 {
 	const struct scmp_version *v = seccomp_version();
 
-	put(b, "torpor seccomp 1", 16);
+	put(b, "torpor seccomp 2", 16);
 	put_number(b, v ? v->major * 1000000ull + v->minor * 1000ull + v->micro : 0);
 	put_number(b, seccomp_api_get());
 	put_number(b, s->default_action);

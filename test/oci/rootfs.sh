@@ -208,4 +208,17 @@ create_refuses "mount /proc: ids cannot be mapped by a remount"
 configure "$b" '.mounts[-1] = {destination: "/m", source: "/proc/sys", options: ["bind"], '"$maps}"
 create_refuses "mount /m: map its ids: the filesystem of /proc/sys may not support it"
 undo
+# in a user namespace: "idmap" takes the container's own mapping, a source that its root could not reach is opened for it, devices are bound
+mkdir -m 700 "$TEST_DIR/private"
+mkdir -m 755 "$TEST_DIR/private/source" "$b/rootfs/p"
+echo text >"$TEST_DIR/private/source/file"
+with '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 1000}] | .linux.gidMappings = .linux.uidMappings
+	| .mounts += [{destination: "/m", type: "bind", source: $d, options: ["rbind", "idmap"]},
+		{destination: "/p", type: "bind", source: $p, options: ["bind", "ro", "nosuid"]}]' --arg d "$TEST_DIR/ids" --arg p "$TEST_DIR/private/source"
+equal "$(owners)" "0:0 7:8 65534:65534 65534:65534 " "owners with the container's mapping"
+equal "$(inside cat /p/file)" text "a source that only the runtime reaches"
+[[ $(options /p) == ro,nosuid* ]] || fail "options of a prepared mount: $(options /p)"
+equal "$(inside awk '$5 == "/p" { print $7 }' /proc/self/mountinfo)" - "propagation of a prepared mount"
+equal "$(inside_sh 'stat -c %t:%T /dev/null /dev/tty | tr "\n" " "; echo x >/dev/null && head -c 2 /dev/zero | wc -c')" "1:3 5:0 2" "devices in a user namespace"
+undo
 umount "$TEST_DIR/ids/below" "$TEST_DIR/ids"

@@ -30,6 +30,17 @@ with '.linux.seccomp = {defaultAction: "SCMP_ACT_ERRNO", defaultErrnoRet: 28, sy
 [[ $(inside mkdir /x) == *"No space left"* ]] || fail "defaultErrnoRet: $(inside mkdir /x)"
 undo
 
+# a call that is newer than the profile does not exist; one that the profile leaves out is refused
+call=$TEST_BUILD/test/oci/call
+copy_program "$b/rootfs" "$call"
+names=$(awk '/^#define __NR_/ && $2 != "__NR_mkdir" && $3 < 400 { print substr($2, 6) }' /usr/include/x86_64-linux-gnu/asm/unistd_64.h | jq -R . | jq -s .)
+with '.linux.seccomp = {defaultAction: "SCMP_ACT_ERRNO", defaultErrnoRet: 28, architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+	syscalls: [{action: "SCMP_ACT_ALLOW", names: $n}]}' --argjson n "$names"
+equal "$(inside "$call" 39 83 5000 439)" "done, No space left on device, Function not implemented, Function not implemented" "calls"
+configure "$b" '.linux.seccomp.syscalls[0].names += ["faccessat2"]'
+equal "$(inside "$call" 439 438 5000)" "Bad address, No space left on device, Function not implemented" "calls"
+undo
+
 # flags and architectures
 for f in TSYNC LOG SPEC_ALLOW; do
 	allow_but '{names: ["mkdir"], action: "SCMP_ACT_ERRNO"}'
