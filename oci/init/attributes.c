@@ -5,8 +5,8 @@
  * runtime's privileges: real-time policies and classes need CAP_SYS_NICE in the initial user namespace. What the kernel has not (a policy,
  * a node) or does not allow (real-time in a cgroup without such time) is an error that names the property.
  *
- * The engine saves none of memory policy, I/O priority and personality: a restored container gets them as a new one does, from its
- * configuration, by its root task, from which all others descend.
+ * The engine saves neither memory policy nor I/O priority: a restored container gets them as a new one does, from its configuration, by
+ * its root task, from which all others descend.
  *
  * CPU affinity is of exec alone: `initial` holds until the process is in the container's cgroup, `final` from there on. A process that is
  * born in its cgroup gets the first from the runtime, which takes it on around the clone. Without a `final` the mask is opened wide
@@ -78,7 +78,8 @@ static int set_memory_policy(const struct spec_memory_policy *p)
 int attributes_apply(const struct init *i)
 {
 	const struct spec *s = i->spec;
-	bool inside = i->target < 0 ? s->namespaces[NS_USER].wanted : i->foreign_user && !i->user_entered;   /* where the runtime, or exec's child on its way, has done it */
+	/* The runtime, or exec's child on its way, has done part of it. */
+	bool inside = i->target < 0 ? s->namespaces[NS_USER].wanted : i->foreign_user && !i->user_entered;
 	int r = set_memory_policy(&s->memory_policy);
 
 	if (r >= 0 && s->has_personality && personality(s->personality) < 0)

@@ -114,3 +114,31 @@ if ! [ -e /sys/fs/selinux/enforce ]; then
 	undo
 fi
 torpor delete --force c
+
+# what of all this a restored container has again
+configure "$b" '.process.scheduler = {policy: "SCHED_BATCH", nice: 5} | .process.ioPriority = {class: "IOPRIO_CLASS_BE", priority: 1} | .process.oomScoreAdj = 55
+	| .linux.personality = {domain: "LINUX32"} | .linux.memoryPolicy = {mode: "MPOL_INTERLEAVE", nodes: "0"}
+	| .process.user = {uid: 33, gid: 34, additionalGids: [7, 8], umask: 63} | .process.cwd = "/tmp"
+	| .process.capabilities = ([["bounding", "permitted", "effective", "inheritable", "ambient"][] | {key: ., value: ["CAP_KILL"]}] | from_entries)
+	| .process.rlimits = [{type: "RLIMIT_NOFILE", soft: 50, hard: 60}, {type: "RLIMIT_CORE", soft: 0, hard: 0}]
+	| .linux.namespaces += [{type: "time"}] | .linux.timeOffsets = {boottime: {secs: 100000}} | .process.noNewPrivileges = true
+	| .process.args = ["sleep", "1000"]'
+attributes() {
+	local p=/proc/$(container_pid c)
+	awk '{ print $41, $40, $19 }' "$p/stat"
+	cat "$p/personality" "$p/oom_score_adj" "$p/limits"
+	grep -E '^(Umask|Uid|Gid|Groups|Cap|NoNewPrivs)' "$p/status"
+	[ -e "$p/numa_maps" ] && grep -o ' interleave[^ ]*' "$p/numa_maps" | sort -u
+	ionice -p "$(container_pid c)"
+	readlink "$p/cwd"
+}
+torpor run --detach --bundle "$b" c </dev/null >"$TEST_DIR/out" 2>&1 || fail "$(cat "$TEST_DIR/out")"
+attributes >"$TEST_DIR/before"
+up=$(torpor exec c cut -d. -f1 /proc/uptime)
+torpor checkpoint --image-path "$TEST_DIR/images" c
+torpor restore --detach --image-path "$TEST_DIR/images" --bundle "$b" c </dev/null >"$TEST_DIR/out" 2>&1 || fail "$(cat "$TEST_DIR/out")"
+attributes >"$TEST_DIR/after"
+diff "$TEST_DIR/before" "$TEST_DIR/after"
+now=$(torpor exec c cut -d. -f1 /proc/uptime)
+[ $((now - up)) -ge 0 ] && [ $((now - up)) -le 100 ] || fail "uptime: $up before, $now after"
+torpor delete --force c
