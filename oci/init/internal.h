@@ -17,6 +17,7 @@ struct init {
 	const struct spec_process *process;
 	const struct spec_pairs *cgroups;
 	const char *id;
+	const char *notify;      /* NOTIFY_SOCKET of the program, or NULL */
 	bool restore, no_pivot, new_keyring;
 	bool unprivileged;       /* the runtime is not root on the host */
 	bool user_entered;       /* exec: born in the container's user namespace */
@@ -122,6 +123,9 @@ int process_give_stdio(uint32_t uid);
 int affinity_begin(const struct spec_process *p, cpu_set_t *saved);
 void affinity_end(const struct spec_process *p, const cpu_set_t *saved);
 int affinity_final(const struct spec_process *p);
+
+/* --- notify.c: the supervisor's socket as a further mount of the container, if there is one; its name there, or NULL. */
+const char *notify_prepare(struct arena *arena, struct spec *s);
 
 /* --- program.c: the program's file. *path to be freed. */
 int program_find(const struct spec_process *p, char **path);

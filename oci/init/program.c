@@ -128,6 +128,8 @@ char **program_environment(const struct init *i)
 		autofree char *home = home_of(p->uid);
 		env[n++] = str_printf("HOME=%s", home);
 	}
+	if (i->notify)
+		env[n++] = str_printf("NOTIFY_SOCKET=%s", i->notify);
 	if (i->preserve_fds && listen && !variable(p, "LISTEN_FDS")) {
 		env[n++] = str_printf("LISTEN_FDS=%s", listen);
 		env[n++] = str_printf("LISTEN_PID=%d", getpid());

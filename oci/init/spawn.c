@@ -39,6 +39,7 @@ struct spawn {
 	const struct oci_spawn_options *o;
 	const struct oci_create_options *create;
 	struct init init;
+	struct spec spec;              /* the specification with what the environment adds */
 	struct spec_process process;   /* the specification's with capabilities that can be given */
 	int sock, pidfd, console, console_sock;
 	int netns;   /* the container's, while devices may have to come back from there */
@@ -315,7 +316,9 @@ int oci_spawn_init(struct container *c, const struct spec *spec, const struct oc
 	if (r < 0)
 		return r;
 	init_defaults(&s.init);
-	s.init.spec = spec;
+	s.spec = *spec;
+	s.init.notify = notify_prepare(&c->arena, &s.spec);
+	s.init.spec = &s.spec;
 	s.init.process = &s.process;
 	s.init.cgroups = &c->cgroups;
 	s.init.id = c->id;

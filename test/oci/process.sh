@@ -112,3 +112,20 @@ configure "$b" '.process.args = ["sh", "-c", "cat <&3; echo $LISTEN_FDS $LISTEN_
 equal "$(LISTEN_FDS=1 torpor run --bundle "$b" c </dev/null 3<"$TEST_DIR/three")" $'three\n1 1' "the listening descriptor"
 # signals that the caller ignores are not ignored inside
 equal "$(trap '' HUP USR1; inside grep SigIgn /proc/self/status)" $'SigIgn:\t0000000000000000' "ignored signals"
+
+# NOTIFY_SOCKET: the supervisor's socket, under a name of the container's
+python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+print(s.recv(100).decode())' "$TEST_DIR/notify" >"$TEST_DIR/notified" &
+receiver=$!
+wait_until 5 test -S "$TEST_DIR/notify"
+copy_program "$b/rootfs" "$TEST_BUILD/test/oci/pty"
+configure "$b" '.process.args = ["sh", "-c", "echo $NOTIFY_SOCKET; \($p) notify"]' --arg p "$TEST_BUILD/test/oci/pty"
+equal "$(NOTIFY_SOCKET=$TEST_DIR/notify torpor run --bundle "$b" c </dev/null)" /run/notify/notify.sock NOTIFY_SOCKET
+wait $receiver
+equal "$(cat "$TEST_DIR/notified")" READY=1 "what the supervisor heard"
+equal "$(NOTIFY_SOCKET=@abstract inside_sh 'echo $NOTIFY_SOCKET')" @abstract "an abstract name"
+equal "$(NOTIFY_SOCKET=$TEST_DIR/notify inside_sh 'stat -c %F /run/notify/notify.sock')" socket "the socket inside"
+configure "$b" '.process.env += ["NOTIFY_SOCKET=/mine"]'
+equal "$(NOTIFY_SOCKET=$TEST_DIR/notify inside_sh 'echo $NOTIFY_SOCKET')" /mine "the configuration's own"

@@ -4,6 +4,7 @@
  *   pty run [STEP…] -- COMMAND…       runs the command on a new terminal of 24 rows and 80 columns; its exit status
  *   pty receive SOCKET [STEP…]        listens on a unix socket for a terminal (a --console-socket), says its name; runs until it is closed
  *   pty pidfd SOCKET                  listens for a pidfd and prints the pid that it is of
+ *   pty notify                        says READY=1 to NOTIFY_SOCKET
  *
  * Steps, in order: expect TEXT (in the output since the last one), send TEXT, size ROWS COLUMNS. The output goes to stdout. */
 #include <errno.h>
@@ -130,6 +131,17 @@ static int show_pidfd(int fd)
 	return 0;
 }
 
+static int notify(void)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	const char *name = getenv("NOTIFY_SOCKET");
+
+	strncpy(at.sun_path, name ? name : "", sizeof at.sun_path - 1);
+	if (sendto(socket(AF_UNIX, SOCK_DGRAM, 0), "READY=1", 7, 0, (struct sockaddr *)&at, sizeof at) != 7)
+		die("notify");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	char name[256];
@@ -137,6 +149,8 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IONBF, 0);
 	if (argc > 2 && !strcmp(argv[1], "run"))
 		return run(argv + 2);
+	if (argc == 2 && !strcmp(argv[1], "notify"))
+		return notify();
 	if (argc < 3)
 		return 99;
 	int fd = receive(argv[2], name, sizeof name);
