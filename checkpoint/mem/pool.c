@@ -4,8 +4,8 @@
  * Tried on two processors, 1 GiB to and from tmpfs, warmed memory: process_vm_readv + pwrite 1.2–2.0 GB/s by one thread, 2.5–3.1 by
  * two; pread of /proc/PID/mem + pwrite 1.8–2.0 and 2.3–2.6; the task's own pwrite, driven from outside, up to 2.9, but then the image's
  * pages are charged to the memory cgroup of the container, which may have no room for them, and a limit on file sizes would reach it.
- * On the way in, UFFDIO_COPY out of a buffer 2.8 by one, 5.5–6.2 by two; process_vm_writev 2.3 and 4.0. Threads cost about 50 us each,
- * so small amounts have none.
+ * On the way in, UFFDIO_COPY out of a buffer 2.8 by one, 5.5–6.2 by two; process_vm_writev 2.3 and 4.0; the task's own pread 2.0–2.6. Threads
+ * cost about 50 us each, so small amounts have none.
  *
  * Threads here make plain system calls only: ptrace stays with the caller's thread. They are gone when pool_run() returns (the engine
  * forks), and block all signals while they run. */
