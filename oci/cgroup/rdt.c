@@ -61,7 +61,8 @@ int rdt_plan(struct arena *arena, const char *root, const struct spec_intel_rdt 
 	if (!r->present)
 		return 0;
 	if (!rdt_is_there(root) && !strcmp(root, RDT_ROOT))
-		return fail_text(EOPNOTSUPP, "config.json: linux.intelRdt: there is no resctrl filesystem at " RDT_ROOT ": neither kernel nor processor may have it");
+		return fail_text(EOPNOTSUPP, "config.json: linux.intelRdt: there is no resctrl filesystem at " RDT_ROOT ": kernel or processor may not "
+					     "have it, or it is not mounted");
 	autofree char *group = group_path(root, r, id);
 	bool there = is_root_group(r) || stat(group, &st) == 0;
 	if (!there && r->clos_id && *r->clos_id && !asks_for_shares(r))
@@ -122,8 +123,8 @@ static int compare_shares(const char *group, const char *wanted)
 		return fail((int)-n, "read %s", path);
 	for (const char *line = wanted; *line; line += strcspn(line, "\n") + 1)
 		if (!line_is_there(have, line, strcspn(line, "\n")))
-			return fail_text(EEXIST, "config.json: linux.intelRdt: the group %s is there already and has not \"%.*s\"", group, (int)strcspn(line, "\n"),
-				line);
+			return fail_text(EEXIST, "config.json: linux.intelRdt: the group %s is there already and has not \"%.*s\"", group,
+				(int)strcspn(line, "\n"), line);
 	return 0;
 }
 

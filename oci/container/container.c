@@ -60,6 +60,7 @@ void container_free(struct container *c)
 		return;
 	container_unlock(c);
 	fd_close(&c->dir_fd);
+	fd_close(&c->late_fd);
 	arena_done(&c->arena);
 	free(c);
 }
@@ -75,7 +76,7 @@ static struct container *new_container(const char *root, const char *id)
 {
 	struct container *c = mem_zalloc(sizeof *c);
 
-	c->dir_fd = -1;
+	c->dir_fd = c->late_fd = -1;
 	c->root = container_str(c, root);
 	c->id = container_str(c, id);
 	c->dir = arena_printf(&c->arena, "%s/%s", root, id);

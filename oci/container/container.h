@@ -29,6 +29,7 @@ struct container {
 	struct arena arena;
 	char *root, *id, *dir;          /* dir: ROOT/ID */
 	int dir_fd;
+	int late_fd;                    /* to be closed when nobody waits: that takes a while (init/exe.c); or -1 */
 	bool locked;
 
 	/* state.json */

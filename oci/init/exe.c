@@ -21,8 +21,8 @@
  * needs no such door; the C library's mapped files, which only /proc/PID/map_files shows, again to those capabilities only. The runtime's
  * own are there as well, but cannot be written through that mount.
  *
- * The mount is made before the clone and its descriptor closed by the runtime last, beside init's work: that close waits for an RCU grace
- * period.
+ * The mount is made before the clone. The last one to close its descriptor waits for an RCU grace period: that is the runtime, when the
+ * program runs already (container.late_fd).
  *
  * A stub for restore is not detached: the engine replaces all of it before anything of the container runs. */
 #include <errno.h>
@@ -163,7 +163,7 @@ int exe_detach(struct init *i)
 	int proc = i->proc;
 	struct proc_stat st;
 
-	fd_close(&i->self_tree);   /* now: the last one to close it waits, and that is to be the runtime */
+	fd_close(&i->self_tree);   /* the runtime still has it */
 	int r = replace_mappings(proc, i->self);
 
 	if (r < 0)

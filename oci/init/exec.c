@@ -129,7 +129,6 @@ static int wait_for_program(struct exec *x)
 	if (r >= 0)
 		r = channel_send_filter(x->sock, &filter);
 	free(filter.code);
-	fd_close(&x->init.self_tree);
 	if (r >= 0 || r == -EPIPE || r == -ECONNRESET)
 		r = channel_wait_exec(x->sock, &x->console, &(struct listener_owner){ x->c, x->spec, x->pid, oci_status_names[OCI_RUNNING] });
 	if (r == -ECANCELED)

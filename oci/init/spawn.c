@@ -199,7 +199,6 @@ static int work_beside_init(struct spawn *s)
 	if (r >= 0)
 		r = channel_send_filter(s->sock, &filter);
 	free(filter.code);
-	fd_close(&s->init.self_tree);
 	return r == -EPIPE || r == -ECONNRESET ? 0 : r;   /* init has failed, and says why */
 }
 
@@ -274,7 +273,7 @@ static void close_all(struct spawn *s)
 	fd_close(&s->init.start);
 	fd_close(&s->init.proc);
 	fd_close(&s->init.self);
-	fd_close(&s->init.self_tree);
+	s->c->late_fd = take_fd(&s->init.self_tree);
 	namespaces_close(&s->init);
 	rootfs_prepared_free(s->init.spec, &s->init.trees);
 }

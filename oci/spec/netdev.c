@@ -50,7 +50,8 @@ int spec_check_net_devices(const char *name, const struct spec *s)
 	for (size_t i = 0; i < s->n_net_devices; i++) {
 		const struct spec_net_device *d = &s->net_devices[i];
 		if (!is_name(d->host) || !is_name(inside(d)))
-			return fail_text(EINVAL, "%s: linux.netDevices: \"%s\" is not the name of a network device", name, is_name(d->host) ? inside(d) : d->host);
+			return fail_text(EINVAL, "%s: linux.netDevices: \"%s\" is not the name of a network device", name,
+				is_name(d->host) ? inside(d) : d->host);
 		for (size_t k = 0; k < i; k++)
 			if (!strcmp(inside(d), inside(&s->net_devices[k])))
 				return fail_text(EINVAL, "%s: linux.netDevices: two devices are to be called %s", name, inside(d));

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "cmd/terminal.h"
+#include "container/container.h"
 
 int shim_need_root(const char *verb)
 {
@@ -84,6 +85,7 @@ static int start_and_wait(struct shim_call *c, struct container *container, int 
 	}
 	if (c->o->detach)
 		return 0;
+	fd_close(&container->late_fd);
 	int status = shim_foreground_wait(pid, console);
 	if (status < 0 || c->o->keep)
 		return status;

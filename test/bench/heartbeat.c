@@ -10,6 +10,7 @@
  *	heartbeat gap FILE                 print the largest gap since, in ns
  *	heartbeat next FILE                wait for the next beat, print how long that took, in ns
  *	heartbeat elapsed FILE COMMAND…    run a command, append to FILE how long it took, in ns; exit with its status
+ *	heartbeat peak FILE COMMAND…       the same with the most memory that it and what it waited for had, in KiB
  *
  * The beats come from a thread's short sleeps, not from a busy loop: a program that takes a whole processor would slow
  * the engine which is measured. A gap below 0.2 ms is the scheduler's.
@@ -23,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -137,8 +139,9 @@ static int next(const struct beats *b)
 	return b->count == count;
 }
 
-static int elapsed(const char *file, char **command)
+static int elapsed(const char *file, char **command, int peak)
 {
+	struct rusage used;
 	uint64_t start = now();
 	pid_t pid = vfork();
 	int status;
@@ -147,9 +150,9 @@ static int elapsed(const char *file, char **command)
 		execvp(command[0], command);
 		_exit(127);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+	if (pid < 0 || wait4(pid, &status, 0, &used) < 0)
 		die(command[0]);
-	uint64_t took = now() - start;
+	uint64_t took = peak ? (uint64_t)used.ru_maxrss : now() - start;
 	FILE *f = fopen(file, "ae");
 	if (!f || fprintf(f, "%ju\n", (uintmax_t)took) < 0 || fclose(f) < 0)
 		die(file);
@@ -163,7 +166,9 @@ int main(int argc, char **argv)
 	if (argc == 5 && !strcmp(verb, "run"))
 		run(map_file(argv[2], O_CREAT), strtoul(argv[3], NULL, 10), atoi(argv[4]));
 	if (argc > 3 && !strcmp(verb, "elapsed"))
-		return elapsed(argv[2], argv + 3);
+		return elapsed(argv[2], argv + 3, 0);
+	if (argc > 3 && !strcmp(verb, "peak"))
+		return elapsed(argv[2], argv + 3, 1);
 	if (argc == 4 && !strcmp(verb, "write"))
 		return write_some(map_file(argv[2], 0), strtoul(argv[3], NULL, 10));
 	if (argc == 3 && !strcmp(verb, "reset")) {
