@@ -37,15 +37,21 @@
 #include "container/hooks.h"
 #include "init/internal.h"
 
-static int new_keyring(const char *id)
-{
-	autofree char *name = str_printf("_ses.%s", id);
+/* What a session keyring has, and that its owner may find it by name: exec joins that of the container. */
+#define SEARCHABLE 0x3f1b0000u
 
-	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) < 0 && errno != ENOSYS) {
+static int new_keyring(const struct init *i)
+{
+	autofree char *name = str_printf("_ses.%s", i->id);
+	long key = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
+
+	if (key < 0 && errno != ENOSYS) {
 		int r = fail(errno, "make the session keyring %s", name);
 		fail_hint("--no-new-keyring keeps the caller's");
 		return r;
 	}
+	if (key >= 0 && i->target < 0 && syscall(SYS_keyctl, KEYCTL_SETPERM, key, SEARCHABLE) < 0)
+		return fail(errno, "make the session keyring %s known to exec", name);
 	return 0;
 }
 
@@ -162,7 +168,7 @@ int process_prepare(struct init *i)
 {
 	const struct spec_process *p = i->process;
 	autofree char *path = NULL;
-	int r = i->new_keyring ? new_keyring(i->id) : 0;
+	int r = i->new_keyring ? new_keyring(i) : 0;
 
 	if (r >= 0)
 		r = process_give_stdio(p->uid);

@@ -68,6 +68,20 @@ echo three >"$TEST_DIR/three"
 equal "$(torpor exec --preserve-fds 1 c sh -c 'cat <&3; ls /proc/self/fd | wc -l' 3<"$TEST_DIR/three" 7</etc/hostname)" $'three\n5' "the preserved descriptor"
 equal "$(LISTEN_FDS=1 LISTEN_FDNAMES=a torpor exec c sh -c 'cat <&3; echo $LISTEN_FDS $LISTEN_FDNAMES; [ $$ = $LISTEN_PID ] && echo mine' 3<"$TEST_DIR/three")" $'three\n1 a\nmine' "the listening descriptor"
 
+# the session keyring: one for the container and its processes, none with --no-new-keyring
+if [ -e /proc/keys ]; then
+	make_bundle busybox "$TEST_DIR/keys" sleep 1000
+	configure "$TEST_DIR/keys" 'del(.linux.maskedPaths)'
+	delete_at_exit keys
+	torpor run --detach --bundle "$TEST_DIR/keys" keys </dev/null >"$TEST_DIR/out" 2>&1
+	equal "$(torpor exec keys grep -c '_ses.keys: ' /proc/keys)" 1 "number of session keyrings"
+	torpor delete --force keys
+	delete_at_exit nokeys
+	torpor run --detach --no-new-keyring --no-subreaper --bundle "$TEST_DIR/keys" nokeys </dev/null >"$TEST_DIR/out" 2>&1
+	equal "$(torpor exec nokeys grep -c '_ses.nokeys: ' /proc/keys || :)" 0 "number of session keyrings"
+	torpor delete --force nokeys
+fi
+
 # --ignore-paused
 torpor pause c
 torpor exec --ignore-paused c echo late >"$TEST_DIR/late" &

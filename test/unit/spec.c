@@ -279,6 +279,9 @@ static void not_done(void)
 
 static void not_done_process(void)
 {
+	/* Windows's */
+	accepted_edit("\"process\":{", "\"process\":{\"commandLine\":\"x\",");
+	accepted_edit("\"uid\":1", "\"username\":\"x\",\"uid\":1");
 	static const char *const asked[][2] = {
 		{ "\"apparmorProfile\":\"x\",\"selinuxLabel\":\"x\"", "process.apparmorProfile and selinuxLabel: only one" },
 		{ "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BEST\"}", "process.ioPriority.class: unknown value \"IOPRIO_CLASS_BEST\"" },
