@@ -179,7 +179,8 @@ static void close_others(const struct restore *r, int sock)
 		if (!e)
 			break;
 		int fd = atoi(e->d_name);
-		if (fd > 2 && fd != sock && !is_images(r, fd) && fd != log_fd() && fd != dirfd(dir))
+		bool wanted = fd == sock || is_images(r, fd) || fd == log_fd() || fd == log_tee_fd();
+		if (fd > 2 && !wanted && fd != dirfd(dir))
 			close(fd);
 	}
 	if (dir)

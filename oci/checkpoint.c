@@ -62,6 +62,7 @@ void oci_log_end(int fd)
 struct saving {
 	const struct container *c;
 	char *path;   /* of descriptors.json */
+	const struct oci_checkpoint_options *k;
 };
 
 static int write_descriptors(void *arg)
@@ -78,6 +79,13 @@ static int write_descriptors(void *arg)
 	autofree char *text = json_take(&o);
 	int r = file_replace(AT_FDCWD, s->path, text, strlen(text), 0600);
 	return r < 0 ? fail(-r, "write %s", s->path) : 0;
+}
+
+static int is_ready(void *arg, unsigned port)
+{
+	const struct saving *s = arg;
+
+	return s->k->ready ? s->k->ready(s->k->arg, port) : 0;
 }
 
 const char *oci_descriptor_key(const char *link)
@@ -98,7 +106,7 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 {
 	const char *external[4] = { NULL }, *freezer = cgroup_path(&c->cgroups, "");
 	autofree char *path = str_printf("%s/descriptors.json", k->image_path);
-	struct saving saving = { c, path };
+	struct saving saving = { c, path, k };
 	bool older = access(path, F_OK) == 0;
 	size_t n = 0;
 
@@ -121,7 +129,10 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 		.freeze_cgroup = freezer ? freezer : cgroup_path(&c->cgroups, "freezer"),
 		.external = external,
 		.manage_cgroups = k->manage_cgroups_mode,
-		.page_server = k->page_address ? &server : NULL,
+		.page_server = k->page_address && !k->lazy_pages ? &server : NULL,
+		.lazy_pages = k->lazy_pages ? &server : NULL,
+		.stop_fd = k->stop_fd,
+		.ready = is_ready,
 		.before_seal = k->pre_dump ? NULL : write_descriptors,
 		.arg = &saving,
 	};

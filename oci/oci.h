@@ -81,6 +81,11 @@ struct oci_checkpoint_options {
 	const char *parent_path;   /* of the round before, relative to image_path; NULL: none */
 	const char *page_address;  /* of the page server that takes the memory; NULL: it goes to image_path */
 	unsigned page_port;
+	/* Lazily: memory stays with the container, which stands still, and is served at that address until a lazy restore has it all. */
+	bool lazy_pages;
+	int stop_fd;               /* readable: give up; -1: none */
+	int (*ready)(void *arg, unsigned port);   /* the images are whole, memory can be fetched */
+	void *arg;
 	bool auto_dedup;           /* free in earlier rounds what this one saves again */
 	bool pre_dump;             /* memory only, and the container runs on */
 	bool leave_running, tcp_established, ext_unix_sk, shell_job, file_locks, link_remap;
@@ -92,6 +97,8 @@ struct oci_restore_options {
 	struct oci_create_options create;
 	const char *image_path, *work_path;
 	bool tcp_established, ext_unix_sk, shell_job, file_locks;
+	const char *page_address;     /* of the lazy checkpoint whose memory is fetched; NULL: the images have it */
+	unsigned page_port;
 	bool lazy_pages;              /* the container runs before it has its memory; a process that ends by itself brings it */
 	const char *manage_cgroups_mode;
 };

@@ -113,6 +113,7 @@ static int check_namespaces(const struct restoring *r, const struct spec *s)
 
 static int rebuild(struct restoring *r, pid_t stub)
 {
+	const struct ck_page_peer server = { .address = r->o->page_address, .port = r->o->page_port, .socket = -1 };
 	struct ck_restore_options k = {
 		.images_dir = r->o->image_path,
 		.work_dir = r->o->work_path,
@@ -121,6 +122,7 @@ static int rebuild(struct restoring *r, pid_t stub)
 		.file_locks = r->o->file_locks,
 		.lazy_pages = r->o->lazy_pages,
 		.own_pager = r->o->lazy_pages,
+		.page_server = r->o->page_address ? &server : NULL,
 		.stub = stub,
 		.inherit = r->inherit,
 		.n_inherit = r->n_inherit,
@@ -193,6 +195,8 @@ int oci_restore(const struct oci_options *o, const char *id, const struct oci_re
 	*out = NULL;
 	if (options->tcp_established)
 		return fail_text(ENOTSUP, "--tcp-established: connected TCP sockets cannot be restored yet");
+	if (options->page_address && !options->lazy_pages)
+		return fail_text(EINVAL, "--page-server: memory is fetched by a lazy restore only (--lazy-pages)");
 	int log = oci_log_begin(options->work_path, "restore.log");
 	if (log < 0)
 		return log;

@@ -126,6 +126,11 @@ void log_tee(int fd)
 		clock_gettime(CLOCK_MONOTONIC, &sink.start);
 }
 
+int log_tee_fd(void)
+{
+	return sink.tee;
+}
+
 void log_trail_tee(void)
 {
 	for (size_t i = 0; sink.tee >= 0 && i < err_count(); i++)

@@ -25,6 +25,7 @@ void log_tee(int fd);
 void log_trail_tee(void);
 bool log_enabled(enum log_level level);
 int log_fd(void);
+int log_tee_fd(void);   /* -1: none */
 
 void log_write(enum log_level level, const char *prefix, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 #define log_error(...) log_write(LOG_LEVEL_ERROR, LOG_PREFIX, __VA_ARGS__)

@@ -2,11 +2,16 @@
 /* checkpoint and restore. A container that was saved and not left running is gone afterwards, its state included: engines delete it
  * next and expect to hear that it does not exist. A restored one is run's container from there on. */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/str.h"
 #include "cmd/cmd.h"
 #include "container/container.h"
@@ -52,13 +57,55 @@ static int parse_server(const char *text, char **address, unsigned *port)
 	return 0;
 }
 
+/* A lazy checkpoint waits for others: who tells it to end means that it shall give up in good order. */
+static int signals_to_fd(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return fd < 0 ? fail(errno, "make a signalfd") : fd;
+}
+
+static int memory_can_be_fetched(void *arg, unsigned port)
+{
+	const struct shim_options *o = arg;
+
+	if (!o->page_server) {
+		printf("%u\n", port);
+		fflush(stdout);
+	}
+	if (o->status_fd >= 0 && write(o->status_fd, "", 1) != 1)
+		return fail(errno, "--status-fd %d", o->status_fd);
+	if (o->status_fd >= 0)
+		close(o->status_fd);
+	return 0;
+}
+
+static int check_lazy(const struct shim_options *o)
+{
+	if (o->status_fd >= 0 && !o->lazy_pages)
+		return fail_text(EINVAL, "--status-fd: only with --lazy-pages there is something to tell");
+	int flags = o->status_fd < 0 ? O_WRONLY : fcntl(o->status_fd, F_GETFL);
+	if (flags < 0)
+		return fail(errno, "--status-fd %d", o->status_fd);
+	return (flags & O_ACCMODE) == O_RDONLY ? fail_text(EINVAL, "--status-fd %d: cannot be written to", o->status_fd) : 0;
+}
+
 int shim_checkpoint(struct shim_call *c)
 {
 	const struct shim_options *o = c->o;
 	autofree char *images = absolute(image_path(o)), *work = absolute(o->work_path ? o->work_path : image_path(o));
 	autofree char *address = NULL;
-	unsigned port;
-	int r = parse_server(o->page_server, &address, &port);
+	autoclose int stop = o->lazy_pages ? signals_to_fd() : -1;
+	unsigned port = 0;
+	int r = o->lazy_pages && stop < 0 ? stop : check_lazy(o);
+	if (r == 0)
+		r = parse_server(o->page_server, &address, &port);
 	const struct oci_checkpoint_options options = {
 		.image_path = images,
 		.work_path = work,
@@ -67,6 +114,10 @@ int shim_checkpoint(struct shim_call *c)
 		.parent_path = o->parent_path,
 		.page_address = address,
 		.page_port = port,
+		.lazy_pages = o->lazy_pages,
+		.stop_fd = stop,
+		.ready = memory_can_be_fetched,
+		.arg = (void *)(uintptr_t)o,
 		.auto_dedup = o->auto_dedup,
 		.ext_unix_sk = o->ext_unix_sk,
 		.shell_job = o->shell_job,
@@ -100,6 +151,9 @@ int shim_restore(struct shim_call *c)
 {
 	const struct shim_options *o = c->o;
 	autofree char *images = absolute(image_path(o)), *work = absolute(o->work_path ? o->work_path : image_path(o));
+	autofree char *address = NULL;
+	unsigned port;
+	int r = parse_server(o->page_server, &address, &port);
 	const struct oci_restore_options options = {
 		.create = shim_create_options(o),
 		.image_path = images,
@@ -108,11 +162,14 @@ int shim_restore(struct shim_call *c)
 		.shell_job = o->shell_job,
 		.file_locks = o->file_locks,
 		.lazy_pages = o->lazy_pages,
+		.page_address = address,
+		.page_port = port,
 		.manage_cgroups_mode = o->manage_cgroups_mode,
 	};
 	struct container *container = NULL;
-	int r = shim_need_root("restore");
 
+	if (r == 0)
+		r = shim_need_root("restore");
 	if (r == 0 && !o->detach)
 		r = shim_foreground_begin(!o->no_subreaper);
 	if (r < 0)

@@ -50,6 +50,7 @@ struct shim_options {
 	/* checkpoint, restore */
 	const char *image_path, *work_path, *parent_path, *page_server, *manage_cgroups_mode;
 	bool pre_dump, auto_dedup, leave_running, ext_unix_sk, shell_job, file_locks, lazy_pages;
+	int status_fd;               /* -1: none */
 };
 
 /* One call of a verb. A verb returns the exit status of the program, or -errno with the error trail filled. */

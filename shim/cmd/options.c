@@ -11,7 +11,6 @@
 #define MAKES (V(CREATE) | V(RUN) | V(RESTORE))
 #define STARTS (MAKES | V(EXEC))
 #define IMAGES (V(CHECKPOINT) | V(RESTORE))
-#define NO_PAGER "a checkpoint does not keep its pages for others to fetch so far"
 #define NO_TCP "established TCP connections are not saved so far"
 #define NO_LABEL "security labels are not set so far"
 
@@ -126,12 +125,16 @@ static const struct option rows[] = {
 	{ "auto-dedup", 0, OPTION_FLAG, V(CHECKPOINT), AT(auto_dedup), .help = "free pages in earlier rounds as they are saved again" },
 	{ "auto-dedup", 0, OPTION_FLAG, V(RESTORE), 0, .help = "free pages of the images as they are restored",
 	  .refused = "images are kept until the restore has succeeded" },
-	{ "lazy-pages", 0, OPTION_FLAG, V(CHECKPOINT), 0, .help = "keep memory for a lazy restore to fetch", .refused = NO_PAGER },
+	{ "lazy-pages", 0, OPTION_FLAG, V(CHECKPOINT), AT(lazy_pages),
+	  .help = "leave memory with the container, which stands still, until a lazy restore elsewhere has fetched it all" },
 	{ "lazy-pages", 0, OPTION_FLAG, V(RESTORE), AT(lazy_pages),
 	  .help = "let the container run before it has all of its memory; a process that ends by itself brings it" },
 	{ "page-server", 0, OPTION_STRING, V(CHECKPOINT), AT(page_server), "ADDRESS:PORT",
-	  "send memory to the page server there (torpor-cr page-server); or the path of its unix socket" },
-	{ "status-fd", 0, OPTION_INT, V(CHECKPOINT), 0, "FD", "tell when the lazy server is ready", .refused = NO_PAGER },
+	  "send memory to the page server there (torpor-cr page-server), or the path of its unix socket; with --lazy-pages: where to serve it "
+	  "(default: all addresses, a port that is printed)" },
+	{ "page-server", 0, OPTION_STRING, V(RESTORE), AT(page_server), "ADDRESS:PORT",
+	  "with --lazy-pages: where a lazy checkpoint serves the memory" },
+	{ "status-fd", 0, OPTION_INT, V(CHECKPOINT), AT(status_fd), "FD", "with --lazy-pages: write a byte there when memory can be fetched" },
 	{ "tcp-skip-in-flight", 0, OPTION_FLAG, V(CHECKPOINT), 0, .help = "drop half-open connections", .refused = NO_TCP },
 	{ "tcp-close", 0, OPTION_FLAG, V(RESTORE), 0, .help = "restore established connections as closed ones", .refused = NO_TCP },
 	{ "network-lock", 0, OPTION_STRING, IMAGES, 0, "iptables|nftables|skip", "how connections are kept still", .refused = NO_TCP },
@@ -166,4 +169,4 @@ const struct option_table shim_torpor_table = {
 	"torpor", verbs, SHIM_VERBS, rows, sizeof rows / sizeof *rows, .single_dash = true,
 };
 
-const struct shim_options shim_torpor_defaults = { .log_level = -1, .bundle = "." };
+const struct shim_options shim_torpor_defaults = { .log_level = -1, .status_fd = -1, .bundle = "." };
