@@ -107,12 +107,12 @@ static int map_namespaces(struct map *m, const struct map_row *row, const struct
 
 static const struct map_name domains[] = { { "LINUX", PER_LINUX }, { "LINUX32", PER_LINUX32 }, { NULL, 0 } };
 
-static const struct map_name policies[] = {
+const struct map_name spec_memory_modes[] = {
 	{ "MPOL_DEFAULT", MPOL_DEFAULT }, { "MPOL_BIND", MPOL_BIND }, { "MPOL_INTERLEAVE", MPOL_INTERLEAVE },
 	{ "MPOL_WEIGHTED_INTERLEAVE", 6 }, { "MPOL_PREFERRED", MPOL_PREFERRED }, { "MPOL_PREFERRED_MANY", 5 }, { "MPOL_LOCAL", MPOL_LOCAL },
 	{ NULL, 0 },
 };
-static const struct map_name policy_flags[] = {
+const struct map_name spec_memory_flags[] = {
 	{ "MPOL_F_NUMA_BALANCING", 1u << 13 }, { "MPOL_F_RELATIVE_NODES", MPOL_F_RELATIVE_NODES }, { "MPOL_F_STATIC_NODES", MPOL_F_STATIC_NODES },
 	{ NULL, 0 },
 };
@@ -200,9 +200,9 @@ static const struct map_row rows[] = {
 	{ "linux.netDevices", MAP_CALL, .call = spec_map_net_devices },
 	{ "linux.intelRdt", MAP_TABLE, AT(intel_rdt), HAS(intel_rdt.present), .of = &spec_intel_rdt_table },
 	{ "linux.memoryPolicy", MAP_OBJECT },
-	{ "linux.memoryPolicy.mode", MAP_ENUM, AT(memory_policy.mode), HAS(memory_policy.present), .names = policies },
+	{ "linux.memoryPolicy.mode", MAP_ENUM, AT(memory_policy.mode), HAS(memory_policy.present), .names = spec_memory_modes },
 	{ "linux.memoryPolicy.nodes", MAP_STRING, AT(memory_policy.nodes) },
-	{ "linux.memoryPolicy.flags", MAP_CALL, AT(memory_policy.flags), .call = spec_map_flags, .names = policy_flags },
+	{ "linux.memoryPolicy.flags", MAP_CALL, AT(memory_policy.flags), .call = spec_map_flags, .names = spec_memory_flags },
 };
 const struct map_table spec_table = MAP_TABLE_OF(rows, struct spec, NULL);
 #undef ROW_OF

@@ -38,7 +38,7 @@ struct shim_options {
 	/* verbs */
 	const char *bundle, *config, *pid_file, *file, *console_socket, *pidfd_socket;
 	unsigned preserve_fds;
-	bool no_pivot, no_new_keyring, no_subreaper, detach, keep, force, all, quiet, regex;
+	bool no_pivot, no_new_keyring, no_subreaper, detach, keep, force, all, quiet, regex, rootless_spec;
 	int format;
 	/* exec */
 	const char *cwd, *user, *process, *process_label, *apparmor;

@@ -33,8 +33,7 @@ static void add_namespaces(struct json_out *o)
 {
 	json_open_array(o, "namespaces");
 	for (int k = 0; k < NS_KINDS; k++)
-		if (k != NS_USER && k != NS_TIME)
-			json_add_string(o, NULL, spec_namespaces[k].spec);
+		json_add_string(o, NULL, spec_namespaces[k].spec);
 	json_close_array(o);
 }
 
@@ -89,7 +88,7 @@ static void add_linux(struct json_out *o)
 	json_add_bool(o, "rdma", true);
 	json_close_object(o);
 	add_seccomp(o);
-	add_enabled(o, "apparmor", false);
+	add_enabled(o, "apparmor", true);
 	add_enabled(o, "selinux", false);
 	json_open_object(o, "intelRdt");
 	json_add_bool(o, "enabled", true);
@@ -100,6 +99,10 @@ static void add_linux(struct json_out *o)
 	add_enabled(o, "idmap", true);
 	json_close_object(o);
 	add_enabled(o, "netDevices", true);
+	json_open_object(o, "memoryPolicy");
+	add_names(o, "modes", spec_memory_modes);
+	add_names(o, "flags", spec_memory_flags);
+	json_close_object(o);
 	json_close_object(o);
 }
 

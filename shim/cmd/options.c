@@ -67,8 +67,7 @@ static const struct option rows[] = {
 	{ "format", 'f', OPTION_ENUM, V(LIST) | V(PS), AT(format), NULL, "output format", .names = formats },
 	{ "quiet", 'q', OPTION_FLAG, V(LIST), AT(quiet), .help = "IDs only" },
 	{ "file", 'f', OPTION_STRING, V(SPEC), AT(file), "FILE", "write to this file" },
-	{ "rootless", 0, OPTION_FLAG, V(SPEC), 0, .help = "a configuration for a user without privileges",
-	  .refused = "user namespaces are not made so far" },
+	{ "rootless", 0, OPTION_FLAG, V(SPEC), AT(rootless_spec), .help = "a configuration for a user without privileges" },
 
 	{ "cwd", 0, OPTION_STRING, V(EXEC), AT(cwd), "DIR", "working directory in the container" },
 	{ "env", 'e', OPTION_LIST, V(EXEC), AT(env), "NAME=VALUE", "set an environment variable (repeatable)" },

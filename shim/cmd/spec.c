@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spec: a config.json to begin with: a shell in its own namespaces, with the mounts, masked paths and few capabilities that container
- * engines give by default. process.terminal is false, since consoles are not in this version. */
+ * engines give by default. process.terminal is false, so that the bundle runs without a terminal as well.
+ *
+ * With --rootless it is one that a user without privileges can run: a user namespace in which the user is root, the host's network, no
+ * limits, and /sys bound from the host, since only the owner of the network namespace may mount sysfs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -65,23 +68,44 @@ static void add_process(struct json_out *o)
 	json_close_object(o);
 }
 
-static void add_mounts(struct json_out *o)
+static void add_mount(struct json_out *o, const char *destination, const char *type, const char *source, const char *const *options, bool rootless)
+{
+	json_open_object(o, NULL);
+	json_add_string(o, "destination", destination);
+	json_add_string(o, "type", type);
+	json_add_string(o, "source", source);
+	json_open_array(o, "options");
+	for (; *options; options++)
+		if (!rootless || (!str_starts(*options, "gid=") && !str_starts(*options, "uid=")))   /* ids that the user does not have */
+			json_add_string(o, NULL, *options);
+	json_close_array(o);
+	json_close_object(o);
+}
+
+static void add_mounts(struct json_out *o, bool rootless)
 {
 	json_open_array(o, "mounts");
-	for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++) {
-		json_open_object(o, NULL);
-		json_add_string(o, "destination", mounts[i].destination);
-		json_add_string(o, "type", mounts[i].type);
-		json_add_string(o, "source", mounts[i].source);
-		json_add_strings(o, "options", mounts[i].options);
-		json_close_object(o);
-	}
+	for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++)
+		if (!rootless || !str_starts(mounts[i].destination, "/sys"))
+			add_mount(o, mounts[i].destination, mounts[i].type, mounts[i].source, mounts[i].options, rootless);
+	if (rootless)
+		add_mount(o, "/sys", "none", "/sys", LIST("rbind", "nosuid", "noexec", "nodev", "ro"), true);
 	json_close_array(o);
 }
 
-static void add_linux(struct json_out *o)
+static void add_map(struct json_out *o, const char *key, uint32_t id)
 {
-	json_open_object(o, "linux");
+	json_open_array(o, key);
+	json_open_object(o, NULL);
+	json_add_u64(o, "containerID", 0);
+	json_add_u64(o, "hostID", id);
+	json_add_u64(o, "size", 1);
+	json_close_object(o);
+	json_close_array(o);
+}
+
+static void add_resources(struct json_out *o)
+{
 	json_open_object(o, "resources");
 	json_open_array(o, "devices");
 	json_open_object(o, NULL);
@@ -90,19 +114,35 @@ static void add_linux(struct json_out *o)
 	json_close_object(o);
 	json_close_array(o);
 	json_close_object(o);
+}
+
+static void add_namespaces(struct json_out *o, bool rootless)
+{
 	json_open_array(o, "namespaces");
 	for (const char *const *n = namespaces; *n; n++) {
 		json_open_object(o, NULL);
-		json_add_string(o, "type", *n);
+		json_add_string(o, "type", rootless && !strcmp(*n, "network") ? "user" : *n);
 		json_close_object(o);
 	}
 	json_close_array(o);
+}
+
+static void add_linux(struct json_out *o, bool rootless)
+{
+	json_open_object(o, "linux");
+	if (rootless) {
+		add_map(o, "uidMappings", geteuid());
+		add_map(o, "gidMappings", getegid());
+	} else {
+		add_resources(o);
+	}
+	add_namespaces(o, rootless);
 	json_add_strings(o, "maskedPaths", masked);
 	json_add_strings(o, "readonlyPaths", readonly);
 	json_close_object(o);
 }
 
-static char *default_config(void)
+static char *default_config(bool rootless)
 {
 	struct json_out o = { .pretty = true };
 
@@ -114,15 +154,15 @@ static char *default_config(void)
 	json_add_bool(&o, "readonly", true);
 	json_close_object(&o);
 	json_add_string(&o, "hostname", "torpor");
-	add_mounts(&o);
-	add_linux(&o);
+	add_mounts(&o, rootless);
+	add_linux(&o, rootless);
 	json_close_object(&o);
 	return json_take(&o);
 }
 
 int shim_spec(struct shim_call *c)
 {
-	autofree char *config = default_config();
+	autofree char *config = default_config(c->o->rootless_spec);
 	autofree char *path = str_printf("%s/%s", c->o->file && *c->o->file == '/' ? "" : c->o->bundle,
 		c->o->file ? c->o->file : "config.json");
 	autoclose int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

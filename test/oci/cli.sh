@@ -59,14 +59,21 @@ torpor spec --bundle "$TEST_DIR"
 jq -e '.process.args == ["sh"] and .process.terminal == false and .root.readonly and (.linux.namespaces | length) == 6' \
 	"$TEST_DIR/config.json" >/dev/null
 refuses "exists already" torpor spec --bundle "$TEST_DIR"
-refuses "option --rootless is not supported" torpor spec --rootless --bundle "$TEST_DIR"
+torpor spec --rootless --bundle "$TEST_DIR" --file rootless.json
+jq -e '([.linux.namespaces[].type] | index("user") and (index("network") | not)) and .linux.resources == null
+	and (.linux | .uidMappings == [{containerID: 0, hostID: ($uid | tonumber), size: 1}] and (.gidMappings | length) == 1)
+	and ([.mounts[].options[]] | map(select(startswith("gid="))) == [])
+	and ([.mounts[] | select(.destination | startswith("/sys"))] == [{destination: "/sys", type: "none", source: "/sys",
+		options: ["rbind", "nosuid", "noexec", "nodev", "ro"]}])' --arg uid "$(id -u)" "$TEST_DIR/rootless.json" >/dev/null
 torpor spec --bundle "$TEST_DIR" --file other.json
 cmp "$TEST_DIR/config.json" "$TEST_DIR/other.json"
 
 # features
 torpor features >"$TEST_DIR/features"
 jq -e '.ociVersionMin == "1.0.0" and .ociVersionMax == "1.3.0" and (.hooks | length == 6)
-	and (.mountOptions | index("rbind")) and (.linux.namespaces | index("pid")) and (.linux.namespaces | index("user") | not)
+	and (.mountOptions | index("rbind")) and (.linux.namespaces | length) == 8 and .linux.cgroup.v2 and .linux.cgroup.rdma and .linux.cgroup.systemdUser == false
+	and .linux.intelRdt.enabled and .linux.intelRdt.schemata and .linux.intelRdt.monitoring and .linux.netDevices.enabled
+	and (.linux.memoryPolicy.modes | index("MPOL_BIND")) and (.linux.memoryPolicy.flags | index("MPOL_F_STATIC_NODES"))
 	and (.linux.capabilities | index("CAP_CHECKPOINT_RESTORE")) and .linux.cgroup.v1 and .linux.cgroup.systemd == false
 	and (.linux.seccomp.actions | index("SCMP_ACT_ERRNO")) and (.linux.seccomp.actions | index("SCMP_ACT_NOTIFY"))
 	and (.linux.seccomp.archs | index("SCMP_ARCH_X86_64"))
