@@ -34,6 +34,8 @@ struct oci_create_options {
 	unsigned short rows, columns;     /* of the terminal; 0: as the configuration says */
 };
 
+/* This process is not root in the initial user namespace. */
+bool oci_unprivileged(void);
 /* create: the container is set up and its init waits for start. On failure nothing is left (process, cgroup, mount, state). */
 int oci_create(const struct oci_options *o, const char *id, const struct oci_create_options *c, struct container **out);
 /* start: init executes the program. */

@@ -102,13 +102,29 @@ static int open_all(struct exec *x)
 	return x->init.proc < 0 ? x->init.proc : 0;
 }
 
+/* A user's process cannot set its own score once it is not dumpable: it inherits it, and the runtime takes its own back. */
+static int inherit_oom_score(struct exec *x, char **saved)
+{
+	const struct spec_process *p = &x->process;
+	char text[16];
+
+	if (!p->has_oom_score_adj || !x->init.user_entered)
+		return 0;
+	snprintf(text, sizeof text, "%d", p->oom_score_adj);
+	int r = file_read(AT_FDCWD, "/proc/self/oom_score_adj", saved, 32) < 0 ? -EIO : file_write(AT_FDCWD, "/proc/self/oom_score_adj", text);
+	return r < 0 ? fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj) : 0;
+}
+
 static int clone_process(struct exec *x)
 {
 	autoclose int cgroup2 = cgroup_open_unified(&x->groups, NULL);
 	if (cgroup2 < 0 && cgroup2 != -ENOENT)
 		return cgroup2;
 	cpu_set_t saved;
-	int r = affinity_begin(&x->process, &saved);
+	autofree char *score = NULL;
+	int r = inherit_oom_score(x, &score);
+	if (r >= 0)
+		r = affinity_begin(&x->process, &saved);
 	if (r < 0)
 		return r;
 	x->pid = namespaces_clone(&x->init, cgroup2, x->init.target, 0, &x->pidfd);
@@ -117,6 +133,8 @@ static int clone_process(struct exec *x)
 		exec_child(&x->init);
 	}
 	affinity_end(&x->process, &saved);
+	if (score)
+		file_write(AT_FDCWD, "/proc/self/oom_score_adj", score);
 	fd_close(&x->init.sock);
 	return x->pid < 0 ? x->pid : 0;
 }
@@ -172,7 +190,7 @@ int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid)
 	x.init.cgroups = &x.groups;
 	x.init.id = c->id;
 	x.init.new_keyring = !c->no_new_keyring;
-	x.init.unprivileged = userns_unprivileged();
+	x.init.unprivileged = oci_unprivileged();
 	x.init.preserve_fds = preserved_descriptors(&preserve);
 	r = run(&x);
 	*pid = r < 0 ? 0 : x.pid;

@@ -104,7 +104,6 @@ int console_connect(const char *socket);
 int console_hand_over(int sock, int master);
 
 /* --- userns.c */
-bool userns_unprivileged(void);                          /* this process is not root in the initial user namespace */
 int userns_settle(const struct init *i, pid_t pid);      /* in the runtime, after the clone; the child waits in userns_enter() */
 int userns_enter(const struct init *i);
 int userns_become_root(const struct init *i);

@@ -60,7 +60,8 @@ int process_oom_score(const struct init *i)
 	const struct spec_process *p = i->process;
 	char text[16];
 
-	if (!p->has_oom_score_adj || (i->target < 0 && i->spec->namespaces[NS_USER].wanted))   /* the runtime does it: userns.c */
+	if (!p->has_oom_score_adj || i->user_entered ||
+		(i->target < 0 && i->spec->namespaces[NS_USER].wanted))   /* the runtime does it: userns.c, exec.c */
 		return 0;
 	snprintf(text, sizeof text, "%d", p->oom_score_adj);
 	int r = file_write(i->proc, "self/oom_score_adj", text);

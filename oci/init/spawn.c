@@ -328,7 +328,7 @@ int oci_spawn_init(struct container *c, const struct spec *spec, const struct oc
 	s.init.preserve_fds = o->restore ? 0 : preserved_descriptors(create);
 	s.init.time_done = o->before_clone;
 	console_size(&s.process, create->rows, create->columns);
-	s.init.unprivileged = userns_unprivileged();
+	s.init.unprivileged = oci_unprivileged();
 	caps_limit(&s.process.capabilities, spec->namespaces[NS_USER].wanted);
 	r = run(&s);
 	if (r < 0)

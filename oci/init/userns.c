@@ -29,7 +29,7 @@
 #include "base/str.h"
 #include "init/internal.h"
 
-bool userns_unprivileged(void)
+bool oci_unprivileged(void)
 {
 	autofree char *text = NULL;
 	uint64_t inside, outside, size;

@@ -121,6 +121,7 @@ static int apply(const struct spec *s, const struct spec_mount *m, const struct 
 static int prepare(const struct spec *s, const struct spec_mount *m, struct namespaces *last, int *out)
 {
 	struct mount_plan p;
+	size_t mark = err_mark();
 	int r = mount_plan_read(m, &p);
 	bool mapped = r >= 0 && (p.idmap || m->uids.n || m->gids.n);
 
@@ -131,6 +132,10 @@ static int prepare(const struct spec *s, const struct spec_mount *m, struct name
 	if (!p.bind)
 		return fail_text(EINVAL, "mount %s: only bind mounts can have their ids mapped", m->destination);
 	autoclose int tree = rootfs_open_source(s, m, &p);
+	if (tree == -EPERM && !mapped) {   /* root in somebody's user namespace: the container's process binds it */
+		err_rewind(mark);
+		return 0;
+	}
 	if (tree < 0)
 		return tree;
 	uint64_t propagation = rootfs_propagation(s);

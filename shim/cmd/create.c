@@ -23,7 +23,7 @@ static enum oci_cgroups cgroups_wanted(const struct shim_options *o)
 {
 	if (o->cgroup_manager == SHIM_NO_CGROUPS)
 		return OCI_CGROUPS_NONE;
-	bool tolerant = o->rootless == SHIM_ROOTLESS_AUTO ? geteuid() != 0 : o->rootless == SHIM_ROOTLESS_TRUE;
+	bool tolerant = o->rootless == SHIM_ROOTLESS_AUTO ? oci_unprivileged() : o->rootless == SHIM_ROOTLESS_TRUE;
 	return tolerant ? OCI_CGROUPS_IF_ALLOWED : OCI_CGROUPS_MADE;
 }
 

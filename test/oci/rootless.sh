@@ -56,6 +56,8 @@ torpor start c
 equal "$(torpor exec c sh -c 'id -u; tr "\0" " " </proc/1/cmdline; echo $(($$ > 1)); readlink /proc/self/ns/user')" \
 	"0"$'\n'"sleep 1000 1"$'\n'"$(readlink "/proc/$(container_pid c)/ns/user")" exec
 equal "$(torpor exec -t c tty </dev/null | tr -d '\r')" /dev/pts/0 "exec on a terminal"
+jq '.process | .oomScoreAdj = 300 | .args = ["cat", "/proc/self/oom_score_adj"]' "$b/config.json" >"$runtime/process.json"
+equal "$(torpor exec --process "$runtime/process.json" c)" 300 "score of a process"
 torpor exec --detach c sleep 900 </dev/null >/dev/null 2>&1
 equal "$(torpor ps --format json c | jq length)" 2 "number of processes"
 torpor list | grep -q "^c .*running"
@@ -64,6 +66,21 @@ torpor kill c KILL
 wait_until 5 eval '[ "$(container_status c)" = stopped ]'
 torpor delete c
 refuses "does not exist" torpor state c
+
+# root of a user namespace that somebody made before (as engines for users do), with a bind mount from there
+for mounts in '' --mount; do
+	mkdir -p "$b/shared"
+	echo text >"$b/shared/file"
+	with '.linux.uidMappings[0].hostID = 0 | .linux.gidMappings[0].hostID = 0
+		| .mounts += [{destination: "/shared", type: "bind", source: $s, options: ["bind", "ro"]}]' --arg s "$b/shared"
+	# shellcheck disable=SC2016,SC2086
+	equal "$(setpriv --reuid $user --regid $user --clear-groups unshare --user --map-root-user $mounts bash -c '
+		"$0" "$@" run --detach --bundle '"$b"' c </dev/null >/dev/null 2>&1
+		"$0" "$@" exec c sh -c "id -u; cat /shared/file; touch /shared/x 2>/dev/null || echo refused"
+		"$0" "$@" exec -t c tty </dev/null | tr -d "\r"
+		"$0" "$@" delete --force c' "$TORPOR" --root "$runtime/nested")" $'0\ntext\nrefused\n/dev/pts/0' "in a user's namespace"
+	undo
+done
 
 # ranges
 [ -u "$(command -v newuidmap)" ] || { echo "(newuidmap is not installed: ranges are not tried)"; exit 0; }
