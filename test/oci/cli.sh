@@ -76,7 +76,10 @@ jq -e '.ociVersionMin == "1.0.0" and .ociVersionMax == "1.3.0" and (.hooks | len
 	and (.linux.memoryPolicy.modes | index("MPOL_BIND")) and (.linux.memoryPolicy.flags | index("MPOL_F_STATIC_NODES"))
 	and (.linux.capabilities | index("CAP_CHECKPOINT_RESTORE")) and .linux.cgroup.v1 and .linux.cgroup.systemd == false
 	and (.linux.seccomp.actions | index("SCMP_ACT_ERRNO")) and (.linux.seccomp.actions | index("SCMP_ACT_NOTIFY"))
-	and (.linux.seccomp.archs | index("SCMP_ARCH_X86_64"))
+	and (.linux.seccomp.archs | index("SCMP_ARCH_X86_64")) and .linux.seccomp.enabled and (.linux.seccomp.operators | length) == 7
+	and (.linux.seccomp.knownFlags | length) == 4 and (.linux.seccomp.supportedFlags | index("SECCOMP_FILTER_FLAG_LOG"))
+	and .linux.apparmor.enabled and .linux.selinux.enabled == false and .linux.mountExtensions.idmap.enabled
+	and .potentiallyUnsafeConfigAnnotations == []
 	and .annotations["org.opencontainers.runc.checkpoint.enabled"] == "true"' "$TEST_DIR/features" >/dev/null
 
 # the log that engines read: one object, and the same on stderr
