@@ -38,6 +38,8 @@ struct bytes {
 
 static void put(struct bytes *b, const void *p, size_t n)
 {
+	if (!n)
+		return;
 	while (b->a.cap < b->a.n + n)
 		b->a.data = array_grow(b->a.data, b->a.cap, &b->a.cap, 1);
 	memcpy(b->a.data + b->a.n, p, n);
