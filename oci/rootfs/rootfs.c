@@ -58,6 +58,11 @@ static int detach_from_host(const struct spec *s)
 {
 	uint64_t p = rootfs_propagation(s);
 
+	if (sys_mount_setattr(-1, "", 0, 0, 0, 0) == -ENOSYS) {
+		int r = fail(ENOSYS, "mount_setattr()");
+		fail_hint("containers need Linux 5.12 or newer");
+		return r;
+	}
 	if (p == MS_SHARED)
 		return parent_private(s->root_path);
 	int r = sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, 0, 0, p == MS_SLAVE ? MS_SLAVE : MS_PRIVATE);
