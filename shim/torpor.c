@@ -140,8 +140,17 @@ static int run(int argc, char **argv, struct shim_options *o, int *log)
 	return run_verb(&call, o);
 }
 
+/* What is opened later must not become somebody's stdin: a caller may have closed it. */
+static void open_stdio(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		while (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) >= 0)
+			;
+}
+
 int main(int argc, char **argv)
 {
+	open_stdio();
 	struct shim_options o = shim_torpor_defaults;
 	autoclose int log = -1;
 	int status = run(argc - 1, argv + 1, &o, &log);

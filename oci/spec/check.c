@@ -222,8 +222,8 @@ int spec_check(const char *name, const struct spec *s)
 {
 	static int (*const rules[])(const char *, const struct spec *) = {
 		check_version, check_root, check_process, check_hostname, check_mounts, check_masks, check_devices,
-		check_resources, spec_check_net_devices, spec_check_intel_rdt, check_cgroups_path, check_hooks, check_annotations, check_sysctls, check_user_namespace,
-		check_clocks, check_memory_policy,
+		check_resources, spec_check_net_devices, spec_check_intel_rdt, check_cgroups_path, check_hooks, check_annotations, check_sysctls,
+		check_user_namespace, check_clocks, check_memory_policy,
 	};
 	int r = 0;
 

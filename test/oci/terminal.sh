@@ -32,6 +32,8 @@ equal "$("$pty" run -- sh -c 'stty -g; "$@"; stty -g' sh "$TORPOR" --root "$TEST
 script 'tty; stty size; cat'
 configure "$b" '.process.consoleSize = {height: 33, width: 99}'
 equal "$(printf 'abc\n\004' | torpor run --bundle "$b" c | sort | lines)" '/dev/pts/0|33 99|abc|abc|' "piped, with consoleSize"
+script 'tty; stty size'
+equal "$(torpor run --bundle "$b" c <&- 2>&- | sort | lines)" '/dev/pts/0|33 99|' "with stdin and stderr closed"
 # the controlling terminal, its owner, /dev/console, no further descriptors
 script 'exec 2>&1; echo $(cut -d" " -f5-6 /proc/self/stat); echo x >/dev/tty; stat -c %u:%a /dev/pts/0; test /dev/console -ef /dev/pts/0 && echo same
 	stat -c %t:%T /dev/console; echo y >/dev/console; ls /proc/self/fd | wc -l'
