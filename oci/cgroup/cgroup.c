@@ -346,20 +346,15 @@ static int make_groups(struct spec_pairs *cgroups, bool if_allowed)
 	return done;
 }
 
-/* Of a container without groups of its own: nothing is limited, and that is not what was asked for. */
+/* Of a container without groups of its own: nothing can be limited, so a limit fails by its name. Engines write that there is none. */
 static int check_unlimited(const struct spec_resources *r)
 {
-	static const struct spec_resources none;
+	const struct spec_pairs none = { 0 };
 	struct spec_resources limits = *r;
 
-	limits.devices = NULL;
-	limits.n_devices = 0;
-	limits.disable_oom_killer = limits.check_before_update = false;
-	if (limits.pids_limit <= 0) {   /* engines write it */
-		limits.has_pids_limit = false;
-		limits.pids_limit = 0;
-	}
-	return !memcmp(&limits, &none, sizeof none) ? 0 : cgroup_v1_apply(&(const struct spec_pairs){ 0 }, &limits);
+	limits.has_disable_oom_killer &= r->disable_oom_killer;
+	limits.has_pids_limit &= r->pids_limit > 0;
+	return cgroup_v1_apply(&none, &limits);
 }
 
 static int set_all(const struct spec_pairs *cgroups, const struct spec_resources *r, bool if_allowed)
