@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/proc.h"
 #include "base/stage.h"
 #include "freeze.h"
 #include "inventory.h"
@@ -74,6 +75,8 @@ int predump_memory(void *ctx)
 
 	if (r >= 0)
 		r = for_tasks(d, mm_pre_save);
+	if (r >= 0 && proc_is_ending(d->o->pid))   /* others may come and go */
+		return fail_text(ESRCH, "task %d has ended while its memory was saved: this is no round", d->o->pid);
 	return r < 0 ? r : d->sink->ops->finish(d->sink);
 }
 
