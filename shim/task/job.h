@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TASK_JOB_H
+#define TASK_JOB_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Work in a process of its own: the runtime's and engine's calls, which may take long, wait, and change the process they run in. */
+
+struct job_result {
+	int error;          /* 0 or -errno, the trail is this process's then */
+	pid_t pid;          /* a process that was made; it is our child, or becomes it */
+	int fd;             /* a descriptor that came along (a terminal); -1. Whoever wants it takes it, else it is closed */
+	void *data;         /* bytes that came along, or NULL; freed by the caller of done */
+	size_t size;
+};
+/* run() is called in the worker: it fills *r. done() is called in the shim when the worker has answered or is dead. */
+int job_start(int (*run)(void *arg, struct job_result *r), void *run_arg, void (*done)(void *arg, struct job_result *r), void *done_arg);
+/* The workers under way. */
+size_t jobs_running(void);
+
+#endif
