@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Frames in and out. What comes in is hostile: memory grows with what has arrived, not with what a header promises. */
-#include "task/frame.h"
+#include "containerd/frame.h"
 
 #include <errno.h>
 #include <string.h>

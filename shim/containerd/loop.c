@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* epoll, a signalfd and a sorted list of timers. Everything of the shim's runs in here; what takes long is done by worker processes
  * (job.c). SIGCHLD comes through the signalfd, and all ended children are reaped then: which of them matters is for others to know. */
-#include "task/loop.h"
+#include "containerd/loop.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -4,7 +4,7 @@
  *
  * What a worker made for a container is not its own: the container's init goes to the shim, the child subreaper, when the worker
  * ends, and its name is in the answer. The worker ends before the answer is used: it has nothing of the container's open then. */
-#include "task/job.h"
+#include "containerd/job.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -19,7 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "task/loop.h"
+#include "containerd/loop.h"
 
 #define DATA_MAX (1u << 20)
 

@@ -6,7 +6,7 @@
  *
  * Requests are independent of each other, and their answers come in any order. A call outlives its connection: whoever works on it
  * answers into the void then. */
-#include "task/server.h"
+#include "containerd/server.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -20,8 +20,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "task/frame.h"
-#include "task/loop.h"
+#include "containerd/frame.h"
+#include "containerd/loop.h"
 #include "ttrpc.pb-c.h"
 
 #define CONNECTIONS_MAX 64

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CONTAINERD_BOOTSTRAP_H
+#define CONTAINERD_BOOTSTRAP_H
+
+#include <stdbool.h>
+
+/* The shim's command line. */
+struct bootstrap {
+	const char *program, *ns, *id, *address, *bundle, *publish_binary, *socket, *debug_socket;
+	bool debug, version, info;
+};
+
+int bootstrap_start(const struct bootstrap *b);    /* prints {"version":…,"address":…,"protocol":"ttrpc"} */
+int bootstrap_delete(const struct bootstrap *b);   /* prints a packed DeleteResponse */
+int bootstrap_info(void);                          /* prints a packed RuntimeInfo */
+int bootstrap_serve(const struct bootstrap *b);
+
+/* Where the containers of a namespace have their state: below /run/containerd/torpor. To be freed. */
+char *bootstrap_state_root(const char *ns);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Word of containers that ran out of memory: one event per look at which the kernel has counted more kills. A container without the memory
+ * controller is not watched. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "cgroup/stats.h"
+#include "container/container.h"
+#include "events.pb-c.h"
+#include "containerd/publish.h"
+#include "containerd/task.h"
+
+struct oom {
+	struct cgroup_oom group;
+	struct arena arena;     /* has the directory's name */
+};
+
+static void on_oom(void *arg, uint32_t events)
+{
+	struct task *t = arg;
+	struct oom *o = t->oom_state;
+	Events__TaskOOM event = EVENTS__TASK_OOM__INIT;
+	char waste[4096];
+	ssize_t n = read(o->group.fd, waste, sizeof waste);
+	int count = cgroup_oom_count(&o->group);
+
+	if (count < 0 || (n <= 0 && errno != EAGAIN) || events & EPOLLERR) {
+		oom_forget(t);   /* the group has gone */
+		return;
+	}
+	event.container_id = t->id;
+	if (count > 0)
+		publish("/tasks/oom", "TaskOOM", &event.base);
+}
+
+void oom_watch(struct task *t)
+{
+	struct container *c;
+	struct oom *o = mem_zalloc(sizeof *o);
+	struct spec_pairs cgroups = { 0 };
+	size_t mark = err_mark();
+
+	t->oom.fd = -1;
+	o->group.fd = -1;
+	if (container_open(&shim.oci, t->id, &c) == 0) {
+		cgroups.n = c->cgroups.n;
+		cgroups.data = arena_array(&o->arena, struct spec_pair, c->cgroups.n + 1);
+		for (size_t i = 0; i < cgroups.n; i++)
+			cgroups.data[i] = (struct spec_pair){ arena_str(&o->arena, c->cgroups.data[i].key),
+				arena_str(&o->arena, c->cgroups.data[i].value) };
+		container_free(c);
+	}
+	t->oom_state = o;
+	if (cgroup_oom_open(&cgroups, &o->group) < 0) {
+		err_rewind(mark);
+		oom_forget(t);
+		return;
+	}
+	t->oom = (struct loop_watch){ .fd = o->group.fd, .ready = on_oom, .arg = t };
+	if (loop_add(&t->oom, EPOLLIN) < 0)
+		oom_forget(t);
+	err_rewind(mark);
+}
+
+void oom_forget(struct task *t)
+{
+	struct oom *o = t->oom_state;
+
+	if (!o)
+		return;
+	loop_remove(&t->oom);
+	t->oom.fd = -1;
+	fd_close(&o->group.fd);
+	arena_done(&o->arena);
+	free_pointer(&o);
+	t->oom_state = NULL;
+}

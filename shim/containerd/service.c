@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The task service: containerd's requests about containers and their processes. What changes a container runs in a worker (ops.c); what only
+ * asks is answered at once, whatever goes on meanwhile. Versions 2 and 3 of the service have the same messages. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "events.pb-c.h"
+#include "options.pb-c.h"
+#include "containerd/ops.h"
+#include "containerd/publish.h"
+#include "containerd/task.h"
+
+#define OUTPUT_MS 10000   /* that Delete waits for output to be handed on */
+
+static struct task *need_task(struct rpc_call *call, const char *id)
+{
+	struct task *t = task_find(id);
+
+	if (!t)
+		rpc_error(call, RPC_NOT_FOUND, "container not created: %s: not found", id);
+	return t;
+}
+
+static struct process *need_process(struct rpc_call *call, const char *id, const char *exec_id)
+{
+	struct task *t = need_task(call, id);
+	struct process *p = t ? process_find(t, exec_id) : NULL;
+
+	if (t && !p)
+		rpc_error(call, RPC_NOT_FOUND, "process %s of container %s does not exist: not found", exec_id, id);
+	return p;
+}
+
+/* --- questions ----------------------------------------------------------------------------------------------------------------- */
+
+static void state(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__StateRequest *q = (const void *)message;
+	struct process *p = need_process(call, q->id, q->exec_id);
+	Task__StateResponse a = TASK__STATE_RESPONSE__INIT;
+	Wk__Timestamp at;
+
+	if (!p)
+		return;
+	bool paused = !p->exec_id && p->task->paused && p->status == TASK__STATUS__RUNNING;
+	a.id = p->task->id;
+	a.bundle = p->task->bundle;
+	a.pid = (uint32_t)p->pid;
+	a.status = paused ? TASK__STATUS__PAUSED : p->status;
+	a.stdin = p->in;
+	a.stdout = p->out;
+	a.stderr = p->err;
+	a.terminal = p->terminal;
+	a.exit_status = p->exit_status;
+	if (p->status == TASK__STATUS__STOPPED) {
+		timestamp_fill(&at, &p->exited_at);
+		a.exited_at = &at;
+	}
+	if (p->exec_id)
+		a.exec_id = p->exec_id;
+	rpc_reply(call, &a.base);
+}
+
+static void wait_for(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__WaitRequest *q = (const void *)message;
+	struct process *p = need_process(call, q->id, q->exec_id);
+
+	if (p)
+		process_wait(p, call);
+}
+
+/* Any of a process that was added: its exec_id. */
+static void describe(const struct task *t, pid_t pid, Task__ProcessInfo *info, Wk__Any *any, uint8_t *data)
+{
+	Runc__ProcessDetails details = RUNC__PROCESS_DETAILS__INIT;
+	static char type[] = "containerd.runc.v1.ProcessDetails";
+
+	info->pid = (uint32_t)pid;
+	for (const struct process *p = t->added; p; p = p->next)
+		if (p->pid == pid && strlen(p->exec_id) < 200) {
+			details.exec_id = p->exec_id;
+			any->type_url = type;
+			any->value.len = runc__process_details__pack(&details, data);
+			any->value.data = data;
+			info->info = any;
+		}
+}
+
+static void pids(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__PidsRequest *q = (const void *)message;
+	struct task *t = need_task(call, q->id);
+	Task__PidsResponse a = TASK__PIDS_RESPONSE__INIT;
+	struct container *c;
+	autofree pid_t *list = NULL;
+
+	if (!t)
+		return;
+	ssize_t n = container_open(&shim.oci, t->id, &c);
+	if (n == 0) {
+		n = container_pids(c, &list);
+		container_free(c);
+	}
+	if (n < 0) {
+		rpc_fail(call, (int)n);
+		return;
+	}
+	autofree Task__ProcessInfo *infos = mem_zalloc(((size_t)n + 1) * sizeof *infos), **links = mem_zalloc(((size_t)n + 1) * sizeof(void *));
+	autofree Wk__Any *anys = mem_zalloc(((size_t)n + 1) * sizeof *anys);
+	autofree uint8_t *data = mem_zalloc(((size_t)n + 1) * 256);
+	for (ssize_t i = 0; i < n; i++) {
+		task__process_info__init(links[i] = &infos[i]);
+		wk__any__init(&anys[i]);
+		describe(t, list[i], &infos[i], &anys[i], data + i * 256);
+	}
+	a.n_processes = (size_t)n;
+	a.processes = links;
+	rpc_reply(call, &a.base);
+}
+
+static void connect_to_task(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__ConnectRequest *q = (const void *)message;
+	struct task *t = task_find(q->id);
+	Task__ConnectResponse a = TASK__CONNECT_RESPONSE__INIT;
+
+	a.shim_pid = (uint32_t)getpid();
+	a.task_pid = t ? (uint32_t)t->init.pid : 0;
+	rpc_reply(call, &a.base);
+}
+
+/* --- create, start, exec --------------------------------------------------------------------------------------------------------- */
+
+static void set_streams(struct process *p, const char *in, const char *out, const char *err, bool terminal)
+{
+	p->in = str_dup(in);
+	p->out = str_dup(out);
+	p->err = str_dup(err);
+	p->terminal = terminal;
+}
+
+static void take_options(struct task *t, const Wk__Any *any)
+{
+	if (!any || !str_ends(any->type_url, "containerd.runc.v1.Options"))
+		return;
+	Runc__Options *o = runc__options__unpack(NULL, any->value.len, any->value.data);
+	if (!o)
+		return;
+	t->no_pivot = o->no_pivot_root;
+	t->no_new_keyring = o->no_new_keyring;
+	t->io_uid = o->io_uid;
+	t->io_gid = o->io_gid;
+	if (*o->criu_work_path)
+		t->work_path = str_dup(o->criu_work_path);
+	if (*o->binary_name)
+		log_info("option binary_name %s is not used: this shim has the runtime in it", o->binary_name);
+	if (*o->root)
+		log_info("option root %s is not used: state is in %s", o->root, shim.oci.root);
+	runc__options__free_unpacked(o, NULL);
+}
+
+static bool wants_systemd(const Wk__Any *any)
+{
+	if (!any || !str_ends(any->type_url, "containerd.runc.v1.Options"))
+		return false;
+	Runc__Options *o = runc__options__unpack(NULL, any->value.len, any->value.data);
+	bool wanted = o && o->systemd_cgroup;
+	if (o)
+		runc__options__free_unpacked(o, NULL);
+	return wanted;
+}
+
+static void create(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__CreateTaskRequest *q = (const void *)message;
+
+	if (task_find(q->id)) {
+		rpc_error(call, RPC_EXISTS, "container %s: already exists", q->id);
+		return;
+	}
+	if (*q->parent_checkpoint) {
+		rpc_error(call, RPC_UNIMPLEMENTED, "parent_checkpoint: a checkpoint knows its parent by itself");
+		return;
+	}
+	if (wants_systemd(q->options)) {
+		rpc_error(call, RPC_UNIMPLEMENTED, "option systemd_cgroup: the systemd cgroup manager is not supported; set SystemdCgroup = false");
+		return;
+	}
+	struct task *t = mem_zalloc(sizeof *t);
+	t->oom.fd = -1;
+	t->id = str_dup(q->id);
+	t->bundle = str_dup(q->bundle);
+	t->busy = true;
+	process_init(&t->init, t, NULL);
+	set_streams(&t->init, q->stdin, q->stdout, q->stderr, q->terminal);
+	take_options(t, q->options);
+	if (*q->checkpoint)
+		t->checkpoint = str_dup(q->checkpoint);
+	t->next = tasks;
+	tasks = t;
+	op_create(t, q, call);
+}
+
+static void start(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__StartRequest *q = (const void *)message;
+	struct task *t = need_task(call, q->id);
+
+	if (!t || !task_begin(t, call, message, start))
+		return;
+	struct process *p = process_find(t, q->exec_id);
+	if (!p)
+		rpc_error(call, RPC_NOT_FOUND, "process %s of container %s does not exist: not found", q->exec_id, q->id);
+	else if (p->exec_id && t->init.ended)
+		rpc_error(call, RPC_PRECONDITION, "container %s: its init process is not running", t->id);
+	else if (p->status != TASK__STATUS__CREATED)
+		rpc_error(call, RPC_UNKNOWN, "cannot start a process that has been started");
+	else {
+		op_start(p, call);
+		return;
+	}
+	task_end(t);
+}
+
+static void exec(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__ExecProcessRequest *q = (const void *)message;
+	struct task *t = need_task(call, q->id);
+	Events__TaskExecAdded event = EVENTS__TASK_EXEC_ADDED__INIT;
+
+	if (!t)
+		return;
+	if (!*q->exec_id || !q->spec || !q->spec->value.len) {
+		rpc_error(call, RPC_INVALID, "exec: it takes an exec_id and a process");
+		return;
+	}
+	if (process_find(t, q->exec_id)) {
+		rpc_error(call, RPC_EXISTS, "process %s: already exists", q->exec_id);
+		return;
+	}
+	if (t->init.ended || t->paused) {
+		rpc_error(call, RPC_UNKNOWN, "cannot exec in a %s container", t->paused ? "paused" : "stopped");
+		return;
+	}
+	struct process *p = mem_zalloc(sizeof *p);
+	process_init(p, t, q->exec_id);
+	set_streams(p, q->stdin, q->stdout, q->stderr, q->terminal);
+	p->spec = mem_dup(q->spec->value.data, q->spec->value.len);
+	p->spec_size = q->spec->value.len;
+	p->next = t->added;
+	t->added = p;
+	event.container_id = t->id;
+	event.exec_id = p->exec_id;
+	publish("/tasks/exec-added", "TaskExecAdded", &event.base);
+	rpc_reply(call, NULL);
+}
+
+/* --- delete --------------------------------------------------------------------------------------------------------------------- */
+
+static void remove_process(struct process *p)
+{
+	struct process **link = &p->task->added;
+
+	while (*link && *link != p)
+		link = &(*link)->next;
+	if (*link)
+		*link = p->next;
+	process_free(p);
+	free_pointer(&p);
+}
+
+static void reply_deleted(struct process *p, struct rpc_call *call)
+{
+	Task__DeleteResponse a = TASK__DELETE_RESPONSE__INIT;
+	Wk__Timestamp at;
+
+	timestamp_fill(&at, &p->exited_at);
+	a.pid = (uint32_t)p->pid;
+	a.exit_status = p->exit_status;
+	a.exited_at = &at;
+	rpc_reply(call, &a.base);
+}
+
+static void tell_deleted(const struct process *p)
+{
+	Events__TaskDelete event = EVENTS__TASK_DELETE__INIT;
+	Wk__Timestamp at;
+
+	timestamp_fill(&at, &p->exited_at);
+	event.container_id = p->task->id;
+	event.pid = (uint32_t)p->pid;
+	event.exit_status = p->exit_status;
+	event.exited_at = &at;
+	publish("/tasks/delete", "TaskDelete", &event.base);
+}
+
+void service_finish_delete(struct process *p)
+{
+	struct rpc_call *call = p->deleting;
+	struct task *t = p->task;
+	bool is_init = !p->exec_id;
+
+	p->deleting = NULL;
+	if (is_init)
+		tell_deleted(p);
+	reply_deleted(p, call);
+	if (is_init) {
+		task_free(t);
+	} else {
+		remove_process(p);
+		task_end(t);
+	}
+}
+
+static void output_done(void *arg)
+{
+	struct process *p = arg;
+
+	if (p->exec_id)
+		service_finish_delete(p);
+	else
+		op_delete(p->task);
+}
+
+static void delete(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__DeleteRequest *q = (const void *)message;
+	struct task *t = need_task(call, q->id);
+
+	if (!t || !task_begin(t, call, message, delete))
+		return;
+	struct process *p = process_find(t, q->exec_id);
+	if (!p || p->status == TASK__STATUS__RUNNING) {
+		if (p)
+			rpc_error(call, RPC_PRECONDITION, "cannot delete a running process");
+		else
+			rpc_error(call, RPC_NOT_FOUND, "process %s of container %s does not exist: not found", q->exec_id, q->id);
+		task_end(t);
+		return;
+	}
+	p->deleting = call;
+	p->patience = (struct loop_timer){ .fire = output_done, .arg = p };
+	loop_after(&p->patience, p->status == TASK__STATUS__STOPPED && p->io && !stdio_idle(p->io) ? OUTPUT_MS : 0);
+}
+
+/* --- the others ------------------------------------------------------------------------------------------------------------------ */
+
+static void kill_process(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__KillRequest *q = (const void *)message;
+	struct process *p = need_process(call, q->id, q->exec_id);
+
+	if (!p)
+		return;
+	if (!p->pid && p->status == TASK__STATUS__CREATED && !p->exec_id && p->task->checkpoint) {
+		rpc_error(call, RPC_PRECONDITION, "container %s has not been restored", q->id);
+		return;
+	}
+	if (p->ended || !p->pid) {
+		rpc_error(call, RPC_NOT_FOUND, "process already finished: not found");
+		return;
+	}
+	if (q->all && !p->exec_id) {
+		op_kill_all(p->task, (int)q->signal, call);
+		return;
+	}
+	if (kill(p->pid, (int)q->signal) < 0)
+		rpc_error(call, errno == ESRCH ? RPC_NOT_FOUND : RPC_UNKNOWN, "signal %u to process %d: %s", q->signal, p->pid, strerror(errno));
+	else
+		rpc_reply(call, NULL);
+}
+
+static void resize(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__ResizePtyRequest *q = (const void *)message;
+	struct process *p = need_process(call, q->id, q->exec_id);
+
+	if (!p)
+		return;
+	int r = p->io ? stdio_resize(p->io, q->width, q->height) : 0;
+	if (r < 0)
+		rpc_fail(call, r);
+	else
+		rpc_reply(call, NULL);
+}
+
+static void close_io(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__CloseIORequest *q = (const void *)message;
+	struct process *p = need_process(call, q->id, q->exec_id);
+
+	if (!p)
+		return;
+	if (q->stdin && p->io)
+		stdio_close_in(p->io);
+	rpc_reply(call, NULL);
+}
+
+static void change_freeze(struct rpc_call *call, const ProtobufCMessage *message, const char *id, bool pause,
+	void (*self)(struct rpc_call *call, const ProtobufCMessage *request))
+{
+	struct task *t = need_task(call, id);
+
+	if (!t || !task_begin(t, call, message, self))
+		return;
+	if (t->init.status != TASK__STATUS__RUNNING || t->paused == pause) {
+		rpc_error(call, RPC_UNKNOWN, "cannot %s a container that is %s", pause ? "pause" : "resume",
+			t->init.status != TASK__STATUS__RUNNING ? "not running" : pause ? "paused" : "running");
+		task_end(t);
+		return;
+	}
+	op_freeze(t, pause, call);
+}
+
+static void pause_task(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	change_freeze(call, message, ((const Task__PauseRequest *)(const void *)message)->id, true, pause_task);
+}
+
+static void resume_task(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	change_freeze(call, message, ((const Task__ResumeRequest *)(const void *)message)->id, false, resume_task);
+}
+
+static void checkpoint(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__CheckpointTaskRequest *q = (const void *)message;
+	struct task *t = need_task(call, q->id);
+
+	if (!t || !task_begin(t, call, message, checkpoint))
+		return;
+	if (t->init.status != TASK__STATUS__RUNNING) {
+		rpc_error(call, RPC_UNKNOWN, "cannot checkpoint a container that is not running");
+		task_end(t);
+		return;
+	}
+	op_checkpoint(t, q, call);
+}
+
+static void update(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__UpdateTaskRequest *q = (const void *)message;
+	struct task *t = need_task(call, q->id);
+
+	if (!t || !task_begin(t, call, message, update))
+		return;
+	if (q->resources && t->init.status != TASK__STATUS__STOPPED) {
+		op_update(t, q->resources, call);
+		return;
+	}
+	if (q->resources)
+		rpc_error(call, RPC_UNKNOWN, "cannot update a container that is not running");
+	else
+		rpc_error(call, RPC_INVALID, "update: no resources are given");
+	task_end(t);
+}
+
+static void stats(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	const Task__StatsRequest *q = (const void *)message;
+	struct task *t = need_task(call, q->id);
+
+	if (t && (t->init.status == TASK__STATUS__STOPPED || !t->init.pid))
+		rpc_error(call, RPC_NOT_FOUND, "container %s has no cgroup now: not found", q->id);
+	else if (t)
+		op_stats(t, call);
+}
+
+static void shutdown_done(void)
+{
+	loop_end();
+}
+
+static void shutdown_shim(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	(void)message;
+	rpc_reply(call, NULL);
+	if (!tasks)
+		publish_drain(3000, shutdown_done);
+}
+
+#define METHODS(service)                                                               \
+	{ service, "State", &task__state_request__descriptor, state },                 \
+	{ service, "Create", &task__create_task_request__descriptor, create },         \
+	{ service, "Start", &task__start_request__descriptor, start },                 \
+	{ service, "Delete", &task__delete_request__descriptor, delete },              \
+	{ service, "Pids", &task__pids_request__descriptor, pids },                    \
+	{ service, "Pause", &task__pause_request__descriptor, pause_task },            \
+	{ service, "Resume", &task__resume_request__descriptor, resume_task },         \
+	{ service, "Checkpoint", &task__checkpoint_task_request__descriptor, checkpoint }, \
+	{ service, "Kill", &task__kill_request__descriptor, kill_process },            \
+	{ service, "Exec", &task__exec_process_request__descriptor, exec },            \
+	{ service, "ResizePty", &task__resize_pty_request__descriptor, resize },       \
+	{ service, "CloseIO", &task__close_iorequest__descriptor, close_io },          \
+	{ service, "Update", &task__update_task_request__descriptor, update },         \
+	{ service, "Wait", &task__wait_request__descriptor, wait_for },                \
+	{ service, "Stats", &task__stats_request__descriptor, stats },                 \
+	{ service, "Connect", &task__connect_request__descriptor, connect_to_task },   \
+	{ service, "Shutdown", &task__shutdown_request__descriptor, shutdown_shim }
+
+const struct rpc_method task_methods[] = { METHODS("containerd.task.v3.Task"), METHODS("containerd.task.v2.Task"), { 0 } };
