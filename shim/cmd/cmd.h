@@ -69,6 +69,8 @@ extern const struct shim_options shim_torpor_defaults;
 shim_command shim_checkpoint, shim_create, shim_delete, shim_events, shim_exec, shim_features, shim_kill, shim_list, shim_pause, shim_ps, shim_restore,
 	shim_resume, shim_run, shim_spec, shim_start, shim_state, shim_update;
 
+/* The document of features, to be freed. */
+char *shim_features_json(void);
 /* Shared by several verbs. */
 struct oci_create_options shim_create_options(const struct shim_options *o);
 /* Needs root: says so when it is not. */

@@ -119,11 +119,10 @@ static void add_annotations(struct json_out *o)
 	json_close_object(o);
 }
 
-int shim_features(struct shim_call *c)
+char *shim_features_json(void)
 {
 	struct json_out o = { .pretty = true };
 
-	(void)c;
 	json_open_object(&o, NULL);
 	json_add_string(&o, "ociVersionMin", "1.0.0");
 	json_add_string(&o, "ociVersionMax", SHIM_SPEC_VERSION);
@@ -133,7 +132,14 @@ int shim_features(struct shim_call *c)
 	add_annotations(&o);
 	json_add_strings(&o, "potentiallyUnsafeConfigAnnotations", (const char *const[]){ NULL });
 	json_close_object(&o);
-	autofree char *text = json_take(&o);
+	return json_take(&o);
+}
+
+int shim_features(struct shim_call *c)
+{
+	autofree char *text = shim_features_json();
+
+	(void)c;
 	puts(text);
 	return 0;
 }

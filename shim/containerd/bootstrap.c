@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/sha.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +28,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "bootstrap.pb-c.h"
+#include "cmd/cmd.h"
 #include "containerd/publish.h"
 #include "containerd/task.h"
 #include "introspection.pb-c.h"
@@ -36,3 +36,377 @@
 #include "options.pb-c.h"
 #include "spec/json.h"
 
+#define RUN_DIR "/run/containerd"
+#define SOCKET_DIR RUN_DIR "/s"
+#define LISTEN_FD 3
+#define INPUT_MAX (10u << 20)
+
+struct shim shim;
+
+char *bootstrap_state_root(const char *ns)
+{
+	return str_printf(RUN_DIR "/torpor/%s", ns);
+}
+
+static int make_directories(const char *path)
+{
+	autofree char *copy = str_dup(path);
+
+	for (char *p = copy + 1; *p; p++)
+		if (*p == '/') {
+			*p = '\0';
+			if (mkdir(copy, 0711) < 0 && errno != EEXIST)
+				return fail(errno, "make the directory %s", copy);
+			*p = '/';
+		}
+	return mkdir(path, 0700) < 0 && errno != EEXIST ? fail(errno, "make the directory %s", path) : 0;
+}
+
+/* --- where the shim of a group listens ------------------------------------------------------------------------------------------ */
+
+/* FNV-1a twice, with two starts: it only has to spread. Whoever can choose ids so that two collide has containerd in hand. */
+static uint64_t hash(const char *text, uint64_t h)
+{
+	for (; *text; text++)
+		h = (h ^ (uint8_t)*text) * 1099511628211u;
+	return h;
+}
+
+static char *socket_path(const struct bootstrap *b, const char *group, const char *dir)
+{
+	autofree char *name = str_printf("%s/%s/%s", b->address, b->ns, group);
+
+	return str_printf("%s/torpor-%016llx%016llx", dir, (unsigned long long)hash(name, 14695981039346656037u),
+		(unsigned long long)hash(name, 7809847782465536322u));
+}
+
+static const char *find_group(const struct json *config, const char *id)
+{
+	static const char *const keys[] = { "io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id" };
+	const struct json *annotations = json_get(config, "annotations");
+
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		const char *value = json_string(annotations, keys[i]);
+		if (value && *value)
+			return value;
+	}
+	return id;
+}
+
+static int read_group(const struct bootstrap *b, char **group)
+{
+	struct arena arena = { 0 };
+	struct json *config;
+	autofree char *text = NULL;
+	ssize_t n = file_read(AT_FDCWD, "config.json", &text, JSON_MAX_SIZE);
+
+	if (n < 0)
+		return fail((int)-n, "read the bundle's config.json");
+	int r = json_parse(&arena, "config.json", text, (size_t)n, &config);
+	if (r >= 0)
+		*group = str_dup(find_group(config, b->id));
+	arena_done(&arena);
+	return r;
+}
+
+static int address_of(const char *path, struct sockaddr_un *at)
+{
+	*at = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof at->sun_path)
+		return fail_text(ENAMETOOLONG, "the socket's path %s is too long", path);
+	memcpy(at->sun_path, path, strlen(path));
+	return 0;
+}
+
+static bool answers(const struct sockaddr_un *at)
+{
+	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 && connect(fd, (const struct sockaddr *)at, sizeof *at) == 0;
+}
+
+/* A listening socket; -EADDRINUSE without a trail when a living shim has the name. */
+static int listen_at(const char *path)
+{
+	struct sockaddr_un at;
+	int r = address_of(path, &at);
+	autoclose int fd = r < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (r < 0)
+		return r;
+	for (int tries = 0; tries < 3; tries++) {
+		mode_t mask = umask(0177);
+		r = fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 ? -errno : 0;
+		umask(mask);
+		if (r == 0)
+			return listen(fd, 128) < 0 ? fail(errno, "listen at %s", path) : take_fd(&fd);
+		if (r != -EADDRINUSE)
+			return fail(-r, "make the socket %s", path);
+		if (answers(&at))
+			return -EADDRINUSE;
+		unlink(path);
+	}
+	return fail(EADDRINUSE, "make the socket %s", path);
+}
+
+/* --- start ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* containerd 1.6 reads a bare address, those that set MAX_SHIM_VERSION (1.7 and newer) JSON. */
+static int say(const char *path)
+{
+	if (!getenv("MAX_SHIM_VERSION"))
+		return printf("unix://%s", path) < 0 || fflush(stdout) ? fail(errno, "answer") : 0;
+	return printf("{\"version\":3,\"address\":\"unix://%s\",\"protocol\":\"ttrpc\"}", path) < 0 || fflush(stdout) ? fail(errno, "answer") : 0;
+}
+
+static void set_oom_score(void)
+{
+	autofree char *text = NULL, *path = str_printf("/proc/%d/oom_score_adj", getppid());
+	char value[16];
+
+	if (file_read(AT_FDCWD, path, &text, 64) <= 0)
+		return;
+	int score = atoi(text) + 1;
+	snprintf(value, sizeof value, "%d", score > 1000 ? 1000 : score);
+	file_write(AT_FDCWD, "/proc/self/oom_score_adj", value);   /* lower than it may be is not allowed: no harm */
+}
+
+/* The shim: in the bundle's directory, its standard error in the log FIFO. */
+static _Noreturn void become_shim(const struct bootstrap *b, const char *group, const char *path, int listener)
+{
+	autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int log = open("log", O_WRONLY | O_CLOEXEC);   /* containerd reads it */
+	const char *argv[] = { b->program, "-namespace", b->ns, "-id", group, "-address", b->address, "-socket", path, b->debug ? "-debug" : NULL, NULL };
+
+	setsid();
+	set_oom_score();
+	dup2(null, 0);
+	dup2(null, 1);
+	dup2(log >= 0 ? log : null, 2);
+	if (listener == LISTEN_FD)
+		fcntl(listener, F_SETFD, 0);
+	else
+		dup2(listener, LISTEN_FD);
+	execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+	_exit(127);
+}
+
+/* shim_cgroup of the options: containerd wants the shim there. */
+static int join_cgroup(pid_t pid, const char *path)
+{
+	char text[16];
+	int done = 0;
+	static const char *const roots[] = { "", "/memory", "/pids", "/cpu,cpuacct", "/freezer", "/unified" };
+
+	snprintf(text, sizeof text, "%d", pid);
+	for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
+		autofree char *dir = str_printf("/sys/fs/cgroup%s/%s", roots[i], path), *file = str_printf("%s/cgroup.procs", dir);
+		mkdir(dir, 0755);
+		done += file_write(AT_FDCWD, file, text) == 0;
+	}
+	return done ? 0 : fail_text(ENOENT, "shim_cgroup %s: no such group could be joined", path);
+}
+
+/* What comes on standard input: an Any with the runtime's options, or (containerd 2.3 and newer) BootstrapParams that have one. */
+static char *shim_cgroup(const struct bootstrap *b)
+{
+	autofree char *text = NULL;
+	ssize_t n = file_read(AT_FDCWD, "/dev/stdin", &text, INPUT_MAX);
+	char *cgroup = NULL;
+
+	if (n <= 0)
+		return NULL;
+	Bootstrap__BootstrapParams *params = bootstrap__bootstrap_params__unpack(NULL, (size_t)n, (uint8_t *)text);
+	bool is_params = params && !strcmp(params->instance_id, b->id) && !strcmp(params->namespace_, b->ns);
+	Wk__Any *any = is_params ? (params->n_extensions ? params->extensions[0]->value : NULL) : wk__any__unpack(NULL, (size_t)n, (uint8_t *)text);
+	Runc__Options *o = any && str_ends(any->type_url, "containerd.runc.v1.Options")
+				   ? runc__options__unpack(NULL, any->value.len, any->value.data) : NULL;
+	if (o && *o->shim_cgroup)
+		cgroup = str_dup(o->shim_cgroup);
+	if (o)
+		runc__options__free_unpacked(o, NULL);
+	if (any && !is_params)
+		wk__any__free_unpacked(any, NULL);
+	if (params)
+		bootstrap__bootstrap_params__free_unpacked(params, NULL);
+	return cgroup;
+}
+
+static int note_address(const char *path)
+{
+	autofree char *text = str_printf("unix://%s", path);
+	int r = file_swap(AT_FDCWD, "address", text, strlen(text), 0600);
+
+	return r < 0 ? fail(-r, "write the file address in the bundle") : 0;
+}
+
+static int start_shim(const struct bootstrap *b, const char *group, const char *path)
+{
+	autoclose int listener = listen_at(path);
+
+	if (listener == -EADDRINUSE)
+		return 0;
+	if (listener < 0)
+		return listener;
+	autofree char *cgroup = shim_cgroup(b);
+	pid_t pid = fork();
+	if (pid == 0)
+		become_shim(b, group, path, listener);
+	if (pid < 0)
+		return fail(errno, "start the shim");
+	return cgroup ? join_cgroup(pid, cgroup) : 0;
+}
+
+static int check(const struct bootstrap *b)
+{
+	if (!*b->ns || !*b->id)
+		return fail_text(EINVAL, "the flags -namespace and -id are needed: this program is called by containerd");
+	if (strchr(b->ns, '/') || !strcmp(b->ns, "..") || strchr(b->id, '/'))
+		return fail_text(EINVAL, "-namespace %s, -id %s: these are no identifiers", b->ns, b->id);
+	return 0;
+}
+
+int bootstrap_start(const struct bootstrap *b)
+{
+	autofree char *group = NULL;
+	int r = check(b);
+
+	if (r >= 0)
+		r = read_group(b, &group);
+	if (r >= 0)
+		r = make_directories(SOCKET_DIR);
+	if (r < 0)
+		return r;
+	autofree char *path = socket_path(b, group, SOCKET_DIR);
+	r = start_shim(b, group, path);
+	if (r >= 0)
+		r = note_address(path);
+	return r < 0 ? r : say(path);
+}
+
+/* --- delete, -info ---------------------------------------------------------------------------------------------------------------------- */
+
+static int print_message(const ProtobufCMessage *m)
+{
+	size_t size = protobuf_c_message_get_packed_size(m);
+	autofree uint8_t *data = mem_alloc(size + 1);
+
+	protobuf_c_message_pack(m, data);
+	int r = fd_write_all(1, data, size);
+	return r < 0 ? fail(-r, "answer") : 0;
+}
+
+static int delete_container(const struct bootstrap *b, pid_t *pid)
+{
+	autofree char *root = bootstrap_state_root(b->ns);
+	const struct oci_options o = { .root = root };
+	struct container *c;
+	size_t mark = err_mark();
+	int r = container_open(&o, b->id, &c);
+
+	*pid = 0;
+	if (r == 0) {
+		*pid = container_init_pid(c);
+		r = container_delete(c, true);
+		container_free(c);
+	} else if (r != -ENOENT) {
+		err_rewind(mark);
+		r = container_discard(&o, b->id);
+	}
+	if (r == -ENOENT)
+		err_rewind(mark);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* Its socket too, if it is this container's alone. */
+static void remove_socket(const struct bootstrap *b)
+{
+	autofree char *path = socket_path(b, b->id, SOCKET_DIR);
+	struct sockaddr_un at;
+
+	if (address_of(path, &at) == 0 && !answers(&at))
+		unlink(path);
+	err_clear();
+}
+
+int bootstrap_delete(const struct bootstrap *b)
+{
+	Task__DeleteResponse a = TASK__DELETE_RESPONSE__INIT;
+	struct timespec now;
+	Wk__Timestamp at;
+	pid_t pid = 0;
+	int r = check(b);
+
+	if (r >= 0 && !b->bundle)
+		return fail_text(EINVAL, "delete: the flag -bundle is needed");
+	if (r >= 0)
+		r = delete_container(b, &pid);
+	if (r < 0)
+		return r;
+	autofree char *rootfs = str_printf("%s/rootfs", b->bundle);
+	r = rootfs_unmount(rootfs);
+	remove_socket(b);
+	clock_gettime(CLOCK_REALTIME, &now);
+	timestamp_fill(&at, &now);
+	a.pid = (uint32_t)pid;
+	a.exit_status = 128 + SIGKILL;
+	a.exited_at = &at;
+	return r < 0 ? r : print_message(&a.base);
+}
+
+int bootstrap_info(void)
+{
+	Intro__RuntimeInfo info = INTRO__RUNTIME_INFO__INIT;
+	Intro__RuntimeVersion version = INTRO__RUNTIME_VERSION__INIT;
+	Wk__Any features = WK__ANY__INIT;
+	static char name[] = "io.containerd.torpor.v1", number[] = TORPOR_VERSION;
+	static char type[] = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
+	autofree char *json = shim_features_json();
+
+	version.version = number;
+	info.name = name;
+	info.version = &version;
+	features.type_url = type;
+	features.value = (ProtobufCBinaryData){ .len = strlen(json), .data = (uint8_t *)json };
+	info.features = &features;
+	return print_message(&info.base);
+}
+
+/* --- the shim itself ----------------------------------------------------------------------------------------------------------------------- */
+
+static void stop(void)
+{
+	loop_end();
+}
+
+int bootstrap_serve(const struct bootstrap *b)
+{
+	autofree char *root = bootstrap_state_root(b->ns);
+	const char *events = getenv("TTRPC_ADDRESS");
+	int r = check(b);
+
+	if (r >= 0 && !b->socket)
+		return fail_text(EINVAL, "an action is needed: start or delete; this program is called by containerd");
+	if (r >= 0)
+		r = make_directories(root);
+	if (r < 0)
+		return r;
+	shim = (struct shim){ .ns = b->ns, .id = b->id, .address = events ? events : "", .socket = b->socket, .oci = { .root = root },
+		.debug = b->debug };
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	prctl(PR_SET_NAME, "torpor-shim");
+	fcntl(LISTEN_FD, F_SETFD, FD_CLOEXEC);
+	signal(SIGHUP, SIG_IGN);
+	r = loop_begin();
+	if (r < 0)
+		return r;
+	loop_on_child(task_child_ended);
+	loop_on_stop(stop);
+	publish_begin(shim.address, shim.ns);
+	r = server_start(LISTEN_FD, task_methods);
+	if (r >= 0)
+		r = loop_run();
+	server_stop();
+	unlink(b->socket);
+	return r;
+}
