@@ -406,7 +406,8 @@ int bootstrap_serve(const struct bootstrap *b)
 	r = server_start(LISTEN_FD, task_methods);
 	if (r >= 0)
 		r = loop_run();
+	if (tasks)   /* told to end; without tasks the name was given up, and may be another's by now */
+		unlink(b->socket);
 	server_stop();
-	unlink(b->socket);
 	return r;
 }

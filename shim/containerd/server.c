@@ -358,10 +358,15 @@ int server_start(int listen_fd, const struct rpc_method *methods)
 	return loop_add(&server.watch, EPOLLIN);
 }
 
-void server_stop(void)
+void server_refuse(void)
 {
 	loop_remove(&server.watch);
 	fd_close(&server.watch.fd);
+}
+
+void server_stop(void)
+{
+	server_refuse();
 	while (server.connections) {
 		flush(server.connections);
 		hang_up(server.connections);

@@ -28,7 +28,9 @@ struct rpc_method {
 };
 /* The methods of all services, ended by one without a name. */
 int server_start(int listen_fd, const struct rpc_method *methods);
-/* No new connections; what was answered is sent, as far as it can be at once. */
+/* No new connections. */
+void server_refuse(void);
+/* The same; what was answered is sent, as far as it can be at once. */
 void server_stop(void);
 
 #endif

@@ -481,6 +481,10 @@ static void shutdown_done(void)
 static void shutdown_shim(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	(void)message;
+	if (!tasks) {   /* from here on the next shim of this group may have the name */
+		unlink(shim.socket);
+		server_refuse();
+	}
 	rpc_reply(call, NULL);
 	if (!tasks)
 		publish_drain(3000, shutdown_done);
