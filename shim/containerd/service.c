@@ -329,12 +329,12 @@ static void output_done(void *arg)
 		op_delete(p->task);
 }
 
-static void delete(struct rpc_call *call, const ProtobufCMessage *message)
+static void delete_process(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__DeleteRequest *q = (const void *)message;
 	struct task *t = need_task(call, q->id);
 
-	if (!t || !task_begin(t, call, message, delete))
+	if (!t || !task_begin(t, call, message, delete_process))
 		return;
 	struct process *p = process_find(t, q->exec_id);
 	if (!p || p->status == TASK__STATUS__RUNNING) {
@@ -494,7 +494,7 @@ static void shutdown_shim(struct rpc_call *call, const ProtobufCMessage *message
 	{ service, "State", &task__state_request__descriptor, state },                 \
 	{ service, "Create", &task__create_task_request__descriptor, create },         \
 	{ service, "Start", &task__start_request__descriptor, start },                 \
-	{ service, "Delete", &task__delete_request__descriptor, delete },              \
+	{ service, "Delete", &task__delete_request__descriptor, delete_process },              \
 	{ service, "Pids", &task__pids_request__descriptor, pids },                    \
 	{ service, "Pause", &task__pause_request__descriptor, pause_task },            \
 	{ service, "Resume", &task__resume_request__descriptor, resume_task },         \
