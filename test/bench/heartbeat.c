@@ -6,10 +6,15 @@
  *
  *	heartbeat run FILE MIB CHILDREN    fill MIB of private memory (no page like another), make CHILDREN processes that sleep, beat
  *	heartbeat write FILE MIB           it writes to so much of its memory, single pages all over it; waits for that
+ *	heartbeat work FILE MIB HOT        fill MIB of private memory, write words of the first HOT of them, here and there, without end; the
+ *	                                   beats are these words, in thousands
+ *	heartbeat count FILE               print the count of beats
+ *	heartbeat limit FILE MIB           write MIB into a new file by as many threads as there are processors, print how long that took, in ns
  *	heartbeat reset FILE               forget the largest gap
  *	heartbeat gap FILE                 print the largest gap since, in ns
  *	heartbeat next FILE                wait for the next beat, print how long that took, in ns
- *	heartbeat elapsed FILE COMMAND…    run a command, append to FILE how long it took, in ns; exit with its status
+ *	heartbeat elapsed FILE COMMAND…    run a command, append to FILE how long it took, in ns, and to FILE-size how large it became, in bytes;
+ *	                                   exit with its status
  *	heartbeat peak FILE COMMAND…       the same with the most memory that it and what it waited for had, in KiB
  *
  * The beats come from a thread's short sleeps, not from a busy loop: a program that takes a whole processor would slow
@@ -17,6 +22,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -93,6 +100,17 @@ static void write_pages(struct beats *b, uint64_t *memory, size_t mib)
 	}
 }
 
+/* At a real-time priority, where equals do not take turns, the engine must not keep the program from running. */
+static void rise(void)
+{
+	struct sched_param p;
+
+	if (sched_getscheduler(0) == SCHED_FIFO && sched_getparam(0, &p) == 0) {
+		p.sched_priority += 5;
+		sched_setscheduler(0, SCHED_FIFO, &p);
+	}
+}
+
 __attribute__((noreturn)) static void run(struct beats *b, size_t mib, int children)
 {
 	struct timespec pause = { 0, 50000 };
@@ -106,6 +124,7 @@ __attribute__((noreturn)) static void run(struct beats *b, size_t mib, int child
 			sleep(1000);
 	}
 	prctl(PR_SET_TIMERSLACK, 1);
+	rise();
 	b->last = now();
 	for (;;) {
 		uint64_t t = now(), gap = t - b->last;
@@ -129,6 +148,57 @@ static int write_some(struct beats *b, size_t mib)
 	return 0;
 }
 
+__attribute__((noreturn)) static void work(struct beats *b, size_t mib, size_t hot)
+{
+	uint64_t *memory = fill(mib), words = (hot << 20) / 8, x = 1;
+
+	rise();
+	for (;;) {
+		for (int i = 0; i < 1000; i++) {
+			x = x * 6364136223846793005ULL + 1442695040888963407ULL;
+			memory[(x >> 20) % words] += x;
+		}
+		b->count++;
+	}
+}
+
+/* --- the limit --- */
+
+enum { CHUNK = 256 << 10 };
+static struct {
+	int fd;
+	uint64_t size;
+	_Atomic uint64_t next;
+} limit_file;
+
+static void *write_chunks(void *unused)
+{
+	char *chunk = malloc(CHUNK);
+
+	memset(chunk, 1, CHUNK);
+	for (uint64_t at; (at = limit_file.next++ * CHUNK) < limit_file.size;)
+		if (pwrite(limit_file.fd, chunk, CHUNK, (off_t)at) != CHUNK)
+			die("write");
+	free(chunk);
+	return unused;
+}
+
+static int limit(const char *path, size_t mib)
+{
+	pthread_t threads[4];
+	long n = sysconf(_SC_NPROCESSORS_ONLN) < 4 ? sysconf(_SC_NPROCESSORS_ONLN) : 4;
+
+	limit_file.fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	limit_file.size = (uint64_t)mib << 20;
+	uint64_t start = now();
+	for (long i = 0; i < n; i++)
+		pthread_create(&threads[i], NULL, write_chunks, NULL);
+	for (long i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+	printf("%ju\n", (uintmax_t)(now() - start));
+	return unlink(path) < 0;
+}
+
 static int next(const struct beats *b)
 {
 	uint64_t start = now(), count = b->count;
@@ -144,6 +214,7 @@ static int elapsed(const char *file, char **command, int peak)
 	struct rusage used;
 	uint64_t start = now();
 	pid_t pid = vfork();
+	char size_file[4096];
 	int status;
 
 	if (!pid) {
@@ -156,6 +227,10 @@ static int elapsed(const char *file, char **command, int peak)
 	FILE *f = fopen(file, "ae");
 	if (!f || fprintf(f, "%ju\n", (uintmax_t)took) < 0 || fclose(f) < 0)
 		die(file);
+	snprintf(size_file, sizeof size_file, "%s-size", file);
+	f = fopen(size_file, "ae");
+	if (!f || fprintf(f, "%ju\n", (uintmax_t)used.ru_maxrss << 10) < 0 || fclose(f) < 0)
+		die(size_file);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -165,6 +240,12 @@ int main(int argc, char **argv)
 
 	if (argc == 5 && !strcmp(verb, "run"))
 		run(map_file(argv[2], O_CREAT), strtoul(argv[3], NULL, 10), atoi(argv[4]));
+	if (argc == 5 && !strcmp(verb, "work"))
+		work(map_file(argv[2], O_CREAT), strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
+	if (argc == 4 && !strcmp(verb, "limit"))
+		return limit(argv[2], strtoul(argv[3], NULL, 10));
+	if (argc == 3 && !strcmp(verb, "count"))
+		return printf("%ju\n", (uintmax_t)map_file(argv[2], 0)->count) < 0;
 	if (argc > 3 && !strcmp(verb, "elapsed"))
 		return elapsed(argv[2], argv + 3, 0);
 	if (argc > 3 && !strcmp(verb, "peak"))
@@ -179,6 +260,6 @@ int main(int argc, char **argv)
 		return printf("%ju\n", (uintmax_t)map_file(argv[2], 0)->gap) < 0;
 	if (argc == 3 && !strcmp(verb, "next"))
 		return next(map_file(argv[2], 0));
-	fprintf(stderr, "usage: heartbeat run|write|reset|gap|next|elapsed …\n");
+	fprintf(stderr, "usage: heartbeat run|write|work|count|limit|reset|gap|next|elapsed …\n");
 	return 2;
 }
