@@ -60,7 +60,7 @@ static int set_io_priority(const struct spec_process *p, pid_t pid)
 
 static int set_memory_policy(const struct spec_memory_policy *p)
 {
-	unsigned long bits[SPEC_CPU_WORDS];
+	unsigned long bits[SPEC_CPU_WORDS] = { 0 };
 	bool nodes = p->nodes && *p->nodes;
 
 	if (!p->present)
