@@ -188,3 +188,14 @@ wait $creator || :
 rm "$log"
 torpor delete --force c
 equal "$(cat "$log")" stopped "poststop after a killed create"
+
+# a restore builds the container anew: the hooks of create run again
+plain
+for p in createRuntime createContainer poststart poststop; do hook $p "$(ordered $p "$log")"; done
+torpor run --detach --bundle "$b" c </dev/null
+torpor checkpoint --image-path "$TEST_DIR/images" c
+rm "$log"
+torpor restore --detach --image-path "$TEST_DIR/images" --bundle "$b" c </dev/null
+equal "$(tr '\n' ' ' <"$log")" "createRuntime createContainer " "hooks of a restore"
+torpor delete --force c
+equal "$(tail -n 1 "$log")" poststop "hooks of a restored container"
