@@ -99,7 +99,7 @@ refuses "linux.resources.memory.limit" torpor --cgroup-manager=disabled create -
 undo
 # groups that may not be made (here: read-only ones)
 with '.process.args = ["sleep", "1000"] | del(.linux.resources)'
-read_only() { unshare --mount sh -c 'for m in /sys/fs/cgroup/* /sys/fs/cgroup; do mount -o remount,bind,ro $m 2>/dev/null; done; exec "$@"' - "$TORPOR" --root "$TEST_STATE" "$@"; }
+read_only() { unshare --mount bash -c 'for m in /sys/fs/cgroup/* /sys/fs/cgroup; do mount -o remount,bind,ro $m 2>/dev/null; done; exec "$@"' - "$TORPOR" --root "$TEST_STATE" "$@"; }
 refuses "make cgroup" read_only create --bundle "$b" c </dev/null
 read_only --rootless=true run --detach --bundle "$b" c </dev/null
 equal "$(container_status c)" running status
