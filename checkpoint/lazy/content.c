@@ -269,8 +269,8 @@ int content_begin(struct content *c)
 
 static int fetch_remote(struct content *c, const struct task *t, uint64_t at, uint64_t *size, void *data)
 {
-	pid_t pid;
-	uint64_t from, got;
+	pid_t pid = 0;
+	uint64_t from = 0, got = 0;
 
 	*size = *size < content_limit(c) ? *size : content_limit(c);
 	int e = content_ask(c, t, at, *size);
