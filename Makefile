@@ -46,7 +46,7 @@ LIB_checkpoint := $(O)/libtorpor-checkpoint.a
 LIB_oci := $(O)/libtorpor-oci.a
 LIB_shim := $(O)/libtorpor-shim.a
 LIBS := $(LIB_shim) $(LIB_oci) $(LIB_checkpoint)
-MAINS := shim/torpor.c shim/torpor-cr.c shim/containerd-shim-torpor-v1.c
+MAINS := shim/torpor.c shim/torpor-cr.c shim/torpor-netlock.c shim/containerd-shim-torpor-v1.c
 PROGRAMS := $(MAINS:shim/%.c=$(O)/bin/%)
 
 MANUALS := $(patsubst contrib/man/%.c,$(O)/man/%,$(wildcard contrib/man/*.c))

@@ -51,6 +51,28 @@ struct ck_actions {
 	void *arg;
 };
 
+/* How packets are kept from connections while these are saved and rebuilt, so that nobody answers the peers (hooks/netlock.h has the methods).
+ * All packets of a network namespace are dropped, or, where others use it as well, those of some TCP connections. */
+struct ck_flow {
+	bool v6;
+	uint8_t local[16], remote[16];           /* network order; IPv4: the first four bytes */
+	uint16_t local_port, remote_port;        /* as people write them */
+};
+struct ck_lock {
+	int netns;                    /* descriptor of the namespace; -1: the caller's */
+	const char *name;             /* whose lock: those of different names do not know each other */
+	bool whole;                   /* all packets, not just those of flows */
+	const struct ck_flow *flows;
+	size_t n_flows;
+	int *later;                   /* gets a descriptor for the caller to close when nothing waits for it any more, which may take the
+	                                 kernel 10 ms; NULL: closed at once */
+};
+struct ck_lock_method {
+	const char *name;
+	int (*lock)(const struct ck_lock *l);     /* 1: made; 0: one of that name was there, and is as asked for now; -errno */
+	int (*unlock)(const struct ck_lock *l);   /* by name and namespace. 1: removed; 0: there was none */
+};
+
 struct ck_dump_options {
 	pid_t pid;                    /* root of the tree, host numbering */
 	const char *images_dir;       /* made if missing */
@@ -82,6 +104,10 @@ struct ck_dump_options {
 	int (*before_seal)(void *arg);
 	void *arg;
 	const struct ck_actions *actions;   /* NULL: none */
+	/* With tcp_established: how the network is locked meanwhile, NULL: not at all. When the tree ends by the dump, the lock stays, for the
+	 * restore to take away. */
+	const struct ck_lock_method *network_lock;
+	const char *lock_name;              /* NULL: the dump's run id */
 };
 
 /* Dumps the tree into images_dir. On success its tasks are gone (or left as asked). On failure they run on unharmed, no image
@@ -114,6 +140,8 @@ struct ck_restore_options {
 	int (*before_resume)(void *arg, pid_t root);
 	void *arg;
 	const struct ck_actions *actions;    /* NULL: none */
+	const struct ck_lock_method *network_lock;   /* as above: from before there are sockets until the tasks are let go */
+	const char *lock_name;               /* NULL: that of the dump */
 };
 
 /* Rebuilds the tree; *root is the root task's pid in the caller's numbering, a child of the caller when stub is 0. On failure

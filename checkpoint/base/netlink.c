@@ -167,8 +167,6 @@ static void keep_reason(struct netlink *nl, const struct nlmsghdr *m)
 		strncpy(nl->reason, text, sizeof nl->reason - 1);
 }
 
-#define MORE 1   /* the exchange goes on */
-
 static int take(struct netlink *nl, const struct nlmsghdr *m, netlink_handler handler, void *arg)
 {
 	const struct nlmsgerr *error = mnl_nlmsg_get_payload(m);
@@ -183,34 +181,42 @@ static int take(struct netlink *nl, const struct nlmsghdr *m, netlink_handler ha
 	case NLMSG_DONE:
 		return result && *result < 0 ? *result : 0;
 	case NLMSG_NOOP:
-		return MORE;
+		return NETLINK_MORE;
 	case NLMSG_OVERRUN:
 		return -ENOBUFS;
 	}
 	int r = handler ? handler(m, arg) : 0;
-	return r < 0 ? r : MORE;
+	return r < 0 ? r : NETLINK_MORE;
+}
+
+int netlink_take(struct netlink *nl, const void *data, size_t size, netlink_handler handler, void *arg)
+{
+	int left = size < IN_SIZE ? (int)size : IN_SIZE;
+
+	for (const struct nlmsghdr *m = data; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
+		if (m->nlmsg_seq != nl->seq)
+			continue;
+		nl->interrupted |= (m->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+		int r = take(nl, m, handler, arg);
+		if (r != NETLINK_MORE)
+			return r == 0 && nl->interrupted ? -EINTR : r;
+	}
+	return NETLINK_MORE;
 }
 
 static int receive(struct netlink *nl, netlink_handler handler, void *arg)
 {
-	bool interrupted = false;
+	int r = NETLINK_MORE;
 
-	for (;;) {
+	nl->interrupted = false;
+	while (r == NETLINK_MORE) {
 		ssize_t n = mnl_socket_recvfrom(nl->socket, nl->in, IN_SIZE);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
+		if (n < 0 && errno != EINTR)
 			return -errno;
-		int left = (int)n;
-		for (const struct nlmsghdr *m = (void *)nl->in; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
-			if (m->nlmsg_seq != nl->seq)
-				continue;
-			interrupted |= (m->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-			int r = take(nl, m, handler, arg);
-			if (r != MORE)
-				return r == 0 && interrupted ? -EINTR : r;
-		}
+		if (n >= 0)
+			r = netlink_take(nl, nl->in, (size_t)n, handler, arg);
 	}
+	return r;
 }
 
 int netlink_request(struct netlink *nl, netlink_handler handler, void *arg)
@@ -223,6 +229,24 @@ int netlink_dump(struct netlink *nl, netlink_handler handler, void *arg)
 {
 	int r = transmit(nl, NLM_F_DUMP);
 	return r < 0 ? r : receive(nl, handler, arg);
+}
+
+int netlink_exchange(struct netlink *nl, void *messages, size_t size)
+{
+	int room = (int)size + 4096;
+
+	nl->reason[0] = 0;
+	nl->seq++;
+	for (size_t at = 0; at < size;) {
+		struct nlmsghdr *m = (void *)((char *)messages + at);
+		m->nlmsg_seq = nl->seq;
+		at += MNL_ALIGN(m->nlmsg_len);
+	}
+	if (size > 65536)   /* a refusal shows when it is sent */
+		setsockopt(mnl_socket_get_fd(nl->socket), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
+	if (mnl_socket_sendto(nl->socket, messages, size) < 0)
+		return -errno;
+	return receive(nl, NULL, NULL);
 }
 
 /* -- reading attributes ------------------------------------------------------------------------------------------------------ */

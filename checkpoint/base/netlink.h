@@ -21,6 +21,7 @@
 struct netlink {
 	struct mnl_socket *socket;
 	uint32_t seq;
+	bool interrupted;            /* what was listed has changed meanwhile */
 	int overflow;                /* an attribute did not fit: the request is refused */
 	char *out, *in;
 	char reason[128];
@@ -48,6 +49,15 @@ typedef int (*netlink_handler)(const struct nlmsghdr *m, void *arg);
 int netlink_request(struct netlink *nl, netlink_handler handler, void *arg);
 /* Sends it as a dump. -EINTR: the table changed meanwhile and the answer may be inconsistent; begin again. */
 int netlink_dump(struct netlink *nl, netlink_handler handler, void *arg);
+
+/* Several requests in one send (netlink_batch.h); size bytes of whole messages. Waits for the first answer that is one: an error, or an
+ * acknowledgement. */
+int netlink_exchange(struct netlink *nl, void *messages, size_t size);
+
+/* What a socket has given: hands its messages to the handler, as the two above do. 0 or -errno when the exchange is over, else NETLINK_MORE. Anything
+ * may be in there. */
+#define NETLINK_MORE 1
+int netlink_take(struct netlink *nl, const void *data, size_t size, netlink_handler handler, void *arg);
 
 /* Reading attributes, all sizes checked against the message. netlink_attributes() fills table[type] for types < n, the last one
  * of a type; header is the size of what precedes them. Returns 0 or -EBADMSG. */
