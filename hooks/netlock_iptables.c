@@ -26,6 +26,7 @@
 #include "netlock_private.h"
 
 #define PREFIX "torpor-"
+#define SAVE_MAX (4u << 20)
 
 static const struct family {
 	const char *save, *restore;
@@ -68,8 +69,8 @@ static void leave(int *home)
 static int restore(const char *what, const struct family *f, const char *text)
 {
 	autofree char *program = find_program(f->restore);
-	char *const args[] = { (char *)(uintptr_t)f->restore, (char *)(uintptr_t)"--noflush", (char *)(uintptr_t)"-w", NULL };
-	char *const env[] = { (char *)(uintptr_t)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	char noflush[] = "--noflush", wait[] = "-w", path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	char *const args[] = { program, noflush, wait, NULL }, *const env[] = { path, NULL };
 
 	if (!program) {
 		int r = fail_text(ENOENT, "%s: the system has no %s", what, f->restore);
@@ -102,10 +103,13 @@ static char *save(const struct family *f, int *r)
 		_exit(127);
 	}
 	close(out[1]);
-	char *text = mem_alloc(1 << 20);
+	char *text = mem_alloc(SAVE_MAX + 1);
 	size_t n = 0;
-	for (ssize_t got = 1; pid > 0 && got > 0 && n < (1 << 20) - 1; n += got > 0 ? (size_t)got : 0)
-		got = read(out[0], text + n, (1 << 20) - 1 - n);
+	ssize_t got = pid < 0 ? 0 : 1;
+	while (got > 0 && n < SAVE_MAX) {
+		got = read(out[0], text + n, SAVE_MAX - n);
+		n += got > 0 ? (size_t)got : 0;
+	}
 	text[n] = 0;
 	close(out[0]);
 	if (pid > 0)
