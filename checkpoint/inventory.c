@@ -65,18 +65,18 @@ static uint64_t uptime_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-static int write_entry(struct dump *d, InventoryEntry *e)
+static int write_entry(struct dump *d, InventoryEntry e)
 {
 	PluginsEntry plugins = PLUGINS_ENTRY__INIT;
 	autofree char *parent = d->parent ? image_run_id(d->parent) : NULL;
 
-	e->plugins_entry = &plugins;
-	e->dump_criu_run_id = d->run_id;
-	e->torpor_parent_run_id = parent;
-	e->has_torpor_lazy = e->torpor_lazy = d->o->lazy_pages != NULL;
-	e->has_dump_uptime = d->o->track_mem || d->o->pre_dump;
-	e->dump_uptime = uptime_us();
-	return image_write_one(d->images, IMG_INVENTORY, 0, e);
+	e.plugins_entry = &plugins;
+	e.dump_criu_run_id = d->run_id;
+	e.torpor_parent_run_id = parent;
+	e.has_torpor_lazy = e.torpor_lazy = d->o->lazy_pages != NULL;
+	e.has_dump_uptime = d->o->track_mem || d->o->pre_dump;
+	e.dump_uptime = uptime_us();
+	return image_write_one(d->images, IMG_INVENTORY, 0, &e);
 }
 
 /* As CRIU's: what makes a checkpoint restorable is missing. */
@@ -87,7 +87,7 @@ static int write_pre_dump(struct dump *d)
 	e.img_version = 0;
 	e.has_pre_dump_mode = true;
 	e.pre_dump_mode = PRE_DUMP_READ;
-	return write_entry(d, &e);
+	return write_entry(d, e);
 }
 
 int inventory_write(struct dump *d)
@@ -109,7 +109,7 @@ int inventory_write(struct dump *d)
 	e.lsmtype = LSMTYPE__NO_LSM;
 	e.has_network_lock_method = 1;
 	e.network_lock_method = NETWORK_LOCK_SKIP;
-	return write_entry(d, &e);
+	return write_entry(d, e);
 }
 
 /* A service file: written in the work directory at once, whole. */

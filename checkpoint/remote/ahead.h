@@ -17,8 +17,11 @@ enum ahead_text {
 	AHEAD_TEXTS
 };
 
-/* Resident bytes from which a task is large: its smaps is not read if the dump has another way (d->lean_maps). */
+/* Resident bytes from which a task is large: its smaps is not read if the dump has another way (d->lean_maps). Another number than the
+ * measured one (CPPFLAGS=-DAHEAD_LARGE=1 make) is for tests. */
+#ifndef AHEAD_LARGE
 #define AHEAD_LARGE (32u << 20)
+#endif
 
 /* Before the tree stands: the thread is there when it is needed. Without it everything works, only slower. */
 void ahead_begin(struct dump *d);
