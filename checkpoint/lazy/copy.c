@@ -53,7 +53,7 @@ static bool is_busy(const struct pager *p, const struct lazy_task *l, uint64_t a
 		if (f->start <= address)
 			return true;
 	}
-	const struct asked *a = find_asked(p, l, address);
+	const struct asked *a = fetch_find(p, l, address);
 	*end = a ? a->address + a->size : *end;
 	return a;
 }

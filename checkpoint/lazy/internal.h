@@ -94,7 +94,22 @@ struct piece {
 struct lazy_task *next_piece(struct pager *p, bool remote, uint64_t limit, struct piece *out);
 uint64_t piece_size(const struct pager *p);   /* that does not keep faults waiting */
 
+/* --- fetch.c; with the lock --- */
+#define FETCH_RETRY_US 1000000
+void fetch_pages(struct pager *p, struct lazy_task *l, uint64_t address, uint64_t at, uint64_t size);
+void fetch_some(struct pager *p);        /* for what is missing, as much as is good now */
+int fetch_answer(struct pager *p);           /* takes one: 0 (lost connections too) or -errno, explained */
+void fetch_reconnect(struct pager *p);       /* if it is lost, and time */
+const struct asked *fetch_find(const struct pager *p, const struct lazy_task *l, uint64_t address);
+
+/* --- events.c; with the lock. 0 or -errno, explained --- */
+int events_read(struct pager *p, struct lazy_task *l);    /* all that the kernel has to tell; held (hold()) */
+int faults_serve(struct pager *p, struct lazy_task *l);   /* those that wait */
+int events_room(struct pager *p);                         /* a journal that is nearly full is written anew */
+void events_ready(struct lazy_task *l);                   /* a userfaultfd as the kernel or the restore made it */
+void event_take(void *pager, size_t number, const struct uffd_msg *m);   /* a change of an address space */
+
 /* --- pager.c --- */
-const struct asked *find_asked(const struct pager *p, const struct lazy_task *l, uint64_t address);
+struct lazy_task *lazy_task_add(struct pager *p, const struct task *t, int uffd);
 
 #endif

@@ -1,29 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pager: memory of tasks that run already.
  *
- *   events  a fault, fork, mremap, munmap, madvise of some task: changes of what is missing, and pages at once for who waits
- *   answers from the page server, if that has the content: asked for by this thread, nearest to the last fault first
+ *   events  a fault, fork, mremap, munmap, madvise of some task: changes of what is missing, and pages at once for who waits (events.c)
+ *   answers from the page server, if that has the content: asked for by this thread, nearest to the last fault first (fetch.c)
  *   copying the rest from the images, after the restore's word: by other threads (copy.c)
  *
  * 1. What is missing of an address space (space.c) changes only by what the kernel has told: while it has something to tell,
  *    UFFDIO_COPY says EAGAIN, and the fault or the piece waits until that has been read. What has been told is in the journal as well.
- * 2. A fault where nothing is missing is at memory that was never written, or given up since: a page of zeroes.
- * 3. A userfaultfd is closed when nothing is missing any more, never before: closing wakes all who wait, and they would read zeroes. So
+ * 2. A userfaultfd is closed when nothing is missing any more, never before: closing wakes all who wait, and they would read zeroes. So
  *    there are two processes that have it, and either may be killed (guard.c, journal.c).
- * 4. A task that has ended, or executed another program, takes its address space with it (ESRCH).
- * 5. A connection that is lost is tried again every second; until then those who need what is missing stand in their faults, and the log
- *    names them. What is here already keeps running.
- * 6. A pager that gives up (an image that cannot be read, SIGTERM) poisons what is missing before it closes: who needs it gets SIGBUS.
- * 7. The restore is told when all of that is in force; its tasks do not run before.
- *
- * Not handled: two threads of which one forks while the other moves memory. The kernel may tell of them in another order. */
+ * 3. A task that has ended, or executed another program, takes its address space with it (ESRCH).
+ * 4. A pager that gives up (an image that cannot be read, SIGTERM) poisons what is missing before it closes: who needs it gets SIGBUS.
+ * 5. The restore is told when all of that is in force; its tasks do not run before. */
 #define LOG_PREFIX "lazy"
 #include "lazy/pager.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -42,15 +36,11 @@
 #include "lazy/request.h"
 #include "mem/lazy.h"
 
-#define ASKED_LARGE (256u << 10)   /* of a page server, when there are no faults; so many at once: */
-#define ASKED_AT_ONCE 4u
-#define ASKED_FAULT (16u << 10)    /* by a fault */
-#define RETRY_US 1000000
 #define WAIT_US 20                 /* for a task to take notice of what has been read */
 
 /* --- address spaces --- */
 
-static struct lazy_task *task_add(struct pager *p, const struct task *t, int uffd)
+struct lazy_task *lazy_task_add(struct pager *p, const struct task *t, int uffd)
 {
 	struct lazy_task *l = mem_zalloc(sizeof *l);
 
@@ -78,268 +68,6 @@ static void fill_space(struct pager *p, struct lazy_task *l)
 			space_add(&l->space, start, end, start);
 		}
 	}
-}
-
-/* --- asking a page server --- */
-
-static void connection_lost(struct pager *p)
-{
-	if (p->lost)
-		return;
-	log_error("%s", err_line(err_count() - 1));
-	for (size_t i = 0; i < p->tasks.n; i++)
-		if (p->tasks.data[i]->space.size)
-			log_error("task %d stands still when it needs one of the %" PRIu64 " KiB of its memory that are missing",
-				  p->tasks.data[i]->task->pid, p->tasks.data[i]->space.size >> 10);
-	log_error("trying again every second: start the page server again, or end the tasks");
-	err_clear();
-	*journal_fd(p->journal, JOURNAL_SERVER) = -1;
-	p->asked.n = 0;
-	p->lost = true;
-	p->lost_us = clock_us();
-	for (size_t i = 0; i < p->tasks.n; i++)
-		for (size_t k = 0; k < p->tasks.data[i]->faults.n; k++)
-			p->tasks.data[i]->faults.data[k].asked = false;
-}
-
-static void reconnect(struct pager *p)
-{
-	if (!p->lost || clock_us() - p->lost_us < RETRY_US)
-		return;
-	p->lost_us = clock_us();
-	if (content_again(p->content) == 0) {
-		*journal_fd(p->journal, JOURNAL_SERVER) = content_socket(p->content);
-		p->lost = false;
-		log_warn("connected to the page server again");
-	}
-}
-
-static void ask(struct pager *p, struct lazy_task *l, uint64_t address, uint64_t at, uint64_t size)
-{
-	if (p->lost)
-		return;
-	if (content_ask(p->content, l->task, at, size) < 0) {
-		connection_lost(p);
-		return;
-	}
-	array_push(&p->asked) = (struct asked){ l, address, at, size };
-}
-
-const struct asked *find_asked(const struct pager *p, const struct lazy_task *l, uint64_t address)
-{
-	for (size_t i = 0; i < p->asked.n; i++)
-		if (p->asked.data[i].t == l && p->asked.data[i].address <= address && address < p->asked.data[i].address + p->asked.data[i].size)
-			return &p->asked.data[i];
-	return NULL;
-}
-
-/* What of it is still missing where it was when it was asked for; what has moved meanwhile is asked for again. */
-static int put_answer(struct pager *p, const struct asked *a, const char *data, uint64_t size)
-{
-	int e = 0;
-
-	for (uint64_t at = 0; e == 0 && at < size && !a->t->gone;) {
-		const struct missing *m = space_next(&a->t->space, a->address + at);
-		if (!m || m->start >= a->address + size)
-			break;
-		uint64_t start = m->start > a->address + at ? m->start : a->address + at;
-		uint64_t end = m->end < a->address + size ? m->end : a->address + size;
-		if (m->at + (start - m->start) == a->at + (start - a->address))
-			e = put(p, a->t, start, data + (start - a->address), end - start);
-		at = end - a->address;
-	}
-	return e == -EAGAIN ? 0 : e;
-}
-
-static int take_answer(struct pager *p)
-{
-	pid_t pid;
-	uint64_t at, size;
-
-	if (content_answer(p->content, &pid, &at, &size, p->buffer) < 0) {
-		connection_lost(p);
-		return 0;
-	}
-	struct asked a = p->asked.n ? p->asked.data[0] : (struct asked){ 0 };
-	if (!a.t || a.t->task->pid != pid || a.at != at || size > a.size) {
-		fail_text(EPROTO, "the page server answers with pages of task %d at %" PRIx64 ", which were not asked for", pid, at);
-		content_drop(p->content);
-		connection_lost(p);
-		return 0;
-	}
-	memmove(p->asked.data, p->asked.data + 1, --p->asked.n * sizeof a);
-	return put_answer(p, &a, p->buffer, size);
-}
-
-/* The page server always has something to do. But faults come first: while there are some, the line is kept short. */
-static void ask_some(struct pager *p)
-{
-	uint64_t limit = piece_size(p) < ASKED_LARGE ? piece_size(p) : ASKED_LARGE;
-	size_t most = limit < ASKED_LARGE ? 1 : ASKED_AT_ONCE;
-	limit = limit < content_limit(p->content) ? limit : content_limit(p->content);
-	struct lazy_task *l;
-	struct piece c;
-
-	while (p->go && !p->lost && content_socket(p->content) >= 0 && p->asked.n < most && (l = next_piece(p, true, limit, &c)))
-		ask(p, l, c.address, c.at, c.size);
-}
-
-/* --- faults --- */
-
-/* 0: done; -EAGAIN, bare: later, when what flies has landed, or what was asked for has come. */
-static int serve(struct pager *p, struct lazy_task *l, struct waiting *w)
-{
-	const struct missing *m = space_find(&l->space, w->address);
-
-	w->remote = false;
-	if (!m)
-		return put_zero(l, w->address);
-	if (is_flying(p, l, w->address))
-		return -EAGAIN;
-	l->near = w->address + PAGE;
-	uint64_t at = m->at + (w->address - m->start), size = m->end - w->address < ASKED_FAULT ? m->end - w->address : ASKED_FAULT;
-	w->remote = content_is_remote(p->content, l->task, at, &size);
-	if (w->remote) {
-		if (!w->asked && !p->lost && !find_asked(p, l, w->address))
-			ask(p, l, w->address, at, size);
-		w->asked = !p->lost;
-		return -EAGAIN;
-	}
-	int e = content_read(p->content, l->task, at, p->buffer, PAGE);
-	return e < 0 ? e : put(p, l, w->address, p->buffer, PAGE);
-}
-
-static int fault(struct pager *p, struct lazy_task *l, uint64_t address)
-{
-	struct waiting w = { .address = address & ~(PAGE - 1) };
-	int e = serve(p, l, &w);
-
-	p->faults++;
-	p->fault_us = clock_us();
-	if (e == -EAGAIN && !l->gone)
-		array_push(&l->faults) = w;
-	return e == -EAGAIN ? 0 : e;
-}
-
-static int serve_waiting(struct pager *p, struct lazy_task *l)
-{
-	size_t n = 0;
-	int e = 0;
-
-	for (size_t i = 0; i < l->faults.n && e == 0; i++) {
-		struct waiting w = l->faults.data[i];
-		/* An answer that came short, or too late, leaves it missing and no longer asked for. */
-		w.asked = w.asked && find_asked(p, l, w.address);
-		e = serve(p, l, &w);
-		if (l->gone)
-			return 0;
-		if (e == -EAGAIN) {
-			l->faults.data[n++] = w;
-			e = 0;
-		}
-	}
-	l->faults.n = n;
-	return e;
-}
-
-/* --- events --- */
-
-static void be_ready(struct lazy_task *l)
-{
-	fcntl(l->uffd, F_SETFL, fcntl(l->uffd, F_GETFL) | O_NONBLOCK);
-	fcntl(l->uffd, F_SETFD, FD_CLOEXEC);
-}
-
-static void forked(struct pager *p, struct lazy_task *parent, int uffd)
-{
-	struct lazy_task *child = task_add(p, parent->task, uffd);
-
-	space_copy(&child->space, &parent->space);
-	child->near = parent->near;
-}
-
-static void event(void *arg, size_t number, const struct uffd_msg *m)
-{
-	struct pager *p = arg;
-	struct lazy_task *l = p->tasks.data[number];
-
-	switch (m->event) {
-	case UFFD_EVENT_FORK: forked(p, l, (int)m->arg.fork.ufd); break;
-	case UFFD_EVENT_REMAP:
-		space_move(&l->space, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len);
-		l->local_done = false;
-		break;
-	case UFFD_EVENT_REMOVE:
-	case UFFD_EVENT_UNMAP: space_cut(&l->space, m->arg.remove.start, m->arg.remove.end); break;
-	}
-}
-
-/* A journal that is nearly full is written anew. */
-static int make_room(struct pager *p)
-{
-	size_t records = p->tasks.n;
-
-	if (!journal_is_full(p->journal))
-		return 0;
-	for (size_t i = 0; i < p->tasks.n; i++)
-		records += p->tasks.data[i]->space.list.n;
-	int e = journal_rewrite_begin(p->journal, records);
-	for (size_t i = 0; i < p->tasks.n && e == 0; i++) {
-		const struct lazy_task *l = p->tasks.data[i];
-		journal_known(p->journal, l->task->pid, l->uffd);
-		for (const struct missing *m = space_next(&l->space, 0); m; m = space_next(&l->space, m->end))
-			journal_missing(p->journal, i, m);
-	}
-	if (e == 0)
-		journal_rewrite_done(p->journal);
-	return e;
-}
-
-/* The kernel puts faults first; but what has been read has happened, and a page put before a fork that came with it is looked at would not be
- * in the child. */
-static int take_events(struct pager *p, struct lazy_task *l, const struct uffd_msg *m, size_t n)
-{
-	int e = 0;
-
-	size_t known = p->tasks.n;
-
-	for (size_t i = 0; i < n; i++)
-		event(p, l->number, &m[i]);
-	for (size_t i = known; i < p->tasks.n; i++)
-		be_ready(p->tasks.data[i]);
-	for (size_t i = 0; i < n && e == 0 && !l->gone; i++)
-		if (m[i].event == UFFD_EVENT_PAGEFAULT)
-			e = fault(p, l, m[i].arg.pagefault.address);
-	return e;
-}
-
-static int read_events(struct pager *p, struct lazy_task *l)
-{
-	struct uffd_msg m[JOURNAL_EVENTS];
-	int e = 0;
-
-	while (!l->gone && e == 0) {
-		e = make_room(p);
-		if (e < 0)
-			return e;
-		struct uffd_msg *noted = journal_read_begin(p->journal, l->number);
-		ssize_t n = read(l->uffd, noted, sizeof m);
-		int error = errno;
-		memcpy(m, noted, sizeof m);
-		journal_read_done(p->journal);
-		if (n < 0 && error == EINTR)
-			continue;
-		if (n < 0 && error == EAGAIN)
-			return 0;
-		if (n <= 0) {
-			task_over(l, "its userfaultfd has ended");
-			return 0;
-		}
-		e = take_events(p, l, m, (size_t)n / sizeof *m);
-		if ((size_t)n < sizeof m)
-			break;
-	}
-	return e;
 }
 
 /* --- the restore --- */
@@ -406,7 +134,7 @@ static int close_some(struct pager *p)
 			task_over(l, "all of its memory is there");
 		if (!l->gone || l->uffd < 0 || l->flights)
 			continue;
-		e = make_room(p);
+		e = events_room(p);
 		if (e < 0)
 			return e;
 		journal_end(p->journal, l->number);
@@ -416,9 +144,10 @@ static int close_some(struct pager *p)
 	return e;
 }
 
+/* What the page server still answers has to be taken first: it is asked to end on the same connection. */
 static bool is_done(const struct pager *p)
 {
-	bool done = p->go;
+	bool done = p->go && !p->asked.n;
 
 	for (size_t i = 0; i < p->tasks.n && done; i++)
 		done = p->tasks.data[i]->uffd < 0;
@@ -436,7 +165,7 @@ static const struct timespec *patience(const struct pager *p)
 			if (!l->faults.data[k].remote && !is_flying(p, l, l->faults.data[k].address))
 				return &retry;
 	}
-	return !p->lost ? NULL : clock_us() - p->lost_us < RETRY_US ? &lost : &none;
+	return !p->lost ? NULL : clock_us() - p->lost_us < FETCH_RETRY_US ? &lost : &none;
 }
 
 enum { RESTORE, SERVER, GUARD, BELL, OTHERS };
@@ -469,7 +198,7 @@ static int take_tasks(struct pager *p, const struct pollfd *fds, size_t n)
 		if (!fds[i].revents || l->gone)
 			continue;
 		hold(p, l);
-		e = read_events(p, l);
+		e = events_read(p, l);
 		hold_end(p, l);
 	}
 	return e;
@@ -489,17 +218,17 @@ static int loop_once(struct pager *p)
 		e = receive_go(p);
 	if (e == 0 && fds[n + SERVER].revents && content_socket(p->content) >= 0)
 		do
-			e = take_answer(p);
+			e = fetch_answer(p);
 		while (e == 0 && content_pending(p->content));
 	if (fds[n + BELL].revents && read(*journal_fd(p->journal, JOURNAL_BELL), &rung, sizeof rung) < 0)
 		return fail(errno, "read from an eventfd");
 	if (e == 0)
-		reconnect(p);
+		fetch_reconnect(p);
 	for (size_t i = 0; i < p->tasks.n && e == 0; i++)
 		if (p->tasks.data[i]->faults.n)
-			e = serve_waiting(p, p->tasks.data[i]);
+			e = faults_serve(p, p->tasks.data[i]);
 	if (e == 0)
-		ask_some(p);
+		fetch_some(p);
 	if (e == 0)
 		e = close_some(p);
 	if (e == 0 && p->copiers.error)
@@ -530,7 +259,7 @@ static void be_important(void)
 static int replay_task(void *arg, pid_t pid, int uffd, bool images)
 {
 	struct pager *p = arg;
-	struct lazy_task *l = task_add(p, tree_find(p->r->tree, pid), uffd);
+	struct lazy_task *l = lazy_task_add(p, tree_find(p->r->tree, pid), uffd);
 
 	l->gone = uffd < 0;
 	if (images)
@@ -559,7 +288,7 @@ static void replay_end(void *arg, size_t task, bool last)
 /* All that the last pager has known; what it had open besides is closed. */
 static int take_over(struct pager *p, bool again)
 {
-	static const struct journal_reader reader = { replay_task, replay_missing, event, replay_end };
+	static const struct journal_reader reader = { replay_task, replay_missing, event_take, replay_end };
 
 	for (size_t i = 0; i < JOURNAL_FDS; i++)
 		if (again || i != JOURNAL_SERVER) {
@@ -571,7 +300,7 @@ static int take_over(struct pager *p, bool again)
 		return e;
 	for (size_t i = 0; i < p->tasks.n; i++)
 		if (p->tasks.data[i]->uffd >= 0) {
-			be_ready(p->tasks.data[i]);
+			events_ready(p->tasks.data[i]);
 			wake_all(p->tasks.data[i]);
 		}
 	p->go = *journal_go(p->journal) == LAZY_GO;
@@ -588,7 +317,7 @@ static int take_over(struct pager *p, bool again)
 /* The last pager was killed before it had answered the restore, or right after that. */
 static int answer_again(struct pager *p)
 {
-	reconnect(p);
+	fetch_reconnect(p);
 	int e = p->lost ? fail_text(ECONNRESET, "the page server is not there again") : request_runs(p->content, p->sock);
 	*journal_asked(p->journal) = false;
 	return e;

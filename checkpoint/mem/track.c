@@ -16,7 +16,7 @@
  *
  * TRACKER_SOFT_DIRTY: bit 55 of /proc/PID/pagemap, cleared by writing 4 to clear_refs. Reading and clearing are two steps: the task has
  * to stand still for both, and the second takes time with the size of the task. So the other way is preferred where there are both.
- * The bit alone does not tell all that was moved: scan.c has what is remembered besides.
+ * The bit alone does not tell all that was moved: words.c has what is remembered besides.
  *
  * What is unchanged since the last round is in the images of that round, no other. So the run id of the dump that began it is kept, and
  * the inventory of --prev-images-dir must have the same one. A dump that fails after it began a round leaves an id that no
@@ -247,7 +247,7 @@ static int clean_by_soft_dirty(struct tracker *t, const struct task *task, struc
 	for (size_t i = 0; r == 0 && i < areas->list.n; i++) {
 		const struct scan_area *a = &areas->list.data[i];
 		if (a->anonymous && !a->mergeable)
-			r = scan_soft_dirty(pagemap, a->start, a->end, t->trusted ? &k->witnesses : NULL, &now, clean);
+			r = words_soft_dirty(pagemap, a->start, a->end, t->trusted ? &k->witnesses : NULL, &now, clean);
 	}
 	if (r == 0 && t->arm)
 		r = begin_round(task);

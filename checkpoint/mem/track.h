@@ -4,6 +4,7 @@
 
 #include "dump.h"
 #include "mem/scan.h"
+#include "mem/words.h"
 #include "remote/remote.h"
 
 /* Change tracking: which pages of a tree are unchanged since the last round. */

@@ -218,7 +218,7 @@ static size_t soft_clean(char *p)
 	size_t n = 0;
 	autoclose int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 
-	CHECK_OK(scan_soft_dirty(pagemap, (uintptr_t)p, (uintptr_t)p + HUGE_PAGE, &before, &now, &clean));
+	CHECK_OK(words_soft_dirty(pagemap, (uintptr_t)p, (uintptr_t)p + HUGE_PAGE, &before, &now, &clean));
 	for (size_t i = 0; i < clean.list.n; i++)
 		n += (clean.list.data[i].end - clean.list.data[i].start) / PAGE;
 	array_free(&clean.list);
@@ -232,7 +232,7 @@ static void next_round(char *p)
 	autoclose int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 
 	array_free(&before.list);
-	CHECK_OK(scan_soft_dirty(pagemap, (uintptr_t)p, (uintptr_t)p + 3 * HUGE_PAGE, NULL, &before, &clean));
+	CHECK_OK(words_soft_dirty(pagemap, (uintptr_t)p, (uintptr_t)p + 3 * HUGE_PAGE, NULL, &before, &clean));
 	CHECK_EQ(clean.list.n, 0);
 	autoclose int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
 
