@@ -76,6 +76,16 @@ static int check_global(const struct shim_options *o)
 	return fail_text(EOPNOTSUPP, "--cgroup-manager systemd: not supported by this version of torpor: control groups are made directly (cgroupfs)");
 }
 
+/* A user's own directory is his, also where he is root of a user namespace: rootless podman calls its runtime so. */
+static bool is_users(const char *runtime_dir)
+{
+	const char *user = getenv("USER");
+
+	if (!runtime_dir || *runtime_dir != '/')
+		return false;
+	return geteuid() || (oci_unprivileged() && (!user || strcmp(user, "root") != 0));
+}
+
 /* A state directory as an absolute path: it is noted, and used after the working directory has changed. */
 static char *choose_root(const struct shim_options *o)
 {
@@ -87,7 +97,7 @@ static char *choose_root(const struct shim_options *o)
 	}
 	if (o->root)
 		return str_dup(o->root);
-	return geteuid() && runtime_dir && *runtime_dir == '/' ? str_printf("%s/torpor", runtime_dir) : str_dup("/run/torpor");
+	return is_users(runtime_dir) ? str_printf("%s/torpor", runtime_dir) : str_dup("/run/torpor");
 }
 
 static int run_verb(struct shim_call *c, struct shim_options *o)

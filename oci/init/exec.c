@@ -31,13 +31,14 @@
 
 /* --- the runtime's side ------------------------------------------------------------------------------------------------------ */
 
-/* With a user namespace of its own, only those are entered that are not the runtime's already: the host's cannot be, from there. */
+/* With a user namespace of the container's, or around the runtime, only those are entered that are not the runtime's already: the host's
+ * cannot be, from there. The pid namespace is the one that the child is born in. */
 static int compare_namespaces(struct exec *x, pid_t pid)
 {
-	x->init.kinds = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWTIME;
+	x->init.kinds = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWTIME;
 	for (int k = NS_KINDS - 1; k >= 0; k--) {
 		uint64_t theirs, own;
-		if (k != NS_USER && !x->spec->namespaces[NS_USER].wanted)
+		if (k != NS_USER && !x->spec->namespaces[NS_USER].wanted && !x->init.unprivileged)
 			continue;
 		if (proc_ns_inode(pid, spec_namespaces[k].proc, &theirs) < 0 || proc_ns_inode(getpid(), spec_namespaces[k].proc, &own) < 0)
 			return fail(EIO, "look at the container's %s namespace", spec_namespaces[k].spec);
@@ -102,19 +103,6 @@ static int open_all(struct exec *x)
 	return x->init.proc < 0 ? x->init.proc : 0;
 }
 
-/* A user's process cannot set its own score once it is not dumpable: it inherits it, and the runtime takes its own back. */
-static int inherit_oom_score(struct exec *x, char **saved)
-{
-	const struct spec_process *p = &x->process;
-	char text[16];
-
-	if (!p->has_oom_score_adj || !x->init.user_entered)
-		return 0;
-	snprintf(text, sizeof text, "%d", p->oom_score_adj);
-	int r = file_read(AT_FDCWD, "/proc/self/oom_score_adj", saved, 32) < 0 ? -EIO : file_write(AT_FDCWD, "/proc/self/oom_score_adj", text);
-	return r < 0 ? fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj) : 0;
-}
-
 static int clone_process(struct exec *x)
 {
 	autoclose int cgroup2 = cgroup_open_unified(&x->groups, NULL);
@@ -122,19 +110,18 @@ static int clone_process(struct exec *x)
 		return cgroup2;
 	cpu_set_t saved;
 	autofree char *score = NULL;
-	int r = inherit_oom_score(x, &score);
+	int r = oom_score_lend(&x->init, &score);
 	if (r >= 0)
 		r = affinity_begin(&x->process, &saved);
 	if (r < 0)
 		return r;
-	x->pid = namespaces_clone(&x->init, cgroup2, x->init.target, 0, &x->pidfd);
+	x->pid = namespaces_clone(&x->init, cgroup2, x->init.kinds & CLONE_NEWPID ? x->init.target : -1, 0, &x->pidfd);
 	if (x->pid == 0) {
 		close(x->sock);
 		exec_child(&x->init);
 	}
 	affinity_end(&x->process, &saved);
-	if (score)
-		file_write(AT_FDCWD, "/proc/self/oom_score_adj", score);
+	oom_score_return(score);
 	fd_close(&x->init.sock);
 	return x->pid < 0 ? x->pid : 0;
 }
@@ -215,11 +202,11 @@ int oci_exec(struct container *c, const struct oci_exec_options *e, pid_t *pid)
 
 static int enter(const struct init *i)
 {
-	int user = i->foreign_user && !i->user_entered ? CLONE_NEWUSER : 0;
-	int r = setns(i->target, i->kinds | user);
+	int kinds = (i->kinds & ~CLONE_NEWPID) | (i->foreign_user && !i->user_entered ? CLONE_NEWUSER : 0);
+	int r = kinds ? setns(i->target, kinds) : 0;
 
 	if (r < 0 && errno == EINVAL)   /* a kernel without time namespaces */
-		r = setns(i->target, (i->kinds & ~CLONE_NEWTIME) | user);
+		r = setns(i->target, kinds & ~CLONE_NEWTIME);
 	if (r < 0)
 		return fail(errno, "enter the container's namespaces");
 	if (fchdir(i->target_root) < 0 || chroot(".") < 0)

@@ -89,6 +89,9 @@ int loopback_up(void);
 /* --- process.c: from a process of the runtime to one of the container. process_prepare() is everything up to the last privileges;
  * process_exec() the rest, and returns only on failure. */
 int process_oom_score(const struct init *i);   /* while the host's /proc is there */
+/* Around the clone, where the child cannot set its score: it inherits the runtime's. */
+int oom_score_lend(const struct init *i, char **saved);
+void oom_score_return(const char *saved);
 int process_prepare(struct init *i);
 int process_exec(struct init *i);
 /* Closes all descriptors from 3 + preserved on but those in keep (-1: none). */

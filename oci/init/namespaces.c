@@ -96,12 +96,16 @@ static int unshare_flags(const struct init *i)
 /* A child that is born among the container's processes (exec, a joined pid namespace) must not be dumpable for a moment, or they could
  * reach the runtime's memory and descriptors through it: the flag is inherited, so it is cleared before the clone. Only the first process of
  * a user's own new user namespace stays as it is: else its maps could not be written by that user. */
+static bool stays_dumpable(const struct init *i)
+{
+	return i->unprivileged && i->target < 0 && is_new(i, NS_USER);   /* nobody else is in there */
+}
+
 static pid_t clone_child(const struct init *i, struct clone_args *a)
 {
 	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
-	bool stay = i->unprivileged && i->target < 0 && is_new(i, NS_USER);   /* nobody else is in there */
 
-	if (!stay)
+	if (!stays_dumpable(i))
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	long pid = syscall(SYS_clone3, a, sizeof *a);
 	pid_t result = pid < 0 ? -errno : (pid_t)pid;
@@ -165,7 +169,8 @@ static pid_t explain_clone(const struct clone_args *a, pid_t set_pid, pid_t pid)
 }
 
 /* A step in between, for a process that is to be born in an existing user namespace: whoever enters one cannot come back. It enters, has
- * the child (as its sibling, so the runtime's), and says its number. */
+ * the child (as its sibling, so the runtime's), and says its number. The same where the runtime is itself in a user namespace (rootless podman):
+ * the namespaces that it would return to are not that one's. */
 static int enter_user(const struct init *i)
 {
 	size_t mark = err_mark();
@@ -173,7 +178,7 @@ static int enter_user(const struct init *i)
 	int r = 0;
 
 	if (i->target >= 0)
-		return setns(i->target, CLONE_NEWUSER) < 0 || setns(i->target, CLONE_NEWPID) < 0 ?
+		return setns(i->target, CLONE_NEWUSER) < 0 || (i->kinds & CLONE_NEWPID && setns(i->target, CLONE_NEWPID) < 0) ?
 			fail(errno, "enter the container's user and pid namespaces") : 0;
 	for (int k = 0; k < NS_KINDS; k++)   /* those of the host, while they can be */
 		done[k] = k == NS_USER || i->joined[k] < 0 || join_by(i->joined[k], i, (enum spec_namespace)k) >= 0;
@@ -184,14 +189,21 @@ static int enter_user(const struct init *i)
 	return r;
 }
 
-static pid_t between(const struct init *i, struct clone_args *a, int answer)
+static bool enters_user(const struct init *i)
 {
-	int r = enter_user(i);
+	return i->target < 0 ? i->joined[NS_USER] >= 0 : i->user_entered;
+}
+
+static pid_t between(const struct init *i, struct clone_args *a, int pid_ns, int answer)
+{
+	int no_return[NS_KINDS];
+	int r = enters_user(i) ? enter_user(i) : enter_for_child(i, pid_ns, no_return);
 	pid_t pid = r;
 
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (!stays_dumpable(i))
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (r >= 0) {
-		a->flags = (a->flags & ~(uint64_t)(CLONE_PIDFD | CLONE_NEWUSER)) | CLONE_PARENT;
+		a->flags = (a->flags & ~(uint64_t)(CLONE_PIDFD | (enters_user(i) ? CLONE_NEWUSER : 0))) | CLONE_PARENT;
 		a->exit_signal = 0;
 		pid = explain_clone(a, 0, clone_child(i, a));
 		if (pid == 0)
@@ -202,7 +214,7 @@ static pid_t between(const struct init *i, struct clone_args *a, int answer)
 	_exit(0);
 }
 
-static pid_t clone_inside(const struct init *i, struct clone_args *a, int *pidfd)
+static pid_t clone_inside(const struct init *i, struct clone_args *a, int pid_ns, int *pidfd)
 {
 	int ends[2];
 	pid_t pid = 0;
@@ -210,10 +222,11 @@ static pid_t clone_inside(const struct init *i, struct clone_args *a, int *pidfd
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return fail(errno, "make a pipe");
 	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (!stays_dumpable(i))
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	pid_t middle = fork();
 	if (middle == 0)
-		return between(i, a, ends[1]);
+		return between(i, a, pid_ns, ends[1]);
 	prctl(PR_SET_DUMPABLE, dumpable == 1, 0, 0, 0);
 	fd_close(&ends[1]);
 	int r = middle < 0 ? fail(errno, "fork") : fd_read_all(ends[0], &pid, sizeof pid);
@@ -228,6 +241,16 @@ static pid_t clone_inside(const struct init *i, struct clone_args *a, int *pidfd
 		return r;
 	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	return *pidfd < 0 ? fail(errno, "open a pidfd of pid %d", pid) : pid;
+}
+
+/* Whether enter_for_child() has something to do. */
+static bool enters_any(const struct init *i, int pid_ns)
+{
+	bool any = pid_ns >= 0;
+
+	for (int k = 0; k < NS_KINDS; k++)
+		any |= i->target < 0 && is_new(i, NS_USER) && i->joined[k] >= 0;
+	return any;
 }
 
 pid_t namespaces_clone(const struct init *i, int cgroup2, int pid_ns, pid_t set_pid, int *pidfd)
@@ -245,8 +268,8 @@ pid_t namespaces_clone(const struct init *i, int cgroup2, int pid_ns, pid_t set_
 		a.flags |= CLONE_INTO_CGROUP;
 		a.cgroup = (uint64_t)cgroup2;
 	}
-	if (i->target < 0 ? i->joined[NS_USER] >= 0 : i->user_entered)
-		return clone_inside(i, &a, pidfd);
+	if (enters_user(i) || (i->unprivileged && enters_any(i, pid_ns)))
+		return clone_inside(i, &a, pid_ns, pidfd);
 	for (int k = 0; k < NS_KINDS; k++)
 		saved[k] = -1;
 	int r = enter_for_child(i, pid_ns, saved);

@@ -17,6 +17,7 @@
  *
  * Descriptors: everything from 3 on is closed but what the caller asked to preserve, before the program of the container runs. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <linux/close_range.h>
@@ -55,13 +56,37 @@ static int new_keyring(const struct init *i)
 	return 0;
 }
 
+/* The files of a process that is not dumpable are root's: a user's process, or one of a root in a user namespace, cannot write them. For the
+ * first process of a new user namespace the runtime does it (userns.c). */
+static bool inherits_oom_score(const struct init *i)
+{
+	return i->unprivileged && (i->target >= 0 || !i->spec->namespaces[NS_USER].wanted);
+}
+
+int oom_score_lend(const struct init *i, char **saved)
+{
+	const struct spec_process *p = i->process;
+	char text[16];
+
+	if (!p->has_oom_score_adj || !inherits_oom_score(i))
+		return 0;
+	snprintf(text, sizeof text, "%d", p->oom_score_adj);
+	int r = file_read(AT_FDCWD, "/proc/self/oom_score_adj", saved, 32) < 0 ? -EIO : file_write(AT_FDCWD, "/proc/self/oom_score_adj", text);
+	return r < 0 ? fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj) : 0;
+}
+
+void oom_score_return(const char *saved)
+{
+	if (saved)
+		file_write(AT_FDCWD, "/proc/self/oom_score_adj", saved);
+}
+
 int process_oom_score(const struct init *i)
 {
 	const struct spec_process *p = i->process;
 	char text[16];
 
-	if (!p->has_oom_score_adj || i->user_entered ||
-		(i->target < 0 && i->spec->namespaces[NS_USER].wanted))   /* the runtime does it: userns.c, exec.c */
+	if (!p->has_oom_score_adj || inherits_oom_score(i) || (i->target < 0 && i->spec->namespaces[NS_USER].wanted))
 		return 0;
 	snprintf(text, sizeof text, "%d", p->oom_score_adj);
 	int r = file_write(i->proc, "self/oom_score_adj", text);

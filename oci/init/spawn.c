@@ -126,11 +126,16 @@ static int clone_init(struct spawn *s)
 	autoclose int cgroup2 = cgroup_open_unified(&s->c->cgroups, NULL);
 	if (cgroup2 < 0 && cgroup2 != -ENOENT)
 		return cgroup2;
+	autofree char *score = NULL;
+	int r = oom_score_lend(&s->init, &score);
+	if (r < 0)
+		return r;
 	s->pid = namespaces_clone(&s->init, cgroup2, s->init.joined[NS_PID], s->o->set_pid, &s->pidfd);
 	if (s->pid == 0) {
 		close(s->sock);
 		init_child(&s->init);
 	}
+	oom_score_return(score);
 	fd_close(&s->init.sock);
 	fd_close(&s->init.start);
 	return s->pid < 0 ? s->pid : 0;

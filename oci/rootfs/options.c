@@ -109,6 +109,8 @@ static int apply(struct mount_plan *p, const struct spec_mount *m, const char *w
 {
 	const struct mount_option *o = find(word);
 
+	if (!*word)   /* podman writes such */
+		return 0;
 	if (!o)
 		return to_filesystem(p, m, word);
 	switch (o->kind) {

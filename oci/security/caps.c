@@ -8,7 +8,8 @@
  *
  * Order: bounding; groups, gid, uid (CAP_SETGID, CAP_SETUID), permitted kept; permitted, effective and inheritable as wanted; ambient.
  *
- * A capability that the runtime itself does not have cannot be handed on: runtime-spec asks for a warning there, not an error.
+ * A capability that the runtime itself does not have cannot be handed on: runtime-spec asks for a warning there, not an error. An ambient
+ * one that is not inheritable as well is left out: buildah's configurations have such.
  * Without a `capabilities` object a process gets none. */
 #include "security/security.h"
 
@@ -48,6 +49,17 @@ static uint64_t available(bool user_namespace)
 	return bounding & (data[0].permitted | (uint64_t)data[1].permitted << 32);
 }
 
+static void tell(uint64_t caps, enum log_level level, const char *why)
+{
+	for (int cap = 0; caps; cap++, caps >>= 1) {
+		if (!(caps & 1))
+			continue;
+		char *name = cap_to_name(cap);
+		log_write(level, LOG_PREFIX, "capability %s %s", name ? name : "?", why);
+		cap_free(name);
+	}
+}
+
 void caps_limit(struct spec_capabilities *c, bool user_namespace)
 {
 	uint64_t *const sets[] = { &c->bounding, &c->permitted, &c->effective, &c->inheritable, &c->ambient };
@@ -57,13 +69,9 @@ void caps_limit(struct spec_capabilities *c, bool user_namespace)
 		missing |= *sets[i] & ~can;
 		*sets[i] &= can;
 	}
-	for (int cap = 0; missing; cap++, missing >>= 1) {
-		if (!(missing & 1))
-			continue;
-		char *name = cap_to_name(cap);
-		log_warn("capability %s is not given to the container: the runtime does not have it itself", name ? name : "?");
-		cap_free(name);
-	}
+	tell(missing, LOG_LEVEL_WARN, "is not given to the container: the runtime does not have it itself");
+	tell(c->ambient & ~(c->permitted & c->inheritable), LOG_LEVEL_INFO, "is not made ambient: it is not permitted and inheritable as well");
+	c->ambient &= c->permitted & c->inheritable;
 }
 
 int caps_bound(const struct spec_capabilities *c)
@@ -124,10 +132,7 @@ int caps_final(const struct spec_capabilities *c)
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
 		return fail(errno, "process.capabilities.ambient: clear them");
 	for (int cap = 0; cap < 64; cap++)
-		if (c->ambient & 1ull << cap && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0) {
-			r = fail(errno, "process.capabilities.ambient: raise capability %d", cap);
-			fail_hint("an ambient capability must be permitted and inheritable too");
-			return r;
-		}
+		if (c->ambient & 1ull << cap && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+			return fail(errno, "process.capabilities.ambient: raise capability %d", cap);
 	return 0;
 }

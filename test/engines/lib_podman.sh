@@ -26,6 +26,7 @@ podman_configure() {
 		events_logger = "file"
 		runtime = "torpor"
 		runtime_supports_json = ["torpor"]
+		runtime_supports_nocgroup = ["torpor"]
 		conmon_path = ["$conmon"]
 		helper_binaries_dir = ["$helpers"]
 		[engine.runtimes]
