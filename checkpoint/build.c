@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -30,6 +31,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "files/builder.h"
 #include "mem/mem.h"
 #include "ns/ns.h"
 #include "plan.h"
@@ -225,6 +227,24 @@ static int make_session(struct remote *r, pid_t pid)
 	return ret < 0 ? fail((int)-ret, "make task %d the leader of a session", pid) : 0;
 }
 
+/* What a session has as its terminal, its children inherit: its leader takes it before they are born. */
+static int take_terminal(struct restore *r, struct task *t)
+{
+	autoclose int fd = r->terminals ? builder_terminal(r, t->sid) : -ENOENT;
+	int number;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	int64_t ret = remote_send_fds(driver(t), &fd, 1, &number);
+	if (ret < 0)
+		return (int)ret;
+	ret = remote_call(driver(t), SYS_ioctl, (uint64_t)number, TIOCSCTTY, 0, 0, 0, 0);
+	if (ret < 0)
+		return fail((int)-ret, "make a terminal the controlling one of session %d", t->sid);
+	ret = remote_call(driver(t), SYS_close, (uint64_t)number, 0, 0, 0, 0, 0);
+	return ret < 0 ? fail((int)-ret, "close the terminal of session %d", t->sid) : 0;
+}
+
 /* A new stub to the point where it has its memory. */
 static int settle(struct restore *r, struct task *t)
 {
@@ -299,6 +319,8 @@ static int make_children(struct restore *r, struct task *p)
 			ret = make_task(r, p->children.data[i], driver(p), 0);
 	if (ret >= 0 && p->sid == p->pid)
 		ret = r->o->stub && !p->parent ? 0 : make_session(driver(p), p->pid);
+	if (ret >= 0 && p->sid == p->pid && p->state != TASK_DEAD)
+		ret = take_terminal(r, p);
 	for (size_t i = 0; i < p->children.n && ret >= 0; i++) {
 		struct restore_task *rt = restore_task(p->children.data[i]);
 		if (!rt->made && !rt->helper && rt->maker == p)
@@ -383,6 +405,26 @@ static int end_helper(struct helper *h)
 			       fail(ret < 0 ? (int)-ret : ECHILD, "reap helper %d of task %d", h->pid, h->parent->pid);
 }
 
+/* A group that has gone is nobody's loss. */
+static int set_foreground(struct restore *r, struct task *t)
+{
+	autoclose int fd = builder_terminal(r, t->sid);
+	int number, group = fd < 0 ? 0 : builder_foreground(r, t->sid);
+
+	if (fd < 0 || group <= 0)
+		return fd < 0 && fd != -ENOENT ? fd : group;
+	int64_t ret = remote_send_fds(driver(t), &fd, 1, &number);
+	if (ret >= 0)
+		ret = remote_scratch_write(driver(t), 0, &group, sizeof group);
+	if (ret < 0)
+		return (int)ret;
+	ret = remote_call(driver(t), SYS_ioctl, (uint64_t)number, TIOCSPGRP, remote_scratch(driver(t)), 0, 0, 0);
+	if (ret < 0)
+		log_info("process group %d is not in the foreground of session %d again: %s", group, t->sid, strerror((int)-ret));
+	ret = remote_call(driver(t), SYS_close, (uint64_t)number, 0, 0, 0, 0, 0);
+	return ret < 0 ? fail((int)-ret, "close the terminal of session %d", t->sid) : 0;
+}
+
 int build_groups(struct restore *r)
 {
 	struct tree *tree = r->tree;
@@ -400,6 +442,9 @@ int build_groups(struct restore *r)
 		if (ret >= 0)
 			ret = set_group(t);
 	}
+	for (size_t i = 0; r->terminals && i < tree->tasks.n && ret >= 0; i++)
+		if (tree->tasks.data[i]->sid == tree->tasks.data[i]->pid && tree->tasks.data[i]->state != TASK_DEAD)
+			ret = set_foreground(r, tree->tasks.data[i]);
 	while (r->helpers->list.n && ret >= 0) {
 		ret = end_helper(&r->helpers->list.data[r->helpers->list.n - 1]);
 		if (ret >= 0)

@@ -18,6 +18,9 @@ struct ck_inherit {
 	int fd;   /* restore: the caller's descriptor that takes its place */
 };
 
+/* A key of restore: the master of a new terminal, made in the container, that stands for the one whose master was outside the tree. */
+#define CK_TERMINAL_KEY "torpor:terminal"
+
 /* TLS with certificates (PEM) on both sides. NULL: the file below /etc/pki where CRIU looks for it. */
 struct ck_tls {
 	const char *ca;               /* who may sign the other side's certificate */

@@ -37,6 +37,7 @@ struct restore {
 	TaskKobjIdsEntry *root_ids;      /* of the dumping tool; NULL if the inventory has none */
 	bool own_ns[8];                  /* the tree had its own; by enum ns_kind */
 	uint64_t clone_flags;            /* new namespaces of a stub that the engine makes */
+	bool terminals;                  /* some file is a terminal */
 	bool own_stub;                   /* it did (the stub is our child) */
 	pid_t stub_pid;                  /* host numbering; 0 before there is one */
 	struct helpers *helpers;         /* build.c */

@@ -221,6 +221,7 @@ int proc_stat_parse(const char *text, struct proc_stat *s)
 	s->pgrp = (pid_t)f[5];
 	s->session = (pid_t)f[6];
 	s->tty_nr = (int)f[7];
+	s->tpgid = (pid_t)f[8];
 	s->flags = (unsigned)f[9];
 	s->nice = (int64_t)f[19];
 	s->starttime = f[22];

@@ -39,6 +39,7 @@ struct proc_stat {
 	char comm[64], state;
 	pid_t ppid, pgrp, session;
 	int tty_nr;
+	pid_t tpgid;
 	unsigned flags;
 	int64_t nice;
 	uint64_t starttime, start_code, end_code, start_stack, start_data, end_data, start_brk, arg_start, arg_end, env_start,

@@ -93,6 +93,14 @@ static int request(struct restore *r, struct request q, const void *payload, siz
 	return ret < 0 ? ret : read_answer(b);
 }
 
+static int own_terminal(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (isatty(fd))
+			return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+}
+
 int builder_start(struct restore *r, pid_t root_host_pid)
 {
 	struct builder *b = r->builder;
@@ -102,6 +110,8 @@ int builder_start(struct restore *r, pid_t root_host_pid)
 		return fail_text(EINVAL, "the files of the images were not checked");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return fail(errno, "make a socket pair for the process that opens files");
+	if (r->o->shell_job)
+		b->terminal = own_terminal();
 	pid_t engine = getpid();
 	pid_t pid = fork();
 	if (pid < 0) {
@@ -114,6 +124,7 @@ int builder_start(struct restore *r, pid_t root_host_pid)
 		b->sock = ends[1];
 		builder_main(r, engine, root_host_pid);
 	}
+	fd_close(&b->terminal);
 	close(ends[1]);
 	b->sock = ends[0];
 	b->pid = pid;
@@ -173,15 +184,25 @@ int builder_send(struct restore *r, int channel, const uint32_t *ids, size_t n)
 	return ret < 0 ? builder_died(b) : read_answer(b);
 }
 
-int builder_get(struct restore *r, uint32_t id)
+static int get(struct restore *r, enum builder_op op, uint32_t id)
 {
 	int fd = -1;
-	int ret = request(r, (struct request){ .op = OP_GET, .n = 1 }, &id, sizeof id);
+	int ret = request(r, (struct request){ .op = op, .n = 1 }, &id, sizeof id);
 
 	if (ret < 0)
 		return ret;
 	ret = fd_recv(r->builder->sock, &fd, 1);
 	return ret == 1 ? fd : builder_died(r->builder);
+}
+
+int builder_get(struct restore *r, uint32_t id)
+{
+	return get(r, OP_GET, id);
+}
+
+int builder_terminal(struct restore *r, pid_t sid)
+{
+	return get(r, OP_SESSION, (uint32_t)sid);
 }
 
 int builder_call(struct restore *r, int (*fn)(struct restore *r, void *data, size_t size), const void *data, size_t size)

@@ -22,6 +22,10 @@ int builder_open_all_wait(struct restore *r);
 int builder_send(struct restore *r, int channel, const uint32_t *ids, size_t n);
 /* A duplicate in the engine itself. */
 int builder_get(struct restore *r, uint32_t id);
+/* The controlling terminal of that session (a duplicate); a bare -ENOENT: it has none. Before the session has it. */
+int builder_terminal(struct restore *r, pid_t sid);
+/* Engine side, from the images: the process group in its foreground; 0: none is known. */
+int builder_foreground(struct restore *r, pid_t sid);
 /* Calls fn in the builder (a fork of the engine: same addresses): its return value and trail come back. For one-off work in the
  * tree's namespaces. data (at most 64 KiB) is copied there. Not between open_all_start and _wait. */
 int builder_call(struct restore *r, int (*fn)(struct restore *r, void *data, size_t size), const void *data, size_t size);

@@ -17,6 +17,7 @@ struct builder {
 	pid_t pid;
 	int sock;
 	bool joined;                   /* the answer to its start was read */
+	int terminal;                  /* of who restores, for a job of its shell; -1: none */
 	/* made by files_check(): */
 	struct slot *slots;            /* ascending by id; of entries with one id the one that descriptors mean is first */
 	size_t n;
@@ -25,7 +26,7 @@ struct builder {
 	void *state[STATES];
 };
 
-enum builder_op { OP_OPEN_PATHS, OP_OPEN_ALL, OP_SEND, OP_GET, OP_CALL };
+enum builder_op { OP_OPEN_PATHS, OP_OPEN_ALL, OP_SEND, OP_GET, OP_SESSION, OP_CALL };
 
 struct request {
 	enum builder_op op;

@@ -59,6 +59,8 @@ static const void *message_of(const FileEntry *e)
 		return e->sgfd;
 	case FD_TYPES__TIMERFD:
 		return e->tfd;
+	case FD_TYPES__TTY:
+		return e->tty;
 	}
 	return NULL;
 }
@@ -76,7 +78,7 @@ static int make_index(struct restore *r)
 {
 	struct builder *b = arena_new(r->arena, struct builder);
 
-	b->sock = b->self_fd = -1;
+	b->sock = b->self_fd = b->terminal = -1;
 	b->n = r->tree->files.n;
 	b->slots = arena_array(r->arena, struct slot, b->n + 1);
 	for (size_t i = 0; i < b->n; i++)
@@ -156,8 +158,10 @@ int files_check(struct restore *r)
 {
 	int ret = make_index(r);
 
-	for (size_t i = 0; i < r->tree->files.n && ret >= 0; i++)
+	for (size_t i = 0; i < r->tree->files.n && ret >= 0; i++) {
 		ret = check_entry(r->tree->files.data[i]);
+		r->terminals |= r->tree->files.data[i]->type == FD_TYPES__TTY;
+	}
 	for (size_t i = 0; i < r->tree->fdtables.n && ret >= 0; i++) {
 		struct fdtable *t = r->tree->fdtables.data[i];
 		if (t->fds.n)

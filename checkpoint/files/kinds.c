@@ -18,9 +18,10 @@
 #include "files/reg.h"
 #include "files/signalfd.h"
 #include "files/timerfd.h"
+#include "files/tty.h"
 
 const struct file_kind *const file_kinds[] = {
-	&reg_kind, &pipe_kind, &fifo_kind, &eventfd_kind, &eventpoll_kind, &timerfd_kind, &signalfd_kind, &unix_kind, &inet_kind, NULL,
+	&reg_kind, &pipe_kind, &fifo_kind, &eventfd_kind, &eventpoll_kind, &timerfd_kind, &signalfd_kind, &tty_kind, &unix_kind, &inet_kind, NULL,
 };
 
 const struct file_kind *file_kind_of(FdTypes type)
@@ -73,10 +74,6 @@ static const struct {
 	{ "anon_inode:", "an anonymous file" },
 	{ "/memfd:", "a memfd" },
 	{ "/anon_hugepage", "an anonymous huge page file" },
-	{ "/dev/ptmx", "a terminal (tty)" },
-	{ "/dev/pts/", "a terminal (tty)" },
-	{ "/dev/tty", "a terminal (tty)" },
-	{ "/dev/console", "a terminal (tty)" },
 	{ "/dev/net/tun", "a tun or tap device" },
 	{ "/dev/fuse", "a FUSE device" },
 	{ "mnt:[", "a namespace" }, { "net:[", "a namespace" }, { "pid:[", "a namespace" }, { "user:[", "a namespace" },

@@ -148,6 +148,8 @@ static const FownEntry *fown_of(const FileEntry *e)
 		return e->sgfd->fown;
 	case FD_TYPES__TIMERFD:
 		return e->tfd->fown;
+	case FD_TYPES__TTY:
+		return e->tty->fown;
 	}
 	return NULL;
 }
@@ -161,6 +163,8 @@ static uint32_t flags_of(const FileEntry *e)
 		return e->isk->flags;
 	case FD_TYPES__UNIXSK:
 		return e->usk->flags;
+	case FD_TYPES__TTY:
+		return e->tty->flags;
 	}
 	return e->reg ? e->reg->flags : 0;
 }

@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "files/builder_state.h"
 #include "files/path_ids.h"
+#include "files/tty.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -162,6 +163,7 @@ static void close_others(const struct restore *r, int root)
 	array_push(&keep) = r->builder->self_fd;
 	array_push(&keep) = r->images->fd;
 	array_push(&keep) = root;
+	array_push(&keep) = r->builder->terminal;
 	array_push(&keep) = log_fd();
 	for (size_t i = 0; i < r->o->n_inherit; i++)
 		array_push(&keep) = r->o->inherit[i].fd;
@@ -332,7 +334,7 @@ static int serve_send(struct restore *r, const uint32_t *ids, size_t n)
 	return ret == 1 ? send_files(r, ids, n, channel) : fail_text(EPROTO, "no channel came with a request for files");
 }
 
-/* Everything but the answer to OP_GET fits one shape. */
+/* Everything but the answer to OP_GET and OP_SESSION fits one shape. */
 static int serve_one(struct restore *r, const struct request *q, void *data)
 {
 	switch (q->op) {
@@ -344,6 +346,8 @@ static int serve_one(struct restore *r, const struct request *q, void *data)
 		return serve_send(r, data, q->n);
 	case OP_GET:
 		return builder_need(r, *(uint32_t *)data);
+	case OP_SESSION:
+		return tty_of_session(r, (pid_t) * (uint32_t *)data);
 	case OP_CALL:
 		return q->fn(r, data, q->n);
 	}
@@ -361,9 +365,10 @@ static void serve(struct restore *r)
 		if (fd_read_all(b->sock, data, size) < 0)
 			break;
 		int result = serve_one(r, &q, data);
-		if (answer(b, q.op == OP_GET && result > 0 ? 0 : result) < 0)
+		bool opened = q.op == OP_GET || q.op == OP_SESSION;
+		if (answer(b, opened && result > 0 ? 0 : result) < 0)
 			break;
-		if (q.op == OP_GET && result >= 0 && fd_send(b->sock, &result, 1) < 0)
+		if (opened && result >= 0 && fd_send(b->sock, &result, 1) < 0)
 			break;
 	}
 }

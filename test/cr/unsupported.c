@@ -75,23 +75,6 @@ static bool use_fanotify(int fd)
 	return read(fd, event, sizeof(event)) > 0;
 }
 
-static int open_pty(void)
-{
-	int fd = open("/dev/ptmx", O_RDWR | O_NOCTTY), unlock = 0;
-
-	need(fd >= 0 && ioctl(fd, TIOCSPTLCK, &unlock) == 0);
-	second = ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY);
-	need(second >= 0);
-	return fd;
-}
-
-static bool use_pty(int fd)
-{
-	char text[8] = "";
-
-	return write(second, "line\n", 5) == 5 && read(fd, text, 8) > 0 && !strncmp(text, "line", 4);
-}
-
 static int open_netlink(void)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK };
@@ -235,7 +218,6 @@ static const struct kind {
 	{ "memfd", "memfd", open_memfd, use_memfd },
 	{ "inotify", "inotify", open_inotify, use_inotify },
 	{ "fanotify", "fanotify", open_fanotify, use_fanotify },
-	{ "pty", "terminal", open_pty, use_pty },
 	{ "netlink", "netlink", open_netlink, use_socket },
 	{ "packet", "packet", open_packet, use_socket },
 	{ "raw", "raw", open_raw, use_socket },
