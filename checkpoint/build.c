@@ -249,11 +249,10 @@ static int take_terminal(struct restore *r, struct task *t)
 static int settle(struct restore *r, struct task *t)
 {
 	struct remote *remote = driver(t);
-	int ret = close_all(remote);
 
-	if (ret < 0 || t->state == TASK_DEAD)
-		return ret;
-	ret = remote_open_channel(remote);
+	if (t->state == TASK_DEAD)
+		return close_all(remote);
+	int ret = remote_open_only_channel(remote);
 	if (ret >= 0 && !restore_task(t)->inherits)
 		ret = remote_empty(remote);
 	return ret < 0 ? ret : mm_restore(r, t, remote);

@@ -72,18 +72,11 @@ static int raise_limit(struct remote *remote, const struct task *t, uint32_t hig
 /* Only the channel is left, at `number`. */
 static int clear_table(struct remote *remote, const struct task *t, uint32_t number)
 {
-	struct calls c = { 0 };
 	int ret = raise_limit(remote, t, number);
 
 	if (ret >= 0)
 		ret = remote_open_channel(remote);
-	if (ret >= 0)
-		ret = remote_move_channel(remote, (int)number);
-	if (ret < 0)
-		return ret;
-	add_call(&c, SYS_close_range, 0, number - 1, 0);
-	add_call(&c, SYS_close_range, number + 1, ~0u, 0);
-	return run_calls(remote, &c, t, "close what was inherited");
+	return ret < 0 ? ret : remote_keep_channel(remote, (int)number);
 }
 
 static int place_piece(struct restore *r, struct remote *remote, const struct task *t, size_t from, size_t n)

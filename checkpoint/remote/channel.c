@@ -63,19 +63,31 @@ int remote_channel(const struct remote *r)
 	return r->channel;
 }
 
-int remote_open_channel(struct remote *r)
+/* The task's numbers of a new pair. */
+static int make_pair(struct remote *r, bool alone, int pair[2])
 {
-	int pair[2];
 	uint64_t at = r->slot + SLOT_PRIVATE;
+	struct call calls[] = {
+		{ .nr = SYS_close_range, .arg = { 0, ~0u } },
+		{ .nr = SYS_socketpair, .arg = { AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, at } },
+	};
+	int e = alone ? remote_batch(r, calls, 2) : remote_batch(r, calls + 1, 1);
 
-	if (r->channel >= 0)
-		return 0;
-	int64_t ret = remote_call(r, SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, at, 0, 0);
-	if (ret < 0)
-		return fail((int)-ret, "make a socket pair in task %d", r->tid);
-	int e = remote_read(r, at, pair, sizeof pair);
 	if (e < 0)
 		return e;
+	if (alone && calls[0].ret < 0)
+		return fail((int)-calls[0].ret, "close the descriptors of task %d", r->tid);
+	if (calls[1].ret < 0)
+		return fail((int)-calls[1].ret, "make a socket pair in task %d", r->tid);
+	return remote_read(r, at, pair, 2 * sizeof *pair);
+}
+
+int remote_open_channel(struct remote *r)
+{
+	int pair[2], e = r->channel < 0 ? make_pair(r, false, pair) : 1;
+
+	if (e)
+		return e < 0 ? e : 0;
 	r->channel = remote_get_fd(r, pair[1]);
 	if (r->channel < 0) {
 		e = fail(-r->channel, "take descriptor %d of task %d", pair[1], r->tid);
@@ -85,6 +97,19 @@ int remote_open_channel(struct remote *r)
 	}
 	remote_call(r, SYS_close, (uint64_t)pair[1], 0, 0, 0, 0, 0);
 	return e;
+}
+
+int remote_open_only_channel(struct remote *r)
+{
+	int pair[2], e = make_pair(r, true, pair);
+
+	if (e < 0)
+		return e;
+	r->channel = remote_get_fd(r, pair[1]);
+	if (r->channel < 0)
+		return fail(-r->channel, "take descriptor %d of task %d", pair[1], r->tid);
+	r->peer = pair[0];
+	return 0;
 }
 
 int remote_close_channel(struct remote *r)
@@ -97,17 +122,27 @@ int remote_close_channel(struct remote *r)
 	return ret < 0 ? fail((int)-ret, "close the channel of task %d", r->tid) : 0;
 }
 
-int remote_move_channel(struct remote *r, int number)
+int remote_forget_channel(struct remote *r)
 {
+	int peer = r->channel < 0 ? -1 : r->peer;
+
+	fd_close(&r->channel);
+	r->channel = r->peer = -1;
+	return peer;
+}
+
+int remote_keep_channel(struct remote *r, int number)
+{
+	bool moves = r->peer != number;
+
 	if (r->channel < 0)
 		return fail(EBADF, "move the channel of task %d", r->tid);
-	if (r->peer == number)
-		return 0;
 	struct call calls[] = {
 		{ .nr = SYS_dup3, .arg = { (uint64_t)r->peer, (uint64_t)number, O_CLOEXEC }, .must = 1 },
-		{ .nr = SYS_close, .arg = { (uint64_t)r->peer } },
+		{ .nr = SYS_close_range, .arg = { 0, (uint64_t)number - 1 }, .must = 1 },
+		{ .nr = SYS_close_range, .arg = { (uint64_t)number + 1, ~0u }, .must = 1 },
 	};
-	int ret = remote_batch_checked(r, calls, sizeof calls / sizeof *calls, "move the channel out of the way");
+	int ret = remote_batch_checked(r, calls + !moves, 2 + (size_t)moves, "close all descriptors but the channel");
 	if (ret < 0)
 		return ret;
 	r->peer = number;

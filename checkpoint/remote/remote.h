@@ -103,12 +103,16 @@ int remote_mem_fd(const struct remote *r);   /* /proc/PID/mem, owned by r */
 
 /* Descriptors into and out of the task. remote_open_channel() makes a stream socketpair in the task and takes one end. */
 int remote_open_channel(struct remote *r);                     /* once per descriptor table; later calls return at once */
+/* For a task of our own making, once: all descriptors that it has are closed first. It keeps our end as well, until remote_keep_channel(). */
+int remote_open_only_channel(struct remote *r);
 int remote_channel(const struct remote *r);                    /* our end, -1 if none */
 int remote_send_fds(struct remote *r, const int *fds, size_t n, int *numbers);   /* numbers[] = what they are in the task */
 /* Receives n descriptors that somebody else (the builder) has sent, in messages of at most FD_PASS_MAX, to our end's peer. */
 int remote_recv_fds(struct remote *r, size_t n, int *numbers);
 int remote_close_channel(struct remote *r);                    /* both ends; harmless if there is none */
-int remote_move_channel(struct remote *r, int number);         /* the task's end gets that number (free, or its own) */
+/* Our end; the task's number of its own, which the caller has to close by a batch, or -1. */
+int remote_forget_channel(struct remote *r);
+int remote_keep_channel(struct remote *r, int number);         /* the task has nothing but its end then, with that number, not 0 */
 int remote_get_fd(struct remote *r, int fd);                   /* pidfd_getfd: our duplicate (CLOEXEC), or a bare -errno */
 int remote_pidfd(struct remote *r);                            /* of the process, owned by r, or a bare -errno */
 

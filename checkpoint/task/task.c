@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "base/err.h"
 #include "remote/regs.h"
@@ -140,10 +141,13 @@ int task_restore_creds(struct restore *r, struct task *t)
 static int last_batch(struct thread *th)
 {
 	struct ask a;
+	int channel = remote_forget_channel(th->remote);
 
 	ask_begin(&a, th, true);
 	thread_restore(&a);
 	signal_restore_queues(&a);
+	if (channel >= 0)
+		ask(&a, "close the channel", SYS_close, (uint64_t)channel);
 	int r = ask_run(&a);
 	return r < 0 ? r : sched_restore(th);
 }
@@ -167,8 +171,6 @@ int task_restore_last(struct restore *r, struct task *t)
 
 	for (size_t i = t->n_threads; i-- > 0 && ret >= 0;)
 		ret = last_batch(&t->threads[i]);
-	if (ret >= 0)
-		ret = remote_close_channel(t->threads[0].remote);
 	if (ret >= 0)
 		ret = timer_restore(t);
 	for (size_t i = 1; i < t->n_threads && ret >= 0; i++)
