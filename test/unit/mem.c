@@ -193,6 +193,7 @@ static void scan_in_pieces(void)
 	size_t n = 0;
 
 	CHECK(p != MAP_FAILED);
+	madvise(p, AREAS * size, MADV_NOHUGEPAGE);
 	for (size_t at = 0; at < AREAS * size; at += size / 4 + 3 * PAGE, n++)
 		p[at] = 1;
 	for (size_t i = 0; i < AREAS; i++)
