@@ -39,6 +39,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/proc.h"
 #include "cgroup/internal.h"
 
 #define LOG_PREFIX "cgroup"
@@ -461,6 +462,26 @@ int cgroup_open_unified(const struct spec_pairs *cgroups, const char *sub)
 		return r;
 	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? fail(errno, "open cgroup %s", path) : fd;
+}
+
+int cgroup_unified_of(const struct spec_pairs *cgroups, pid_t pid, char **path)
+{
+	const char *dir = cgroup_path(cgroups, ""), *mount = cgroup_ops_of(cgroups) == &cgroup_v2_ops ? ROOT : ROOT "/unified";
+	autofree char *text = NULL;
+	char *save;
+
+	*path = NULL;
+	if (!dir || proc_read(pid, "cgroup", &text) < 0)
+		return -ENOENT;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		autofree char *is = str_starts(line, "0::") ? str_printf("%s%s", mount, line + strlen("0::")) : NULL;
+		if (is && str_starts(is, dir) && is[strlen(dir)] == '/') {
+			*path = is;
+			is = NULL;
+			return 0;
+		}
+	}
+	return -ENOENT;
 }
 
 /* cgroup2 sees all tasks; on v1 the freezer's hierarchy is the one nobody else moves tasks in. */

@@ -33,6 +33,8 @@ int cgroup_make_more(const struct spec_pairs *cgroups, size_t n);
  * given to clone3(CLONE_INTO_CGROUP): -ENOENT when there is none. sub: a path below the container's groups, or NULL. */
 int cgroup_join(const struct spec_pairs *cgroups, const char *sub);
 int cgroup_open_unified(const struct spec_pairs *cgroups, const char *sub);
+/* The cgroup2 directory that a process is in, below the container's; -ENOENT: it is elsewhere. */
+int cgroup_unified_of(const struct spec_pairs *cgroups, pid_t pid, char **path);
 
 ssize_t cgroup_pids(const struct spec_pairs *cgroups, pid_t **pids);      /* sub-groups included; ascending; to be freed */
 int cgroup_freeze(const struct spec_pairs *cgroups, bool frozen);         /* waits until it is so */

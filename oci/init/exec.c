@@ -103,6 +103,21 @@ static int open_all(struct exec *x)
 	return x->init.proc < 0 ? x->init.proc : 0;
 }
 
+/* A cgroup2 group that hands controllers on to groups below it takes no processes (EBUSY): a container that manages its groups itself, as
+ * one with systemd does, has moved its init further down, and a process that is to be in the container as a whole goes there. */
+static pid_t clone_beside_init(struct exec *x, pid_t failed, size_t mark)
+{
+	autofree char *own = NULL;
+
+	if (failed != -EBUSY || x->e->cgroups || cgroup_unified_of(&x->c->cgroups, container_init_pid(x->c), &own) < 0)
+		return failed;
+	autoclose int group = open(own, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (group < 0)
+		return failed;
+	err_rewind(mark);
+	return namespaces_clone(&x->init, group, x->init.kinds & CLONE_NEWPID ? x->init.target : -1, 0, &x->pidfd);
+}
+
 static int clone_process(struct exec *x)
 {
 	autoclose int cgroup2 = cgroup_open_unified(&x->groups, NULL);
@@ -111,11 +126,14 @@ static int clone_process(struct exec *x)
 	cpu_set_t saved;
 	autofree char *score = NULL;
 	int r = oom_score_lend(&x->init, &score);
+	size_t mark = err_mark();
 	if (r >= 0)
 		r = affinity_begin(&x->process, &saved);
 	if (r < 0)
 		return r;
 	x->pid = namespaces_clone(&x->init, cgroup2, x->init.kinds & CLONE_NEWPID ? x->init.target : -1, 0, &x->pidfd);
+	if (x->pid < 0)
+		x->pid = clone_beside_init(x, x->pid, mark);
 	if (x->pid == 0) {
 		close(x->sock);
 		exec_child(&x->init);

@@ -295,6 +295,8 @@ static int check(const struct spec *spec, const struct oci_spawn_options *o, con
 		r = fail_text(EINVAL, "config.json: process: is missing");
 	if (r >= 0)
 		r = lsm_check(&spec->process);
+	if (r >= 0)
+		r = lsm_check_mounts(spec);
 	return r < 0 ? r : preserved_check(o->restore ? 0 : preserved_descriptors(create));
 }
 

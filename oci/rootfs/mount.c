@@ -16,6 +16,9 @@
  *
  * procfs and sysfs are mounted on directories only, never behind a link of the image (CVE-2019-19921, CVE-2023-27561).
  *
+ * linux.mountLabel is what SELinux calls all files of a new tmpfs, ramfs, devpts or overlay; the kernel labels those of procfs, sysfs and
+ * mqueue itself, and a bind mount's have theirs. Whoever says "context" himself is left alone.
+ *
  * sysfs may be refused (EPERM) to a container that does not own its network namespace; the host's is bound then, as all
  * runtimes do. */
 #include <errno.h>
@@ -28,6 +31,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/str.h"
 #include "rootfs/internal.h"
 
 #define LOG_PREFIX "mount"
@@ -187,7 +191,8 @@ static int mount_classic(const struct spec_mount *m, const struct mount_plan *p,
 			set |= (unsigned long)flag;
 			continue;
 		}
-		at += (size_t)snprintf(data + at, sizeof data - at, "%s%s", at ? "," : "", p->data[i]);
+		const char *context = str_starts(p->data[i], "context=") ? p->data[i] + strlen("context=") : NULL;   /* may have commas */
+		at += (size_t)snprintf(data + at, sizeof data - at, context ? "%scontext=\"%s\"" : "%s%s", at ? "," : "", context ? context : p->data[i]);
 		if (at >= sizeof data)
 			return fail_text(E2BIG, "mount %s: its options are longer than a page", m->destination);
 	}
@@ -244,9 +249,29 @@ static int mount_point(struct rootfs *r, const struct spec_mount *m)
 	return direct < 0 ? fail(-direct, "open it") : direct;
 }
 
+static int add_label(const struct spec *s, const struct spec_mount *m, struct mount_plan *p, char **word)
+{
+	static const char *const types[] = { "tmpfs", "ramfs", "devpts", "overlay" };
+	bool labelled = false;
+
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		labelled |= strcmp(m->type, types[i]) == 0;
+	for (size_t i = 0; i < p->n_data; i++)
+		labelled &= !str_starts(p->data[i], "context=");
+	if (!labelled || !s->mount_label || !*s->mount_label)
+		return 0;
+	if (p->n_data == sizeof p->data / sizeof *p->data)
+		return fail_text(E2BIG, "mount %s: no room for linux.mountLabel beside %zu options", m->destination, p->n_data);
+	p->data[p->n_data++] = *word = str_printf("context=%s", s->mount_label);
+	return 0;
+}
+
 static int filesystem(struct rootfs *r, const struct spec_mount *m, struct mount_plan *p)
 {
 	size_t mark = err_mark();
+	autofree char *label = NULL;
+	if (add_label(r->spec, m, p, &label) < 0)
+		return -E2BIG;
 	autoclose int target = mount_point(r, m);
 	if (target < 0)
 		return fail_text(-target, "mount %s", m->destination);

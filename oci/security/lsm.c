@@ -40,6 +40,13 @@ int lsm_check(const struct spec_process *p)
 	return apparmor || selinux;
 }
 
+int lsm_check_mounts(const struct spec *s)
+{
+	if (!s->mount_label || !*s->mount_label || selinux_enabled())
+		return 0;
+	return fail_text(EOPNOTSUPP, "linux.mountLabel: \"%s\": SELinux is not enabled on this machine", s->mount_label);
+}
+
 int lsm_open(int proc, const struct spec_process *p)
 {
 	bool apparmor = p->apparmor_profile && *p->apparmor_profile;

@@ -40,6 +40,7 @@ int seccomp_send_listener(const char *path, int listener, const char *state, siz
 /* AppArmor profile and SELinux label of the program to be executed. lsm_open() runs while the host's /proc is at hand (proc: a
  * descriptor of it) and returns the descriptor that lsm_apply() writes to, or -ENOENT (bare) when neither is asked for. */
 int lsm_check(const struct spec_process *p);   /* 1: one is asked for and can be had; 0: none */
+int lsm_check_mounts(const struct spec *s);
 int lsm_open(int proc, const struct spec_process *p);
 int lsm_apply(int fd, const struct spec_process *p);
 

@@ -241,7 +241,7 @@ struct spec {
 	struct spec_hooks hooks[HOOK_POINTS];
 	struct spec_pairs annotations, sysctl;
 	struct strings masked_paths, readonly_paths;
-	char *cgroups_path, *rootfs_propagation;
+	char *cgroups_path, *rootfs_propagation, *mount_label;
 	struct spec_id_maps uids, gids;      /* of a new user namespace */
 	bool has_monotonic, has_boottime, has_personality;
 	struct spec_clock monotonic, boottime;

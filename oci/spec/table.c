@@ -191,7 +191,7 @@ static const struct map_row rows[] = {
 	{ "linux.personality", MAP_OBJECT },
 	{ "linux.personality.domain", MAP_ENUM, AT(personality), HAS(has_personality), .names = domains, .required = true },
 	{ "linux.personality.flags", MAP_REFUSE, .reason = "personality flags" },
-	{ "linux.mountLabel", MAP_REFUSE, .reason = "SELinux labels" },
+	{ "linux.mountLabel", MAP_STRING, AT(mount_label) },
 	{ "linux.uidMappings", MAP_LIST, AT(uids.data), COUNT(uids.n), .of = &spec_id_map_table },
 	{ "linux.gidMappings", MAP_LIST, AT(gids.data), COUNT(gids.n), .of = &spec_id_map_table },
 	{ "linux.timeOffsets", MAP_OBJECT },

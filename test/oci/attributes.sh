@@ -112,6 +112,9 @@ if ! [ -e /sys/fs/selinux/enforce ]; then
 	with '.process.selinuxLabel = "l"'
 	refuses 'process.selinuxLabel: "l": SELinux is not enabled' torpor create --bundle "$b" d </dev/null
 	undo
+	with '.linux.mountLabel = "l"'
+	refuses 'linux.mountLabel: "l": SELinux is not enabled' torpor create --bundle "$b" d </dev/null
+	undo
 fi
 torpor delete --force c
 

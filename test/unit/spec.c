@@ -258,7 +258,7 @@ static void not_done(void)
 		{ "\"memoryPolicy\":{\"mode\":\"MPOL_BIND\",\"nodes\":\"x\"}", "linux.memoryPolicy.nodes: \"x\" is not a list" },
 		{ "\"memoryPolicy\":{\"nodes\":\"0\"}", "linux.memoryPolicy.mode: required" },
 		{ "\"memoryPolicy\":{\"flags\":[\"MPOL_F_MINE\"]}", "linux.memoryPolicy.flags[0]: unknown value \"MPOL_F_MINE\"" },
-		{ "\"mountLabel\":\"x\"", "linux.mountLabel" },
+		{ "\"mountLabel\":1", "linux.mountLabel: expected a string" },
 	};
 	static const char *const empty[] = {
 		"\"uidMappings\":[]", "\"timeOffsets\":{}", "\"intelRdt\":null", "\"mountLabel\":\"\"", "\"memoryPolicy\":{\"flags\":[]}",
