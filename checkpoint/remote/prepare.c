@@ -431,6 +431,15 @@ int remote_prepare(struct remote *r, struct remote_mm *mm)
 
 /* --- out --- */
 
+/* A batch that was started by what failed since: who is to have its results may be gone. */
+static int abandon_batch(struct remote *r)
+{
+	bool runs = r->running.n && !r->dead;
+
+	r->running.n = 0;
+	return runs ? remote_finish_batch(r) : 0;
+}
+
 static int begin_unmapping(struct remote *r)
 {
 	const uint64_t arg[6] = { r->mm->area, r->mm->area_size };
@@ -454,7 +463,10 @@ int remote_unprepare_step(struct remote *r)
 
 	if (!r->preparing && (!r->owner || !r->mm->area))
 		return 0;
-	return remote_explain(r, step_done(r, r->preparing ? go_on(r) : begin_unmapping(r)), mark);
+	int e = r->preparing ? 0 : abandon_batch(r);
+	if (e == 0)
+		e = r->preparing ? go_on(r) : begin_unmapping(r);
+	return remote_explain(r, step_done(r, e), mark);
 }
 
 int remote_unprepare(struct remote *r)
@@ -471,6 +483,5 @@ void remote_settle(struct remote *r)
 {
 	while (!r->dead && r->preparing)
 		step_done(r, go_on(r));
-	if (!r->dead && r->running.n)
-		remote_batch_finish(r);
+	abandon_batch(r);
 }

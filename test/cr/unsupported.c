@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Resources that an engine may not know: the argument chooses one. A dump must be refused, naming what DIR/names lists (the
- * kind, the pid, the descriptor's number), and the program must run on unharmed: afterwards it uses the resource.
+ * kind, the pid, the descriptor's number or the address), and the program must run on unharmed: afterwards it uses the resource.
  * When an engine learns a kind, the kind gets a program of its own and leaves this table.
  */
 #include "cr.h"
@@ -210,6 +210,23 @@ static bool use_tcp(int fd)
 	return write(second, "tcp", 3) == 3 && read(fd, text, 8) == 3;
 }
 
+/* Address space of huge pages, of which the system need not have one. */
+static char *huge;
+
+static int open_hugetlb(void)
+{
+	huge = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+	if (huge == MAP_FAILED)
+		cr_skip(": a huge page mapping: %s", strerror(errno));
+	return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+static bool use_hugetlb(int fd)
+{
+	(void)fd;
+	return munmap(huge, 2 << 20) == 0;
+}
+
 static const struct kind {
 	const char *name, *word; /* the word that a refusal must have, in lower case */
 	int (*open)(void);
@@ -227,6 +244,7 @@ static const struct kind {
 	{ "userfaultfd", "userfaultfd", open_userfaultfd, use_userfaultfd },
 	{ "perf", "perf", open_perf, use_perf },
 	{ "tcp_established", "tcp", open_tcp, use_tcp },
+	{ "hugetlb", "huge page", open_hugetlb, use_hugetlb },
 };
 
 int main(int argc, char **argv)
@@ -243,6 +261,8 @@ int main(int argc, char **argv)
 	int fd = kind->open();
 	need(dup2(fd, FD) == FD && close(fd) == 0);
 	snprintf(names, sizeof(names), "%s\n%d\n%d\n", kind->word, getpid(), second >= 0 && second < FD ? second : FD);
+	if (huge)
+		snprintf(names, sizeof(names), "%s\n%d\n%lx\n", kind->word, getpid(), (unsigned long)huge);
 	cr_write("names", O_TRUNC, names);
 	cr_wait();
 	expect(kind->use(FD), "%s does not work any more: %s", kind->name, strerror(errno));
