@@ -62,6 +62,11 @@ static int make_directories(const char *path)
 	return mkdir(path, 0700) < 0 && errno != EEXIST ? fail(errno, "make the directory %s", path) : 0;
 }
 
+/* What the caller wants of the shim to be. */
+struct wishes {
+	char *cgroup, *socket_dir;   /* NULL: none */
+};
+
 /* --- where the shim of a group listens ------------------------------------------------------------------------------------------ */
 
 /* FNV-1a twice, with two starts: it only has to spread. Whoever can choose ids so that two collide has containerd in hand. */
@@ -183,6 +188,7 @@ static _Noreturn void become_shim(const struct bootstrap *b, const char *group, 
 	dup2(null, 0);
 	dup2(null, 1);
 	dup2(log >= 0 ? log : null, 2);
+	fcntl(2, F_SETFL, O_WRONLY | O_NONBLOCK);   /* rather lose a message than wait for a reader that does not read */
 	if (listener == LISTEN_FD)
 		fcntl(listener, F_SETFD, 0);
 	else
@@ -207,29 +213,40 @@ static int join_cgroup(pid_t pid, const char *path)
 	return done ? 0 : fail_text(ENOENT, "shim_cgroup %s: no such group could be joined", path);
 }
 
-/* What comes on standard input: an Any with the runtime's options, or (containerd 2.3 and newer) BootstrapParams that have one. */
-static char *shim_cgroup(const struct bootstrap *b)
+static void take_options(struct wishes *w, const Wk__Any *any)
+{
+	Runc__Options *o = any && str_ends(any->type_url, "containerd.runc.v1.Options")
+				   ? runc__options__unpack(NULL, any->value.len, any->value.data) : NULL;
+
+	if (o && *o->shim_cgroup && !w->cgroup)
+		w->cgroup = str_dup(o->shim_cgroup);
+	if (o)
+		runc__options__free_unpacked(o, NULL);
+}
+
+/* What comes on standard input: an Any with the runtime's options, or (containerd 2.3 and newer) BootstrapParams that have one. Some bytes are
+ * both: parameters are those that name this container. */
+static void read_wishes(const struct bootstrap *b, struct wishes *w)
 {
 	autofree char *text = NULL;
 	ssize_t n = file_read(AT_FDCWD, "/dev/stdin", &text, INPUT_MAX);
-	char *cgroup = NULL;
 
 	if (n <= 0)
-		return NULL;
+		return;
 	Bootstrap__BootstrapParams *params = bootstrap__bootstrap_params__unpack(NULL, (size_t)n, (uint8_t *)text);
-	bool is_params = params && !strcmp(params->instance_id, b->id) && !strcmp(params->namespace_, b->ns);
-	Wk__Any *any = is_params ? (params->n_extensions ? params->extensions[0]->value : NULL) : wk__any__unpack(NULL, (size_t)n, (uint8_t *)text);
-	Runc__Options *o = any && str_ends(any->type_url, "containerd.runc.v1.Options")
-				   ? runc__options__unpack(NULL, any->value.len, any->value.data) : NULL;
-	if (o && *o->shim_cgroup)
-		cgroup = str_dup(o->shim_cgroup);
-	if (o)
-		runc__options__free_unpacked(o, NULL);
-	if (any && !is_params)
-		wk__any__free_unpacked(any, NULL);
+	if (params && !strcmp(params->instance_id, b->id) && !strcmp(params->namespace_, b->ns)) {
+		for (size_t i = 0; i < params->n_extensions; i++)
+			take_options(w, params->extensions[i]->value);
+		if (*params->socket_dir)
+			w->socket_dir = str_dup(params->socket_dir);
+	} else {
+		Wk__Any *any = wk__any__unpack(NULL, (size_t)n, (uint8_t *)text);
+		take_options(w, any);
+		if (any)
+			wk__any__free_unpacked(any, NULL);
+	}
 	if (params)
 		bootstrap__bootstrap_params__free_unpacked(params, NULL);
-	return cgroup;
 }
 
 static int note_address(const char *path)
@@ -240,7 +257,7 @@ static int note_address(const char *path)
 	return r < 0 ? fail(-r, "write the file address in the bundle") : 0;
 }
 
-static int start_shim(const struct bootstrap *b, const char *group, const char *path)
+static int start_shim(const struct bootstrap *b, const char *group, const char *path, const char *cgroup)
 {
 	autoclose int listener = listen_at(path);
 
@@ -248,7 +265,6 @@ static int start_shim(const struct bootstrap *b, const char *group, const char *
 		return 0;
 	if (listener < 0)
 		return listener;
-	autofree char *cgroup = shim_cgroup(b);
 	pid_t pid = fork();
 	if (pid == 0)
 		become_shim(b, group, path, listener);
@@ -269,16 +285,21 @@ static int check(const struct bootstrap *b)
 int bootstrap_start(const struct bootstrap *b)
 {
 	autofree char *group = NULL;
+	struct wishes w = { 0 };
 	int r = check(b);
 
 	if (r >= 0)
 		r = read_group(b, &group);
-	if (r >= 0)
-		r = make_directories(SOCKET_DIR);
 	if (r < 0)
 		return r;
-	autofree char *path = socket_path(b, group, SOCKET_DIR);
-	r = start_shim(b, group, path);
+	read_wishes(b, &w);
+	const char *dir = w.socket_dir ? w.socket_dir : SOCKET_DIR;
+	autofree char *path = socket_path(b, group, dir);
+	r = make_directories(dir);
+	if (r >= 0)
+		r = start_shim(b, group, path, w.cgroup);
+	free_pointer(&w.cgroup);
+	free_pointer(&w.socket_dir);
 	if (r >= 0)
 		r = note_address(path);
 	return r < 0 ? r : say(path);
@@ -318,12 +339,17 @@ static int delete_container(const struct bootstrap *b, pid_t *pid)
 	return r == -ENOENT ? 0 : r;
 }
 
-/* Its socket too, if it is this container's alone. */
+/* Its socket too, if nobody is there any more: of a pod the others' shim may live on. The bundle says where it was. */
 static void remove_socket(const struct bootstrap *b)
 {
-	autofree char *path = socket_path(b, b->id, SOCKET_DIR);
+	autofree char *file = str_printf("%s/address", b->bundle), *text = NULL, *path = socket_path(b, b->id, SOCKET_DIR);
 	struct sockaddr_un at;
+	const char *prefix = "unix:///";
 
+	if (file_read(AT_FDCWD, file, &text, sizeof at.sun_path + strlen(prefix)) > 0 && str_starts(text, prefix)) {
+		free_pointer(&path);
+		path = str_dup(text + strlen(prefix) - 1);
+	}
 	if (address_of(path, &at) == 0 && !answers(&at))
 		unlink(path);
 	err_clear();

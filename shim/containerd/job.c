@@ -7,6 +7,7 @@
 #include "containerd/job.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -22,6 +23,7 @@
 #include "containerd/loop.h"
 
 #define DATA_MAX (1u << 20)
+#define MANY 64
 
 struct answer {
 	int error;
@@ -42,12 +44,20 @@ size_t jobs_running(void)
 	return running;
 }
 
+bool jobs_many(void)
+{
+	return running >= MANY;
+}
+
 /* --- the worker ---------------------------------------------------------------------------------------------------------------- */
 
-static _Noreturn void work(int sock, int (*run)(void *arg, struct job_result *r), void *arg)
+static _Noreturn void work(pid_t shim, int sock, int (*run)(void *arg, struct job_result *r), void *arg)
 {
 	struct job_result r = { .fd = -1 };
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);   /* what it has begun is cleaned up by `delete`, which must not meet it at work */
+	if (getppid() != shim)
+		_exit(1);
 	loop_forked();
 	err_clear();
 	r.error = run(arg, &r);
@@ -111,10 +121,10 @@ int job_start(int (*run)(void *arg, struct job_result *r), void *run_arg, void (
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return fail(errno, "make a socket for a worker process");
-	pid_t pid = fork();
+	pid_t shim = getpid(), pid = fork();
 	if (pid == 0) {
 		close(ends[0]);
-		work(ends[1], run, run_arg);
+		work(shim, ends[1], run, run_arg);
 	}
 	close(ends[1]);
 	if (pid < 0) {

@@ -2,6 +2,7 @@
 #ifndef TASK_JOB_H
 #define TASK_JOB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -16,7 +17,8 @@ struct job_result {
 };
 /* run() is called in the worker: it fills *r. done() is called in the shim when the worker has answered or is dead. */
 int job_start(int (*run)(void *arg, struct job_result *r), void *run_arg, void (*done)(void *arg, struct job_result *r), void *done_arg);
-/* The workers under way. */
+/* The workers under way; so many that a question had better be asked again later. */
 size_t jobs_running(void);
+bool jobs_many(void);
 
 #endif

@@ -24,11 +24,9 @@ static void on_oom(void *arg, uint32_t events)
 	struct task *t = arg;
 	struct oom *o = t->oom_state;
 	Events__TaskOOM event = EVENTS__TASK_OOM__INIT;
-	char waste[4096];
-	ssize_t n = read(o->group.fd, waste, sizeof waste);
 	int count = cgroup_oom_count(&o->group);
 
-	if (count < 0 || (n <= 0 && errno != EAGAIN) || events & EPOLLERR) {
+	if (count < 0 || events & EPOLLERR) {
 		oom_forget(t);   /* the group has gone */
 		return;
 	}

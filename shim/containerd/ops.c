@@ -3,6 +3,7 @@
  * answers of operations that do not make it busy look it up again by its id. */
 #include "containerd/ops.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -33,6 +35,8 @@ struct op {
 	} q;
 	int signal;
 	bool pause;
+	char *path;                  /* of a checkpoint */
+	uint64_t since;              /* task_ends_so_far() */
 };
 
 static struct op *op_new(struct task *t, struct rpc_call *call)
@@ -41,6 +45,7 @@ static struct op *op_new(struct task *t, struct rpc_call *call)
 
 	op->task = t;
 	op->call = call;
+	op->since = task_ends_so_far();
 	return op;
 }
 
@@ -173,7 +178,7 @@ static void created(void *arg, struct job_result *r)
 	a.pid = (uint32_t)r->pid;
 	rpc_reply(op->call, &a.base);
 	if (r->pid)
-		process_has_pid(&t->init, r->pid);
+		process_has_pid(&t->init, r->pid, op->since);
 	task_end(t);
 	free_pointer(&op);
 }
@@ -200,15 +205,30 @@ static char *work_directory(const struct task *t)
 	return path;
 }
 
+/* Nobody says at a restore what was allowed at the checkpoint; the images do. */
+static bool has_connections(const char *images)
+{
+	DIR *d = opendir(images);
+	struct dirent *e;
+	bool found = false;
+
+	while (d && !found && (e = readdir(d)))
+		found = str_starts(e->d_name, "tcp-stream-");
+	if (d)
+		closedir(d);
+	return found;
+}
+
 static int run_restore(void *arg, struct job_result *r)
 {
 	struct op *op = arg;
 	struct task *t = op->task;
 	autofree char *work = work_directory(t);
 	const struct oci_restore_options o = { .create = create_options(t, &r->fd), .image_path = t->checkpoint, .work_path = work,
-		.tcp_established = true, .ext_unix_sk = true, .shell_job = t->init.terminal, .file_locks = true };
+		.tcp_established = has_connections(t->checkpoint), .ext_unix_sk = true, .shell_job = t->init.terminal, .file_locks = true };
 	struct container *c;
-	int ret = stdio_attach(t->init.io);
+	int ret = t->init.io ? stdio_attach(t->init.io)
+			     : fail_text(EINVAL, "its streams are closed since its restore failed: delete it and create it anew");
 
 	if (ret >= 0)
 		ret = oci_restore(&shim.oci, t->id, &o, &c);
@@ -311,7 +331,7 @@ static void started(void *arg, struct job_result *r)
 		a.pid = (uint32_t)p->pid;
 		rpc_reply(op->call, &a.base);
 		if (r->pid)
-			process_has_pid(p, r->pid);
+			process_has_pid(p, r->pid, op->since);
 		process_started(p);
 	}
 	task_end(t);
@@ -365,7 +385,10 @@ static void deleted(void *arg, struct job_result *r)
 		init->deleting = NULL;
 		task_end(op->task);
 	} else {
-		if (!init->ended && !init->exited_at.tv_sec) {   /* never started: it was killed by this */
+		int status;
+		if (init->pid && !init->ended && waitpid(init->pid, &status, WNOHANG) == init->pid)   /* killed by this, before it was started */
+			task_child_ended(init->pid, status);
+		if (!init->ended && !init->exited_at.tv_sec) {
 			init->exit_status = 128 + SIGKILL;
 			clock_gettime(CLOCK_REALTIME, &init->exited_at);
 		}
@@ -478,14 +501,26 @@ static int run_checkpoint(void *arg, struct job_result *r)
 	return *path ? with_container(op->task->id, checkpoint_it, &k) : fail_text(EINVAL, "no path for the checkpoint is given");
 }
 
+static void tell_checkpointed(struct task *t, char *path)
+{
+	Events__TaskCheckpointed event = EVENTS__TASK_CHECKPOINTED__INIT;
+
+	event.container_id = t->id;
+	event.checkpoint = path;
+	publish("/tasks/checkpointed", "TaskCheckpointed", &event.base);
+}
+
 static void checkpointed(void *arg, struct job_result *r)
 {
 	struct op *op = arg;
 	struct task *t = op->task;
 
-	if (!answered_error(op, r))
+	if (!answered_error(op, r)) {
+		tell_checkpointed(t, op->path);
 		rpc_reply(op->call, NULL);
+	}
 	task_end(t);
+	free_pointer(&op->path);
 	free_pointer(&op);
 }
 
@@ -494,6 +529,7 @@ void op_checkpoint(struct task *t, const Task__CheckpointTaskRequest *q, struct 
 	struct op *op = op_new(t, call);
 
 	op->q.checkpoint = q;
+	op->path = str_dup(q->path);
 	run_op(op, run_checkpoint, checkpointed);
 }
 
@@ -518,12 +554,20 @@ static int run_update(void *arg, struct job_result *r)
 	return ret < 0 ? ret : with_container(op->task->id, update_it, &limits);
 }
 
+static void updated(void *arg, struct job_result *r)
+{
+	struct task *t = ((struct op *)arg)->task;
+
+	replied(arg, r);
+	task_end(t);
+}
+
 void op_update(struct task *t, const Wk__Any *resources, struct rpc_call *call)
 {
 	struct op *op = op_new(t, call);
 
 	op->q.resources = resources;
-	run_op(op, run_update, checkpointed);
+	run_op(op, run_update, updated);
 }
 
 static int run_stats(void *arg, struct job_result *r)

@@ -26,6 +26,7 @@
 
 #define CONNECTIONS_MAX 64
 #define CALLS_MAX 4096          /* under way, of a connection */
+#define CALLS_TOTAL 16384       /* under way, those of connections that have gone included */
 #define UNREAD_MAX (16u << 20)  /* bytes of answers that the client does not take */
 
 struct connection {
@@ -49,7 +50,7 @@ static struct {
 	struct loop_watch watch;
 	const struct rpc_method *methods;
 	struct connection *connections;
-	size_t n;
+	size_t n, n_calls;
 } server = { .watch = { .fd = -1 } };
 
 /* --- connections -------------------------------------------------------------------------------------------------------------- */
@@ -96,8 +97,13 @@ static int flush(struct connection *c)
 
 static void put(struct connection *c, const void *data, size_t size)
 {
+	if (c->sent > c->room / 2) {   /* a client that reads slowly, but reads */
+		memmove(c->out, c->out + c->sent, c->n_out - c->sent);
+		c->n_out -= c->sent;
+		c->sent = 0;
+	}
 	if (c->n_out + size > c->room) {
-		c->room = c->n_out + size + 512;
+		c->room = c->n_out + size + c->room / 2 + 512;
 		c->out = mem_realloc(c->out, c->room);
 	}
 	memcpy(c->out + c->n_out, data, size);
@@ -143,6 +149,7 @@ static void forget(struct rpc_call *call)
 			call->next->prev = call->prev;
 		c->n_calls--;
 	}
+	server.n_calls--;
 	free_pointer(&call);
 }
 
@@ -175,6 +182,16 @@ void rpc_error(struct rpc_call *call, int code, const char *fmt, ...)
 	forget(call);
 	if (c)
 		respond_error(c, stream, code, text);
+}
+
+bool rpc_gone(const struct rpc_call *call)
+{
+	return !call->connection;
+}
+
+void rpc_drop(struct rpc_call *call)
+{
+	forget(call);
 }
 
 static int code_of(int error)
@@ -225,6 +242,7 @@ static struct rpc_call *new_call(struct connection *c, uint32_t stream)
 		c->calls->prev = call;
 	c->calls = call;
 	c->n_calls++;
+	server.n_calls++;
 	return call;
 }
 
@@ -264,7 +282,7 @@ static void take_frame(struct connection *c)
 		respond_error(c, f->stream, RPC_UNIMPLEMENTED, "streaming");
 		return;
 	}
-	if (c->n_calls >= CALLS_MAX) {
+	if (c->n_calls >= CALLS_MAX || server.n_calls >= CALLS_TOTAL) {
 		respond_error(c, f->stream, RPC_EXHAUSTED, "too many requests under way");
 		return;
 	}

@@ -181,6 +181,10 @@ static void create(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__CreateTaskRequest *q = (const void *)message;
 
+	if (shim.ending) {
+		rpc_error(call, RPC_UNAVAILABLE, "the shim is ending");
+		return;
+	}
 	if (task_find(q->id)) {
 		rpc_error(call, RPC_EXISTS, "container %s: already exists", q->id);
 		return;
@@ -311,12 +315,10 @@ void service_finish_delete(struct process *p)
 	if (is_init)
 		tell_deleted(p);
 	reply_deleted(p, call);
-	if (is_init) {
+	if (is_init)
 		task_free(t);
-	} else {
+	else
 		remove_process(p);
-		task_end(t);
-	}
 }
 
 static void output_done(void *arg)
@@ -329,20 +331,18 @@ static void output_done(void *arg)
 		op_delete(p->task);
 }
 
+/* Of a task: nothing else happens to it then. An added process may take its time, and the task goes on. */
 static void delete_process(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__DeleteRequest *q = (const void *)message;
-	struct task *t = need_task(call, q->id);
+	struct process *p = need_process(call, q->id, q->exec_id);
 
-	if (!t || !task_begin(t, call, message, delete_process))
+	if (!p || (!p->exec_id && !task_begin(p->task, call, message, delete_process)))
 		return;
-	struct process *p = process_find(t, q->exec_id);
-	if (!p || p->status == TASK__STATUS__RUNNING) {
-		if (p)
-			rpc_error(call, RPC_PRECONDITION, "cannot delete a running process");
-		else
-			rpc_error(call, RPC_NOT_FOUND, "process %s of container %s does not exist: not found", q->exec_id, q->id);
-		task_end(t);
+	if (p->status == TASK__STATUS__RUNNING || p->starting || p->deleting) {
+		rpc_error(call, RPC_PRECONDITION, p->deleting ? "the process is being deleted" : "cannot delete a running process");
+		if (!p->exec_id)
+			task_end(p->task);
 		return;
 	}
 	p->deleting = call;
@@ -365,6 +365,10 @@ static void kill_process(struct rpc_call *call, const ProtobufCMessage *message)
 	}
 	if (p->ended || !p->pid) {
 		rpc_error(call, RPC_NOT_FOUND, "process already finished: not found");
+		return;
+	}
+	if (q->all && !p->exec_id && jobs_many()) {
+		rpc_error(call, RPC_UNAVAILABLE, "too much is under way");
 		return;
 	}
 	if (q->all && !p->exec_id) {
@@ -469,6 +473,8 @@ static void stats(struct rpc_call *call, const ProtobufCMessage *message)
 
 	if (t && (t->init.status == TASK__STATUS__STOPPED || !t->init.pid))
 		rpc_error(call, RPC_NOT_FOUND, "container %s has no cgroup now: not found", q->id);
+	else if (t && jobs_many())
+		rpc_error(call, RPC_UNAVAILABLE, "too much is under way");
 	else if (t)
 		op_stats(t, call);
 }
@@ -481,12 +487,13 @@ static void shutdown_done(void)
 static void shutdown_shim(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	(void)message;
-	if (!tasks) {   /* from here on the next shim of this group may have the name */
+	shim.ending = !tasks;
+	if (shim.ending) {   /* from here on the next shim of this group may have the name */
 		unlink(shim.socket);
 		server_refuse();
 	}
 	rpc_reply(call, NULL);
-	if (!tasks)
+	if (shim.ending)
 		publish_drain(3000, shutdown_done);
 }
 

@@ -20,12 +20,20 @@
 struct task *tasks;
 
 /* Ends of children that nobody has claimed so far: one of them may be a process whose pid a worker is about to tell. */
-static struct early {
+struct early {
 	pid_t pid;
 	int status;
 	struct timespec at;
-} early[256];
-static size_t n_early;
+	uint64_t serial;
+};
+static ARRAY(struct early) early;
+static uint64_t n_ends;
+#define EARLY_MAX 65536
+
+uint64_t task_ends_so_far(void)
+{
+	return n_ends;
+}
 
 struct task *task_find(const char *id)
 {
@@ -69,10 +77,18 @@ static void answer_wait(const struct process *p, struct rpc_call *call)
 
 void process_wait(struct process *p, struct rpc_call *call)
 {
-	if (p->status == TASK__STATUS__STOPPED)
+	if (p->status == TASK__STATUS__STOPPED) {
 		answer_wait(p, call);
-	else
-		array_push(&p->waiters) = call;
+		return;
+	}
+	size_t kept = 0;
+	for (size_t i = 0; i < p->waiters.n; i++)
+		if (rpc_gone(p->waiters.data[i]))
+			rpc_drop(p->waiters.data[i]);
+		else
+			p->waiters.data[kept++] = p->waiters.data[i];
+	p->waiters.n = kept;
+	array_push(&p->waiters) = call;
 }
 
 static void answer_waiters(struct process *p)
@@ -103,7 +119,7 @@ static void tell_exit(struct process *p)
 static bool others_run(const struct task *t)
 {
 	for (const struct process *p = t->added; p; p = p->next)
-		if (p->pid && p->status != TASK__STATUS__STOPPED)
+		if ((p->pid || p->starting) && p->status != TASK__STATUS__STOPPED)
 			return true;
 	return false;
 }
@@ -131,6 +147,18 @@ static void rest_killed(void *arg, struct job_result *r)
 		log_warn("container %s: its other processes could not be killed: %s", t->id, err_line(0) ? err_line(0) : strerror(-r->error));
 }
 
+static void begin_kill_rest(struct task *t)
+{
+	char *id = str_dup(t->id);
+
+	t->killed_rest = true;
+	if (job_start(kill_rest, t, rest_killed, id) < 0) {
+		log_warn("container %s: its other processes are not killed: %s", id, err_line(0));
+		err_clear();
+		free_pointer(&id);
+	}
+}
+
 /* Tells what can be told by now. */
 static void tell(struct process *p)
 {
@@ -148,6 +176,8 @@ static void tell(struct process *p)
 void process_started(struct process *p)
 {
 	p->starting = false;
+	if (p->exec_id && p->status == TASK__STATUS__STOPPED)   /* it never ran */
+		answer_waiters(p);
 	tell(p);
 }
 
@@ -160,9 +190,8 @@ static void process_ended(struct process *p, int status, const struct timespec *
 	p->exited_at = *at;
 	if (!p->exec_id) {
 		oom_forget(t);
-		if (!t->private_pid && !t->killed_rest && job_start(kill_rest, t, rest_killed, str_dup(t->id)) < 0)
-			err_clear();
-		t->killed_rest = true;
+		if (!t->private_pid && !t->killed_rest)
+			begin_kill_rest(t);
 	}
 	tell(p);
 }
@@ -185,27 +214,31 @@ void task_child_ended(pid_t pid, int status)
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
+	n_ends++;
 	if (p) {
 		process_ended(p, status, &now);
 		return;
 	}
 	if (!jobs_running())   /* nobody will ask */
-		n_early = 0;
-	if (n_early == sizeof early / sizeof *early)
-		memmove(early, early + 1, --n_early * sizeof *early);
-	early[n_early++] = (struct early){ pid, status, now };
+		array_free(&early);
+	if (early.n == EARLY_MAX)
+		memmove(early.data, early.data + 1, --early.n * sizeof *early.data);
+	array_push(&early) = (struct early){ pid, status, now, n_ends };
 }
 
-void process_has_pid(struct process *p, pid_t pid)
+void process_has_pid(struct process *p, pid_t pid, uint64_t since)
 {
 	p->pid = pid;
-	for (size_t i = 0; i < n_early; i++)
-		if (early[i].pid == pid) {
-			struct early e = early[i];
-			memmove(early + i, early + i + 1, (--n_early - i) * sizeof *early);
+	for (size_t i = 0; i < early.n; i++) {
+		struct early e = early.data[i];
+		if (e.pid == pid && e.serial > since) {
+			memmove(early.data + i, early.data + i + 1, (--early.n - i) * sizeof *early.data);
 			process_ended(p, e.status, &e.at);
 			return;
 		}
+	}
+	if (p->exec_id && p->task->init.ended)   /* it came after the others had been killed */
+		kill(pid, SIGKILL);
 }
 
 void process_output_changed(void *arg)
@@ -269,6 +302,8 @@ void process_free(struct process *p)
 	if (p->status != TASK__STATUS__STOPPED)
 		clock_gettime(CLOCK_REALTIME, &p->exited_at);
 	answer_waiters(p);
+	if (p->deleting)
+		rpc_error(p->deleting, RPC_NOT_FOUND, "process %s: its container was deleted: not found", p->exec_id ? p->exec_id : "init");
 	stdio_free(p->io);
 	free_pointer(&p->exec_id);
 	free_pointer(&p->in);

@@ -21,6 +21,7 @@ struct shim {
 	const char *socket;              /* our own socket's path */
 	struct oci_options oci;          /* where the containers' state is */
 	bool debug;
+	bool ending;                     /* nothing new */
 };
 extern struct shim shim;
 
@@ -77,7 +78,9 @@ void process_init(struct process *p, struct task *t, const char *exec_id);
 void process_free(struct process *p);          /* what it points to */
 void task_free(struct task *t);                /* out of the list as well; answers who still waits */
 /* The process has a pid now (its end may have come before). */
-void process_has_pid(struct process *p, pid_t pid);
+void process_has_pid(struct process *p, pid_t pid, uint64_t since);
+/* Ends of children that were seen: what ended before a process's start began was another with its pid. */
+uint64_t task_ends_so_far(void);
 /* Its start has been told (or failed): what was held back follows. */
 void process_started(struct process *p);
 void task_child_ended(pid_t pid, int status);

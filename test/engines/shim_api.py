@@ -1,0 +1,612 @@
+# SPDX-License-Identifier: Apache-2.0
+# What shim_api.sh runs: each function below is a case, with a shim of its own.
+import faulthandler, json, os, re, select, shutil, signal, socket, subprocess, sys, time, traceback
+import ttrpc as t
+from ttrpc import task, wk, runc, bootstrap, intro, Error
+
+WORK = sys.argv[1]
+faulthandler.dump_traceback_later(200)
+CGROUP = os.environ["TEST_CGROUP"]
+RESOURCES = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
+PROCESS = "types.containerd.io/opencontainers/runtime-spec/1/Process"
+
+
+def until(what, seconds=20):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "never came true"
+        time.sleep(0.02)
+
+
+def gone(pid):
+    try:
+        return open("/proc/%d/stat" % pid).read().split()[2] == "Z"
+    except OSError:
+        return True
+
+
+class Fifo:
+    def __init__(self, path, reading):
+        os.mkfifo(path)
+        self.path = path
+        self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if reading else -1
+
+    def read(self, n=65536, timeout=20):
+        """Something, or b'' at the end."""
+        while True:
+            assert select.select([self.fd], [], [], timeout)[0], "nothing came"
+            try:
+                return os.read(self.fd, n)
+            except BlockingIOError:
+                pass
+
+    def read_until(self, text, timeout=20):
+        data, end = b"", time.monotonic() + timeout
+        while text not in data:
+            assert time.monotonic() < end, data
+            piece = self.read()
+            if not piece:
+                time.sleep(0.01)
+            data += piece
+        return data
+
+
+class Container:
+    """A bundle, its streams, its shim."""
+
+    def __init__(self, shim, id, *args, change=None, out=True, inp=False, terminal=False, group=None, version=3, log=None):
+        self.shim, self.id = shim, id
+        self.bundle = "%s/%s-%s" % (WORK, shim.ns, id)
+        os.mkdir(self.bundle)
+        os.symlink(WORK + "/bundle/rootfs", self.bundle + "/rootfs-source")
+        os.mkdir(self.bundle + "/rootfs")
+        config = json.load(open(WORK + "/bundle/config.json"))
+        config["process"]["args"] = list(args)
+        config["process"]["terminal"] = terminal
+        config["linux"]["cgroupsPath"] = "%s/%s-%s" % (CGROUP, shim.ns, id)
+        if group:
+            config["annotations"] = {"io.kubernetes.cri.sandbox-id": group}
+        if change:
+            change(config)
+        json.dump(config, open(self.bundle + "/config.json", "w"))
+        self.terminal = terminal
+        self.out = Fifo(self.bundle + "/out", True) if out else None
+        self.err = Fifo(self.bundle + "/err", True) if out and not terminal else None
+        self.inp = Fifo(self.bundle + "/in", False) if inp else None
+        self.log = log
+        answer = shim.start(id, self.bundle)
+        self.answer = json.loads(answer)
+        self.socket = self.answer["address"][len("unix://"):]
+        assert open(self.bundle + "/address").read() == self.answer["address"]
+        self.c = t.Client(self.socket, version)
+
+    def create(self, **more):
+        mounts = [task.Mount(type="bind", source=WORK + "/bundle/rootfs", options=["rbind", "rw"])]
+        r = self.c.call("Create", id=self.id, bundle=self.bundle, rootfs=mounts, terminal=self.terminal,
+                        stdin=self.inp.path if self.inp else "", stdout=self.log or (self.out.path if self.out else ""),
+                        stderr=self.log or (self.err.path if self.err else ""), **more)
+        self.pid = r.pid
+        if self.inp:
+            self.inp.fd = os.open(self.inp.path, os.O_WRONLY | os.O_NONBLOCK)
+        return self
+
+    def start(self):
+        r = self.c.call("Start", id=self.id)
+        self.pid = r.pid
+        return self
+
+    def call(self, method, **more):
+        return self.c.call(method, id=self.id, **more)
+
+    def exec(self, exec_id, *args, **more):
+        p = json.load(open(self.bundle + "/config.json"))["process"]
+        p.update(args=list(args), terminal=more.get("terminal", False))
+        self.call("Exec", exec_id=exec_id, spec=wk.Any(type_url=PROCESS, value=json.dumps(p).encode()), **more)
+        return self.call("Start", exec_id=exec_id).pid
+
+    def wait(self, exec_id=""):
+        return self.call("Wait", exec_id=exec_id)
+
+    def end(self):
+        """Deleted, and nothing is left."""
+        if self.call("State").status != task.STOPPED:
+            self.call("Kill", signal=9, all=True)
+        self.wait()
+        r = self.call("Delete")
+        assert not os.path.ismount(self.bundle + "/rootfs")
+        shim_pid = self.call("Connect").shim_pid
+        self.call("Shutdown")
+        until(lambda: gone(shim_pid))
+        assert not os.path.exists(self.socket)
+        shutil.rmtree(self.bundle)
+        return r
+
+
+def refused(code, what, *a, **k):
+    try:
+        what(*a, **k)
+    except Error as e:
+        assert e.code == code, e
+        return e.text
+    raise AssertionError("not refused")
+
+
+# -- cases ---------------------------------------------------------------------------------------------------------------------------
+
+def life(s):
+    c = Container(s, "c", "/bin/sh", "-c", "echo out; echo err >&2; read x; exit 7", inp=True)
+    assert c.answer["version"] == 3 and c.answer["protocol"] == "ttrpc"
+    refused(5, c.call, "State")
+    c.create()
+    assert c.call("State").status == task.CREATED and c.call("State").pid == c.pid
+    assert c.call("Connect").task_pid == c.pid
+    refused(6, c.create)
+    os.close(c.inp.fd)
+    refused(2, c.call, "Pause")
+    refused(2, c.call, "Checkpoint", path=WORK + "/never")
+    refused(5, c.call, "State", exec_id="no")
+    wait = c.c.begin("Wait", id="c")
+    c.start()
+    refused(2, c.call, "Start")
+    refused(9, c.call, "Delete")
+    assert c.out.read_until(b"\n") == b"out\n" and c.err.read_until(b"\n") == b"err\n"
+    assert c.call("State").status == task.RUNNING
+    os.write(os.open(c.inp.path, os.O_WRONLY), b"line\n")
+    r = wait()
+    assert r.exit_status == 7 and abs(r.exited_at.seconds - time.time()) < 60
+    assert c.wait() == r                    # as often as it is asked
+    state = c.call("State")
+    assert state.status == task.STOPPED and state.exit_status == 7 and state.exited_at == r.exited_at
+    refused(5, c.call, "Kill", signal=9)
+    refused(5, c.call, "Stats")
+    c.call("Shutdown")                      # not while it has a container
+    d = c.end()
+    assert d.exit_status == 7 and d.exited_at == r.exited_at and d.pid == c.pid
+    s.events.wait("/tasks/delete", "c")
+    assert s.events.topics() == ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"], s.events.topics()
+    e = s.events.wait("/tasks/exit", "c")
+    assert e.id == "c" and e.pid == c.pid and e.exit_status == 7 and e.exited_at == r.exited_at
+
+
+def version2(s):
+    c = Container(s, "c", "/bin/true", version=2).create()
+    c.c.service = "containerd.task.v9.Task"
+    assert "service" in refused(12, c.call, "State")
+    c.c.service = "containerd.task.v2.Task"
+    assert "method" in refused(12, lambda: c.c.send(c.c.service, "Nothing", b"", None)())
+    c.start()
+    c.end()
+
+
+def short(s):
+    """Ends before Start has returned, many times: start's event first, exit's once."""
+    c = Container(s, "c", "/bin/sleep", "1000", change=lambda k: None).create().start()
+    for i in range(20):
+        c.exec("e%d" % i, "/bin/sh", "-c", "exit %d" % i)
+    for i in range(20):
+        assert c.wait("e%d" % i).exit_status == i
+    for i in range(20):
+        assert c.call("Delete", exec_id="e%d" % i).exit_status == i
+    refused(5, c.call, "State", exec_id="e0")
+    c.end()
+    s.events.wait("/tasks/delete", "c")
+    topics = [(topic, m.exec_id if topic != "/tasks/exit" else m.id) for topic, m in s.events.list if "exec" in topic or topic == "/tasks/exit"]
+    for i in range(20):
+        e = "e%d" % i
+        mine = [topic for topic, id in topics if id == e]
+        assert mine == ["/tasks/exec-added", "/tasks/exec-started", "/tasks/exit"], mine
+
+
+def execs(s):
+    c = Container(s, "c", "/bin/sleep", "1000").create()
+    out = Fifo(c.bundle + "/eout", True)
+    pid = c.exec("before", "/bin/sleep", "1000")     # of a created container
+    c.start()
+    refused(6, c.call, "Exec", exec_id="before", spec=wk.Any(type_url=PROCESS, value=b"{}"))
+    refused(3, c.call, "Exec", exec_id="none")
+    processes = {p.pid: runc.ProcessDetails.FromString(p.info.value).exec_id for p in c.call("Pids").processes}
+    assert processes[pid] == "before" and processes[c.pid] == "", processes
+    assert c.exec("echo", "/bin/echo", "inside", stdout=out.path)
+    assert out.read_until(b"\n") == b"inside\n"
+    assert c.wait("echo").exit_status == 0
+    text = refused(2, c.exec, "bad", "/nowhere")
+    assert "/nowhere" in text, text
+    assert c.wait("bad").exit_status == 255
+    c.call("Delete", exec_id="bad")
+    c.call("Kill", exec_id="before", signal=15)
+    assert c.wait("before").exit_status in (143, 137), c.wait("before")
+    c.call("Exec", exec_id="late", spec=wk.Any(type_url=PROCESS, value=json.dumps(
+        dict(json.load(open(c.bundle + "/config.json"))["process"], args=["/bin/true"])).encode()))
+    c.exec("with", "/bin/sleep", "1000")
+    c.call("Kill", signal=9)
+    assert c.wait("with").exit_status == 137
+    assert c.wait().exit_status == 137
+    refused(9, c.call, "Start", exec_id="late")
+    refused(2, c.exec, "after", "/bin/true")
+    c.end()
+    ends = [m.id for topic, m in s.events.list if topic == "/tasks/exit"]
+    assert ends[-1] == "c" and sorted(ends) == ["before", "c", "echo", "with"], ends
+
+
+def shared_pids(s):
+    """Without a pid namespace of its own: init's death ends the others, and its exit is told last."""
+    def change(k):
+        k["linux"]["namespaces"] = [n for n in k["linux"]["namespaces"] if n["type"] != "pid"]
+    c = Container(s, "c", "/bin/sh", "-c", "sleep 1000 & sleep 1000", change=change).create().start()
+    c.exec("e", "/bin/sh", "-c", "trap '' TERM; sleep 1000 & wait")
+    until(lambda: len(c.call("Pids").processes) >= 4)
+    pids = [p.pid for p in c.call("Pids").processes]
+    c.call("Kill", signal=9)
+    assert c.wait().exit_status == 137 and c.wait("e").exit_status == 137
+    c.end()
+    assert [m.id for topic, m in s.events.list if topic == "/tasks/exit"] == ["e", "c"]
+    for p in pids:
+        until(lambda: gone(p))
+
+
+def terminal(s):
+    c = Container(s, "c", "/bin/sh", terminal=True, inp=True).create().start()
+    c.call("ResizePty", width=91, height=37)
+    os.write(c.inp.fd, b"stty size; tty; echo here=$((1+1))\n")
+    text = c.out.read_until(b"here=2")
+    assert b"37 91" in text and b"/dev/pts/0" in text, text
+    eout, ein = Fifo(c.bundle + "/eout", True), Fifo(c.bundle + "/ein", False)
+    c.exec("e", "/bin/sh", terminal=True, stdin=ein.path, stdout=eout.path)
+    c.call("ResizePty", exec_id="e", width=50, height=20)
+    fd = os.open(ein.path, os.O_WRONLY)
+    os.write(fd, b"stty size; exit 3\n")
+    assert b"20 50" in eout.read_until(b"20 50")
+    assert c.wait("e").exit_status == 3
+    os.write(c.inp.fd, b"exit 4\n")
+    assert c.wait().exit_status == 4
+    assert c.end().exit_status == 4
+
+
+def half_close(s):
+    """cat ends when its input does, not before; all comes out, though nobody reads for a while."""
+    c = Container(s, "c", "/bin/cat", inp=True).create().start()
+    data = os.urandom(65536) * 16
+    got, at = b"", 0
+    os.set_blocking(c.inp.fd, False)
+    time.sleep(0.1)
+    while len(got) < len(data):
+        if at < len(data):
+            try:
+                at += os.write(c.inp.fd, data[at:at + 65536])
+            except BlockingIOError:
+                pass
+        try:
+            got += os.read(c.out.fd, 65536)
+        except BlockingIOError:
+            pass
+    assert got == data
+    os.close(c.inp.fd)
+    time.sleep(0.1)
+    assert c.call("State").status == task.RUNNING     # the shim keeps it open
+    c.call("CloseIO", stdin=True)
+    assert c.wait().exit_status == 0
+    c.end()
+
+
+def last_words(s):
+    """Output that was not read when the process ended is there afterwards."""
+    c = Container(s, "c", "/bin/sh", "-c", "head -c 120000 /dev/zero; echo END").create().start()
+    assert c.wait  # it waits in its pipe until we read
+    got = b""
+    while not got.endswith(b"END\n"):
+        got += c.out.read()
+    assert len(got) == 120004
+    c.wait()
+    c.end()
+
+
+def log_uris(s):
+    path = WORK + "/logs/file"
+    c = Container(s, "c", "/bin/sh", "-c", "echo one; echo two >&2", out=False, log="file://" + path).create().start()
+    assert c.wait().exit_status == 0
+    assert sorted(open(path).read().split()) == ["one", "two"]
+    c.end()
+    script = WORK + "/logger"
+    with open(script, "w") as f:
+        f.write("#!/bin/sh\necho \"$CONTAINER_ID $CONTAINER_NAMESPACE $*\" >%s/said\nexec 5>&-\ncat <&3 >%s/o\ncat <&4 >%s/e\n" % (WORK, WORK, WORK))
+    os.chmod(script, 0o755)
+    b = Container(s, "b", "/bin/sh", "-c", "echo one; echo two >&2", out=False, log="binary://%s?k=v&w=x" % script).create().start()
+    assert b.wait().exit_status == 0
+    until(lambda: os.path.exists(WORK + "/e") and open(WORK + "/e").read() == "two\n")
+    assert open(WORK + "/o").read() == "one\n"
+    assert open(WORK + "/said").read() == "b log_uris k v w x\n", open(WORK + "/said").read()
+    b.end()
+    n = Container(s, "n", "/bin/true", out=False, log="binary:///nowhere/logger")
+    assert "/nowhere/logger" in refused(5, n.create)
+    n.call("Shutdown")
+
+
+def update(s):
+    c = Container(s, "c", "/bin/sleep", "1000").create()
+    c.call("Update", resources=wk.Any(type_url=RESOURCES, value=b'{"pids":{"limit":100}}'))
+    c.start()
+    group = [g for g in ("/sys/fs/cgroup/pids", "/sys/fs/cgroup") if os.path.exists("%s%s/%s-c" % (g, CGROUP, s.ns))][0]
+    limit = "%s%s/%s-c/pids.max" % (group, CGROUP, s.ns)
+    assert open(limit).read() == "100\n"
+    c.call("Pause")
+    c.call("Update", resources=wk.Any(type_url=RESOURCES, value=b'{"pids":{"limit":77},"memory":{"limit":104857600}}'))
+    assert open(limit).read() == "77\n"
+    assert c.call("State").status == task.PAUSED
+    refused(2, c.call, "Pause")
+    refused(2, c.exec, "e", "/bin/true")
+    c.call("Resume")
+    refused(2, c.call, "Resume")
+    refused(3, c.call, "Update")
+    refused(3, c.call, "Update", resources=wk.Any(type_url=RESOURCES, value=b'{"pids":'))
+    c.call("Kill", signal=9)
+    c.wait()
+    refused(2, c.call, "Update", resources=wk.Any(type_url=RESOURCES, value=b'{"pids":{"limit":100}}'))
+    c.end()
+    s.events.wait("/tasks/delete", "c")
+    assert s.events.topics() == ["/tasks/" + w for w in ("create", "start", "paused", "resumed", "exit", "delete")], s.events.topics()
+
+
+def stats(s):
+    def change(k):
+        k["linux"].setdefault("resources", {})["pids"] = {"limit": 50}
+        k["linux"]["resources"]["memory"] = {"limit": 64 << 20}
+    c = Container(s, "c", "/bin/sh", "-c", "head -c 3000000 /dev/zero >/tmp/f; cat /tmp/f >/dev/null; sleep 1000", change=change).create().start()
+    until(lambda: len(c.call("Pids").processes) == 2)
+    any = c.call("Stats").stats
+    import importlib
+    if any.type_url == "io.containerd.cgroups.v1.Metrics":
+        m = importlib.import_module("cgroup1_pb2").Metrics.FromString(any.value)
+        assert m.pids.current == 2 and m.pids.limit == 50 and m.cpu.usage.total > 0 and m.memory.usage.limit == 64 << 20, m
+        assert m.memory.usage.usage > 0 and m.memory.hierarchical_memory_limit == 64 << 20 and len(m.cpu.usage.per_cpu) >= 1
+    else:
+        assert any.type_url == "io.containerd.cgroups.v2.Metrics", any.type_url
+        m = importlib.import_module("cgroup2_pb2").Metrics.FromString(any.value)
+        assert m.pids.current == 2 and m.pids.limit == 50 and m.cpu.usage_usec > 0 and m.memory.usage_limit == 64 << 20, m
+    c.end()
+
+
+def oom(s):
+    def change(k):
+        k["linux"].setdefault("resources", {})["memory"] = {"limit": 8 << 20, "swap": 8 << 20}
+    c = Container(s, "c", "/bin/sh", "-c", "dd if=/dev/zero of=/dev/null bs=100M count=1; sleep 1000", change=change).create().start()
+    s.events.wait("/tasks/oom", "c")
+    assert c.call("State").status == task.RUNNING
+    c.end()
+
+
+def kill_all(s):
+    c = Container(s, "c", "/bin/sh", "-c", "trap 'echo got; exit 9' USR1; sleep 1000 & echo ready; while :; do wait; done").create().start()
+    c.out.read_until(b"ready")
+    c.call("Kill", signal=10)
+    assert c.wait().exit_status == 9
+    c.end()
+    d = Container(s, "d", "/bin/sh", "-c", "sleep 1000 & sleep 1001 & wait; sleep 1000").create().start()
+    until(lambda: len(d.call("Pids").processes) == 3)
+    d.call("Kill", signal=15, all=True)
+    until(lambda: len(d.call("Pids").processes) <= 2)
+    refused(2, d.call, "Kill", signal=12345)
+    d.end()
+    e = Container(s, "e", "/bin/true").create()
+    e.call("Kill", signal=9)                   # created, never started
+    assert e.wait().exit_status == 137
+    e.end()
+    f = Container(s, "f", "/bin/true").create()
+    r = f.call("Delete")                       # the same at once
+    assert r.exit_status == 137
+    f.call("Shutdown")
+    s.events.wait("/tasks/delete", "f")
+    assert s.events.topics("f") == ["/tasks/create", "/tasks/exit", "/tasks/delete"], s.events.topics("f")
+
+
+def failures(s):
+    c = Container(s, "c", "/nowhere")
+    try:
+        c.create()
+        text = refused(2, c.start)
+    except Error as e:
+        text = e.text
+    assert "/nowhere" in text, text
+    try:
+        c.call("Delete")
+    except Error as e:
+        assert e.code == 5, e
+    c.call("Shutdown")
+    d = Container(s, "d", "/bin/true")
+    refused(12, d.create, options=wk.Any(type_url="containerd.runc.v1.Options", value=runc.Options(systemd_cgroup=True).SerializeToString()))
+    refused(5, d.c.call, "Create", id="d", bundle=d.bundle, rootfs=[task.Mount(type="bind", source="/nowhere", options=["rbind"])])
+    refused(3, d.c.call, "Create", id="d", bundle=d.bundle, rootfs=[task.Mount(type="bind", source="/tmp", target="../x", options=["rbind"])])
+    assert "nosuchfs" in refused(2, d.c.call, "Create", id="d", bundle=d.bundle, rootfs=[task.Mount(type="nosuchfs", source="x")])
+    assert not os.path.ismount(d.bundle + "/rootfs")
+    d.create().start()
+    d.wait()
+    d.end()
+
+
+def away(s):
+    """Events while containerd is away come when it is back, in order."""
+    c = Container(s, "c", "/bin/sleep", "1000").create()
+    s.events.wait("/tasks/create", "c")
+    s.events.end()
+    c.start()
+    c.exec("e", "/bin/true")
+    c.wait("e")
+    c.call("Pause")
+    c.call("Resume")
+    c.call("Kill", signal=9)
+    c.wait()
+    assert s.events.topics() == ["/tasks/create"]
+    s.events.begin()
+    s.events.wait("/tasks/exit", "c", "c")
+    c.end()
+    s.events.wait("/tasks/delete", "c")
+    seen = [topic for i, topic in enumerate(s.events.topics()) if i == 0 or s.events.topics()[i - 1] != topic or topic == "/tasks/exit"]
+    assert seen == ["/tasks/" + w for w in ("create", "start", "exec-added", "exec-started", "exit", "paused", "resumed", "exit", "delete")], seen
+
+
+def group(s):
+    """Containers of one pod are in one shim."""
+    a = Container(s, "a", "/bin/sleep", "1000", group="pod").create().start()
+    b = Container(s, "b", "/bin/sleep", "1000", group="pod").create().start()
+    other = Container(s, "o", "/bin/sleep", "1000").create().start()
+    assert a.answer == b.answer != other.answer
+    assert a.call("Connect").shim_pid == b.call("Connect").shim_pid != other.call("Connect").shim_pid
+    a.call("Kill", signal=9)
+    a.wait()
+    a.call("Delete")
+    a.call("Shutdown")                   # b is still there
+    assert b.call("State").status == task.RUNNING
+    b.end()
+    other.end()
+
+
+def killed_shim(s):
+    """A shim that is killed: `delete` cleans up, and the next start gets a new one in its place."""
+    c = Container(s, "c", "/bin/sh", "-c", "sleep 1000 & sleep 1000").create().start()
+    c.exec("e", "/bin/sleep", "1000")
+    pids = [p.pid for p in c.call("Pids").processes]
+    assert len(pids) == 3
+    os.kill(c.call("Connect").shim_pid, 9)
+    until(lambda: not answers(c.socket))
+    d = task.DeleteResponse.FromString(s.run("c", c.bundle, "-bundle", c.bundle, "delete"))
+    assert d.exit_status == 137 and d.pid == c.pid and abs(d.exited_at.seconds - time.time()) < 60
+    assert not os.path.ismount(c.bundle + "/rootfs") and not os.path.exists(c.socket)
+    for p in pids:
+        until(lambda: gone(p))
+    s.run("c", c.bundle, "-bundle", c.bundle, "delete")     # once more does no harm
+    shutil.rmtree(c.bundle)
+    c = Container(s, "c", "/bin/true").create().start()
+    os.kill(c.call("Connect").shim_pid, 9)
+    until(lambda: not answers(c.socket))
+    s.start("c", c.bundle)                                  # the socket of the dead one is in the way
+    c.c = t.Client(c.socket)
+    refused(5, c.call, "State")
+    c.call("Shutdown")
+    s.run("c", c.bundle, "-bundle", c.bundle, "delete")
+
+
+def answers(path):
+    try:
+        with socket.socket(socket.AF_UNIX) as k:
+            k.connect(path)
+        return True
+    except OSError:
+        return False
+
+
+def command_line(s):
+    info = intro.RuntimeInfo.FromString(s.run("x", WORK, "-info"))
+    assert info.name == "io.containerd.torpor.v1" and info.version.version
+    features = json.loads(info.features.value)
+    assert features["ociVersionMax"] >= "1.2" and "linux" in features
+    assert b"Version" in s.run("x", WORK, "-v")
+    assert b"-namespace" in subprocess.run([s.program, "start"], stderr=subprocess.STDOUT, stdout=subprocess.PIPE).stdout
+    assert b"no identifiers" in s.run("../x", WORK, "start", check=False)
+    assert b"unknown action" in s.run("x", WORK, "dance", check=False)
+    assert b"not defined" in s.run("x", WORK, "--nonsense", check=False)
+    assert b"-bundle" in s.run("x", WORK, "delete", check=False)
+    # containerd 2.3 and newer say more, and where sockets are wanted.
+    bundle, sockets = WORK + "/boot", WORK + "/sockets"
+    os.mkdir(bundle)
+    shutil.copy(WORK + "/bundle/config.json", bundle)
+    group = "%s/shim" % CGROUP
+    options = wk.Any(type_url="containerd.runc.v1.Options", value=runc.Options(shim_cgroup=group).SerializeToString())
+    params = bootstrap.BootstrapParams(instance_id="boot", namespace=s.ns, socket_dir=sockets,
+                                       extensions=[bootstrap.Extension(value=options)])
+    answer = json.loads(s.start("boot", bundle, data=params.SerializeToString()))
+    assert answer["address"].startswith("unix://" + sockets + "/"), answer
+    c = t.Client(answer["address"][7:])
+    pid = c.call("Connect", id="boot").shim_pid
+    assert group in open("/proc/%d/cgroup" % pid).read()
+    score = int(open("/proc/%d/oom_score_adj" % pid).read())
+    mine = int(open("/proc/self/oom_score_adj").read())
+    assert score == min(mine + 1, 1000), (score, mine)
+    c.call("Shutdown", id="boot")
+    until(lambda: gone(pid))
+    for parent in os.listdir("/sys/fs/cgroup"):
+        if os.path.isdir("/sys/fs/cgroup/%s%s" % (parent, group)):
+            os.rmdir("/sys/fs/cgroup/%s%s" % (parent, group))
+
+
+def checkpoint(s):
+    """Saved and left running, saved and ended, restored; questions are answered meanwhile."""
+    c = Container(s, "c", "/bin/sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done").create().start()
+    c.out.read_until(b"3\n")
+    images = WORK + "/images"
+    options = wk.Any(type_url="containerd.runc.v1.CheckpointOptions", value=runc.CheckpointOptions().SerializeToString())
+    saving = c.c.begin("Checkpoint", id="c", path=images, options=options)
+    c.call("State")
+    c.call("Stats")
+    saving()
+    assert os.path.exists(images + "/inventory.img") and c.call("State").status == task.RUNNING
+    s.events.wait("/tasks/checkpointed", "c")
+    c.out.read_until(b"\n")
+    shutil.rmtree(images)
+    options.value = runc.CheckpointOptions(exit=True).SerializeToString()
+    c.call("Checkpoint", path=images, options=options)
+    assert c.wait().exit_status == 137
+    until(lambda: c.call("State").status == task.STOPPED)
+    last = b""
+    while not last.endswith(b"\n") or select.select([c.out.fd], [], [], 0)[0]:
+        piece = c.out.read()
+        if not piece:
+            break
+        last += piece
+    c.end()
+    r = Container(s, "r", "/bin/false").create(checkpoint=images)
+    assert r.pid == 0 and r.call("State").status == task.CREATED
+    assert "not been restored" in refused(9, r.call, "Kill", signal=9)
+    r.start()
+    assert r.pid > 0 and r.call("State").status == task.RUNNING
+    first = int(r.out.read_until(b"\n").split()[0])
+    if last.split():
+        assert first == int(last.split()[-1]) + 1, (first, last[-20:])
+    r.exec("e", "/bin/true")
+    assert r.wait("e").exit_status == 0
+    r.end()
+    bad = Container(s, "bad", "/bin/false").create(checkpoint=WORK + "/nothing")
+    text = refused(5, bad.start)
+    assert WORK + "/nothing" in text, text
+    bad.call("Delete")
+    bad.call("Shutdown")
+
+
+CASES = [life, version2, short, execs, shared_pids, terminal, half_close, last_words, log_uris, update, stats, oom, kill_all, failures, away,
+         group, killed_shim, command_line, checkpoint]
+
+
+def tidy(s):
+    """After a failed case."""
+    for n in os.listdir("/proc"):
+        if n.isdigit() and ("-namespace\0%s\0" % s.ns).encode() in open("/proc/%s/cmdline" % n, "rb").read():
+            os.kill(int(n), 9)
+    for n in os.listdir(WORK):
+        if n.startswith(s.ns + "-"):
+            s.run(n[len(s.ns) + 1:], WORK + "/" + n, "-bundle", WORK + "/" + n, "delete", check=False)
+
+
+def main():
+    wanted = [f for f in CASES if re.search(os.environ.get("CASE", ""), f.__name__)]
+    failed = []
+    for f in wanted:
+        folder = "%s/%s" % (WORK, f.__name__)
+        os.mkdir(folder)
+        s = t.Shim(folder, ns=f.__name__)
+        began = time.monotonic()
+        try:
+            f(s)
+            print("%s: ok (%.1f s)" % (f.__name__, time.monotonic() - began), flush=True)
+        except Exception:
+            traceback.print_exc(file=sys.stdout)
+            print("%s: FAILED" % f.__name__, flush=True)
+            failed.append(f.__name__)
+            tidy(s)
+        s.events.end()
+    if not failed:
+        assert os.listdir("/run/containerd/s") == [], os.listdir("/run/containerd/s")
+        for n in os.listdir("/run/containerd/torpor"):
+            left = set(os.listdir("/run/containerd/torpor/" + n)) - {"seccomp~"}
+            assert not left, (n, left)
+    sys.exit(1 if failed else 0)
+
+
+main()
