@@ -66,7 +66,8 @@ containerd_end_all() {
 	done
 } >/dev/null 2>&1
 
-run() { ctr run --runtime io.containerd.torpor.v1 --cgroup "$TEST_CGROUP/$RANDOM$RANDOM" --rootfs "$@"; }
+runtime=io.containerd.torpor.v1
+run() { ctr run --runtime $runtime --cgroup "$TEST_CGROUP/$RANDOM$RANDOM" --rootfs "$@"; }
 status_of() { ctr task ls | awk -v c="$1" '$1 == c { print $3 }'; }
 shims() { grep -las "containerd-shim-[t]orpor-v1.-namespace\|containerd-shim-[r]unc-v2.-namespace" /proc/[0-9]*/cmdline | wc -l; }
 
