@@ -21,10 +21,11 @@ $(TEST_PROGRAMS): $(O)/test/%: test/%.c $(wildcard test/*.h test/*/*.h)
 # Fuzzers (clang's libFuzzer): test/fuzz/*.sh run them as tests; or make fuzz, then e.g. build/fuzz/spec -max_total_time=60. Of the libraries only what they test.
 FUZZERS := $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(wildcard test/fuzz/*.c))
 FUZZED_spec := $(wildcard oci/spec/*.c) $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
+FUZZED_frame := shim/containerd/frame.c $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
 FUZZED_wire := checkpoint/pages/wire.c $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
 $(FUZZERS): $(O)/fuzz/%: test/fuzz/%.c
 	@mkdir -p $(@D)
-	clang -std=gnu17 -g -O1 -fsanitize=fuzzer$(,)address$(,)undefined $(CPPFLAGS) -Icheckpoint -Ihooks -Ioci $< $(FUZZED_$*) $(LDLIBS) -o $@
+	clang -std=gnu17 -g -O1 -fsanitize=fuzzer$(,)address$(,)undefined $(CPPFLAGS) -Icheckpoint -Ihooks -Ioci -Ishim $< $(FUZZED_$*) $(LDLIBS) -o $@
 fuzz: $(FUZZERS)
 
 tests: $(UNIT_TESTS) $(TEST_PROGRAMS)

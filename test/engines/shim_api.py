@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What shim_api.sh runs: each function below is a case, with a shim of its own.
-import faulthandler, json, os, re, select, shutil, signal, socket, subprocess, sys, time, traceback
+import faulthandler, json, os, random, re, select, shutil, signal, socket, subprocess, sys, time, traceback
 import ttrpc as t
 from ttrpc import task, wk, runc, bootstrap, intro, Error
 
@@ -570,7 +570,112 @@ def checkpoint(s):
     bad.call("Shutdown")
 
 
-CASES = [life, version2, short, execs, shared_pids, terminal, half_close, last_words, log_uris, update, stats, oom, kill_all, failures, away,
+def hostile(s):
+    """Clients that send what no client sends: the shim answers or hangs up, serves the others, and does not grow."""
+    c = Container(s, "c", "/bin/sleep", "1000").create().start()
+    shim_pid = c.call("Connect").shim_pid
+
+    def memory():
+        return int(re.search(r"VmRSS:\s*(\d+)", open("/proc/%d/status" % shim_pid).read()).group(1))
+
+    def connect():
+        k = socket.socket(socket.AF_UNIX)
+        k.connect(c.socket)
+        k.settimeout(20)
+        return k
+
+    def answer(k):
+        stream, kind, flags, data = t.read_frame(k)
+        return stream, t.ttrpc.Response.FromString(data).status.code
+
+    def request(method, message=b"", service="containerd.task.v3.Task"):
+        return t.ttrpc.Request(service=service, method=method, payload=message).SerializeToString()
+
+    state = request("State", task.StateRequest(id="c").SerializeToString())
+    connect().close()
+    k = connect()                                       # half a header, then gone; half a payload, then gone
+    k.sendall(b"\0\0\0")
+    k.close()
+    k = connect()
+    k.sendall(t.HEADER.pack(1000, 1, 1, 0) + b"x" * 500)
+    k.close()
+    k = connect()                                       # byte by byte
+    for b in t.frame(1, 1, state):
+        k.sendall(bytes([b]))
+    assert answer(k) == (1, 0)
+    k.sendall(t.frame(1, 1, state) + t.frame(4, 1, state) + t.frame(7, 1, b"\xff" * 40) + t.frame(9, 1, request("State", b"\xff\xff")) +
+              t.frame(11, 1, request("State", service="x" * 3000)) + t.frame(13, 1, state, 2) + t.frame(15, 9, b"what") +
+              t.frame(17, 3, b"data") + t.frame(19, 1, b"") + t.frame(21, 1, state))
+    codes = [answer(k) for _ in range(8)]
+    assert codes == [(1, 3), (4, 3), (7, 3), (9, 3), (11, 12), (13, 12), (19, 12), (21, 0)], codes
+    k.sendall(t.HEADER.pack(5 << 20, 23, 1, 0))         # too large: refused at once, skipped, and the next one is served
+    assert answer(k) == (23, 8)
+    k.sendall(b"z" * (5 << 20) + t.frame(25, 1, state))
+    assert answer(k) == (25, 0)
+    k.sendall(t.HEADER.pack(0xffffffff, 27, 1, 0))
+    assert answer(k) == (27, 8)
+    k.close()
+    # Promised, never sent: costs nothing.
+    promises = [connect() for _ in range(40)]
+    for k in promises:
+        k.sendall(t.HEADER.pack(4 << 20, 1, 1, 0))
+    assert c.call("State").status == task.RUNNING
+    before = memory()
+    assert before < 64 << 10 or "build-san" in s.program, before
+    for k in promises:
+        k.close()
+    # More connections than there may be.
+    many = [connect() for _ in range(100)]
+    assert c.call("State").status == task.RUNNING
+    for k in many:
+        k.close()
+    # Questions whose answers are not read: it hangs up.
+    k = connect()
+    try:
+        for n in range(400):
+            k.sendall(b"".join(t.frame(1 + 2 * (n * 1000 + i), 1, state) for i in range(1000)))
+        raise AssertionError("never hung up")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    k.close()
+    # Waits without number, and clients that go away.
+    wait = request("Wait", task.WaitRequest(id="c").SerializeToString())
+    before = memory()
+    for n in range(12):
+        k = connect()
+        k.sendall(b"".join(t.frame(1 + 2 * i, 1, wait) for i in range(5000)))
+        assert answer(k)[1] == 8                        # those beyond what one may have
+        k.close()
+    assert c.call("State").status == task.RUNNING
+    # Statistics for everybody at once: no worker for each.
+    k = connect()
+    k.sendall(b"".join(t.frame(1 + 2 * i, 1, request("Stats", task.StatsRequest(id="c").SerializeToString())) for i in range(300)))
+    codes = [answer(k)[1] for _ in range(300)]
+    assert set(codes) <= {0, 14} and codes.count(0) >= 10, codes
+    k.close()
+    random.seed(7)
+    for n in range(300):                                # and noise
+        k = connect()
+        data = bytearray(t.frame(1, 1, state) + t.frame(3, 1, wait))
+        for _ in range(random.randrange(1, 8)):
+            data[random.randrange(len(data))] = random.randrange(256)
+        k.sendall(data)
+        k.close()
+    assert c.call("State").status == task.RUNNING and c.call("Connect").shim_pid == shim_pid
+    assert memory() - before < 8 << 10 or "build-san" in s.program, (before, memory())
+    until(lambda: len(os.listdir("/proc/%d/fd" % shim_pid)) < 20)
+    os.setegid(1)
+    k = connect()                                       # another group's
+    try:
+        k.sendall(t.frame(1, 1, state))
+        assert k.recv(1) == b""
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    os.setegid(0)
+    c.end()
+
+
+CASES = [hostile, life, version2, short, execs, shared_pids, terminal, half_close, last_words, log_uris, update, stats, oom, kill_all, failures, away,
          group, killed_shim, command_line, checkpoint]
 
 
