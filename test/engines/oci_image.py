@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# oci_image.py ROOTFS NAME FILE: an image archive (OCI layout, one layer) of a directory, for `ctr image import`.
+# oci_image.py ROOTFS NAME FILE [COMMAND…]: an image archive (OCI layout, one layer) of a directory, for `ctr image import`.
 import hashlib, io, json, platform, sys, tarfile
 
-rootfs, name, target = sys.argv[1:]
+rootfs, name, target = sys.argv[1:4]
 blobs = {}
 
 
@@ -24,7 +24,7 @@ with tarfile.open(fileobj=layer, mode="w") as tar:
 layer = blob(layer.getvalue(), "layer.v1.tar")
 arch = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 config = blob(json.dumps({
-    "architecture": arch, "os": "linux", "config": {"Env": ["PATH=/bin:/sbin:/usr/bin"], "Cmd": ["/bin/sh"]},
+    "architecture": arch, "os": "linux", "config": {"Env": ["PATH=/bin:/sbin:/usr/bin"], "Cmd": sys.argv[4:] or ["/bin/sh"]},
     "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}}).encode(), "config.v1+json")
 manifest = blob(json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config,
                             "layers": [layer]}).encode(), "manifest.v1+json")
