@@ -49,7 +49,7 @@ LIBS := $(LIB_shim) $(LIB_oci) $(LIB_checkpoint)
 MAINS := shim/torpor.c shim/torpor-cr.c shim/torpor-netlock.c shim/containerd-shim-torpor-v1.c
 PROGRAMS := $(MAINS:shim/%.c=$(O)/bin/%)
 
-MANUALS := $(patsubst contrib/man/%.c,$(O)/man/%,$(wildcard contrib/man/*.c))
+MANUALS := $(patsubst contrib/man/%.in,$(O)/man/%,$(wildcard contrib/man/*.in))
 
 COMPLETIONS := $(foreach p,$(patsubst contrib/completions/%.c,%,$(wildcard contrib/completions/*.c)),$(patsubst %,$(O)/completions/$(p).%,bash zsh fish))
 
@@ -86,9 +86,12 @@ $(O)/bin/%: $(O)/shim/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
-# Manual pages: contrib/man/NAME.in around what contrib/man/NAME.c prints from the option table.
+# Manual pages: contrib/man/NAME.in around what contrib/man/NAME.c, if there is one, prints from the option table.
 $(O)/man/%: contrib/man/%.in $(O)/man/%.options
 	sed -e 's/@VERSION@/$(VERSION)/' -e '/^@OPTIONS@$$/{' -e 'r $(word 2,$^)' -e 'd' -e '}' $< >$@
+$(O)/man/%: contrib/man/%.in
+	@mkdir -p $(@D)
+	sed -e 's/@VERSION@/$(VERSION)/' $< >$@
 $(O)/man/%.options: $(O)/man/%.print
 	$< >$@
 # Completion scripts, printed from the same tables.
