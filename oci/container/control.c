@@ -26,6 +26,7 @@
 #include "container/hooks.h"
 #include "container/internal.h"
 
+#define END_WAIT_MS 500
 #define KILL_WAIT_MS 10000
 
 static int fail_not_running(struct container *c)
@@ -155,9 +156,19 @@ static int kill_rest(struct container *c)
 	return fail_text(ETIMEDOUT, "container %s: processes are left in its cgroup that do not end", c->id);
 }
 
-static int delete_locked(struct container *c, bool force)
+/* `kill ID KILL && delete ID`: a process that was killed a moment ago needs one to end. */
+static enum oci_status status_soon(struct container *c)
 {
 	enum oci_status status = container_status(c);
+	autoclose int fd = status == OCI_RUNNING ? container_init_pidfd(c) : -1;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return fd >= 0 && poll(&p, 1, END_WAIT_MS) > 0 ? container_status(c) : status;
+}
+
+static int delete_locked(struct container *c, bool force)
+{
+	enum oci_status status = force ? container_status(c) : status_soon(c);
 
 	if (!force && status != OCI_STOPPED && status != OCI_CREATED && status != OCI_CREATING)
 		return fail_text(EBUSY, "cannot delete container %s that is not stopped: %s", c->id, oci_status_names[status]);

@@ -49,6 +49,10 @@ refuses "container not running" torpor pause c
 torpor delete c
 refuses "container does not exist" torpor delete c
 
+# one that was killed a moment ago
+torpor run --detach --bundle "$TEST_DIR/b" c </dev/null >"$TEST_DIR/out" 2>&1
+torpor kill c KILL && torpor delete c
+
 # delete of a created one, of a paused one, of one with other processes
 torpor create --bundle "$TEST_DIR/b" c </dev/null >"$TEST_DIR/out" 2>&1
 torpor delete c
