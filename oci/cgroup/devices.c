@@ -6,14 +6,20 @@
  * null, zero, full, random, urandom, tty, the terminals of devpts. (A list of rules usually begins with "deny all", so
  * the defaults stand behind it.)
  *
- * v1: devices.deny and devices.allow take one rule a write; a group can only be given what its parent has. cgroup2 has no
- * such files: an eBPF program (bpf.c) decides. */
+ * v1: devices.deny and devices.allow take one rule a write; a group can only be given what its parent has. A group that denies all but
+ * a list (devices.list) is changed by the difference, what is new first: nothing that the old rules and the new ones allow is ever denied, and it
+ * is the only way for one that has groups below it, which takes no "a". The kernel's list is of exact entries: to deny takes access from the
+ * entry with the very same numbers. cgroup2 has no such files: an eBPF program (bpf.c) decides. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/fd.h"
+#include "base/str.h"
 #include "cgroup/internal.h"
 
 static char rwm[] = "rwm", make_only[] = "m";
@@ -68,13 +74,126 @@ static int write_rule(void *arg, const struct spec_device_rule *rule)
 	return done;
 }
 
+/* --- v1: by the difference ------------------------------------------------------------------------------------------------------- */
+
+struct entry {
+	char type;
+	int64_t major, minor;   /* -1: all */
+	unsigned access;        /* ACCESS bits */
+};
+struct entries {
+	ARRAY(struct entry) list;
+	bool everything;        /* all is allowed but the list, or was for a while: not to be had by the difference */
+};
+static const char access_letters[] = "rwm";
+
+static unsigned access_bits(const char *text)
+{
+	unsigned bits = 0;
+
+	for (unsigned i = 0; access_letters[i]; i++)
+		bits |= strchr(text, access_letters[i]) ? 1u << i : 0;
+	return bits;
+}
+
+static struct entry *entry_find(const struct entries *all, const struct entry *e)
+{
+	for (size_t i = 0; i < all->list.n; i++) {
+		struct entry *have = &all->list.data[i];
+		if (have->type == e->type && have->major == e->major && have->minor == e->minor)
+			return have;
+	}
+	return NULL;
+}
+
+static void entry_apply(struct entries *all, const struct entry *e, bool allow)
+{
+	struct entry *have = entry_find(all, e);
+
+	if (have)
+		have->access = allow ? have->access | e->access : have->access & ~e->access;
+	else if (allow)
+		array_push(&all->list) = *e;
+}
+
+static int want_rule(void *arg, const struct spec_device_rule *rule)
+{
+	struct entries *all = arg;
+	struct entry e = { 0, rule->major, rule->minor, access_bits(rule->access ? rule->access : rwm) };
+
+	if (rule->type == 'a' && rule->major < 0 && rule->minor < 0 && e.access == access_bits(rwm)) {
+		all->everything |= rule->allow;
+		all->list.n = 0;
+		return 0;
+	}
+	for (const char *types = rule->type == 'a' ? "bc" : rule->type == 'b' ? "b" : "c"; *types; types++) {
+		e.type = *types;
+		entry_apply(all, &e, rule->allow);
+	}
+	return 0;
+}
+
+/* Lines "c 1:3 rwm"; "a *:* rwm" alone: everything. */
+static int entries_read(const char *dir, struct entries *all)
+{
+	autofree char *path = str_printf("%s/devices.list", dir), *text = NULL;
+	ssize_t n = file_read(AT_FDCWD, path, &text, 1 << 20);
+	char *save, major[24], minor[24], access[8];
+	struct entry e;
+
+	if (n < 0)
+		return fail((int)-n, "read %s", path);
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (sscanf(line, "%c %23[0-9*]:%23[0-9*] %7s", &e.type, major, minor, access) != 4)
+			return fail_text(EIO, "read %s: unexpected line \"%s\"", path, line);
+		all->everything |= e.type == 'a';
+		e.major = *major == '*' ? -1 : strtoll(major, NULL, 10);
+		e.minor = *minor == '*' ? -1 : strtoll(minor, NULL, 10);
+		e.access = access_bits(access);
+		array_push(&all->list) = e;
+	}
+	return 0;
+}
+
+/* What `of` has more than `than`. */
+static int write_more(struct spec_pairs *cgroups, const struct entries *of, const struct entries *than, bool allow)
+{
+	int done = 0;
+
+	for (size_t i = 0; done >= 0 && i < of->list.n; i++) {
+		const struct entry *e = &of->list.data[i], *other = entry_find(than, e);
+		unsigned bits = e->access & ~(other ? other->access : 0);
+		char access[4] = "";
+		for (unsigned k = 0, n = 0; access_letters[k]; k++)
+			if (bits & 1u << k)
+				access[n++] = access_letters[k];
+		const struct spec_device_rule rule = { .allow = allow, .type = e->type, .major = e->major, .minor = e->minor, .access = access };
+		done = bits ? write_rule(cgroups, &rule) : 0;
+	}
+	return done;
+}
+
 int cgroup_v1_devices(const struct spec_pairs *cgroups, const struct spec_resources *r)
 {
-	if (!cgroup_path(cgroups, "devices"))
+	const char *dir = cgroup_path(cgroups, "devices");
+	struct entries are = { 0 }, wanted = { 0 };
+	struct spec_pairs copy = *cgroups;
+
+	if (!dir)
 		return fail_text(EOPNOTSUPP, "linux.resources.devices: the cgroup v1 controller \"devices\" is not mounted, so that access to "
 					     "devices could not be limited");
-	struct spec_pairs copy = *cgroups;
-	return cgroup_each_device_rule(r, write_rule, &copy);
+	int done = entries_read(dir, &are);
+	if (done >= 0)
+		done = cgroup_each_device_rule(r, want_rule, &wanted);
+	if (done >= 0 && (are.everything || wanted.everything)) {
+		done = cgroup_each_device_rule(r, write_rule, &copy);
+	} else if (done >= 0) {
+		done = write_more(&copy, &wanted, &are, true);
+		done = done < 0 ? done : write_more(&copy, &are, &wanted, false);
+	}
+	array_free(&are.list);
+	array_free(&wanted.list);
+	return done;
 }
 
 int cgroup_v2_devices(const struct spec_pairs *cgroups, const struct spec_resources *r)

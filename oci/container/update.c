@@ -5,8 +5,8 @@
  * before it are in force. On v1 a container is only in the hierarchies that it needed so far: a limit of another one makes its group and
  * moves the processes there.
  *
- * Device rules are replaced as a whole. Engines send those of the configuration along with every other change: the same rules are left
- * alone, since on v1 replacing them means that for a moment every device is denied. */
+ * Device rules are replaced as a whole. Engines send those of the configuration along with every other change, so what the old rules and the new
+ * ones allow must stay allowed meanwhile: v2 exchanges its program at once, v1 is changed by the difference (cgroup/devices.c). */
 #include <errno.h>
 #include <string.h>
 
@@ -15,34 +15,6 @@
 #include "cgroup/rdt.h"
 #include "container/container.h"
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? !strcmp(a, b) : a == b;
-}
-
-static bool same_rules(const struct spec_resources *a, const struct spec_resources *b)
-{
-	if (a->n_devices != b->n_devices)
-		return false;
-	for (size_t i = 0; i < a->n_devices; i++) {
-		const struct spec_device_rule *x = &a->devices[i], *y = &b->devices[i];
-		if (x->allow != y->allow || x->type != y->type || x->major != y->major || x->minor != y->minor || !same_text(x->access, y->access))
-			return false;
-	}
-	return true;
-}
-
-static bool rules_as_configured(struct container *c, const struct spec_resources *r)
-{
-	struct spec *s;
-	size_t mark = err_mark();
-	bool same = container_spec(c, &s) == 0 && same_rules(r, &s->resources);
-
-	err_rewind(mark);   /* a configuration that cannot be read again is another one */
-	spec_free(s);
-	return same;
-}
-
 static int update_locked(struct container *c, const struct spec_resources *r)
 {
 	struct spec_resources changes = *r;
@@ -50,8 +22,6 @@ static int update_locked(struct container *c, const struct spec_resources *r)
 
 	if (status == OCI_STOPPED || status == OCI_CREATING)
 		return fail_text(ESRCH, "container not running: %s", c->id);
-	if (r->n_devices && rules_as_configured(c, r))
-		changes.n_devices = 0;
 	int more = cgroup_plan_more(&c->arena, &c->cgroups, &changes);
 	if (more > 0) {
 		int done = container_save(c);

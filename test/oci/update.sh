@@ -63,7 +63,7 @@ if [ -n "$device" ] && { there blkio || there io; } && there "$([ "$v2" ] && ech
 	has blkio blkio.throttle.read_bps_device "$device 1048576" io.max "$device rbps=1048576 wbps=max riops=max wiops=max"
 fi
 
-# JSON, with zeroes that ask for nothing and options on top; the same device rules are left alone, others are set
+# JSON, with zeroes that ask for nothing and options on top; device rules are replaced
 torpor pause c
 torpor update --resources - --pids-limit 44 c <<<'{"memory": {"limit": 33554432, "swap": 0}, "cpu": {"shares": 0, "quota": 0}, "pids": {"limit": 3}}'
 has memory memory.limit_in_bytes 33554432 memory.max 33554432
@@ -74,6 +74,19 @@ torpor resume c
 echo '{"devices": [{"allow": false, "access": "rwm"}]}' >"$TEST_DIR/resources"
 torpor update -r "$TEST_DIR/resources" c
 torpor exec c sh -c 'echo >/dev/null'
+torpor exec c sh -c 'for i in $(seq 2000); do : </dev/zero || exit 1; done' &   # denied at no moment
+reader=$!
+[ "$v2" ] || mkdir "$(group devices)/below"
+for _ in 1 2 3 4 5; do
+	torpor update -r - c <<<'{"devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "rw"}]}'
+	[ "$v2" ] || equal "$(grep ' 1:11 ' "$(group devices)/devices.list")" "c 1:11 rw" "the new device"
+	torpor update -r - c <<<'{"devices": [{"allow": false}, {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}]}'
+	[ "$v2" ] || equal "$(grep ' 1:11 ' "$(group devices)/devices.list")" "c 1:11 r" "the device with less"
+	torpor update -r "$TEST_DIR/resources" c
+	[ "$v2" ] || equal "$(grep -c ' 1:11 ' "$(group devices)/devices.list" || :)" 0 "the device"
+done
+wait $reader || fail "/dev/zero was denied meanwhile"
+[ "$v2" ] || rmdir "$(group devices)/below"
 
 # refusals leave it as it is
 refuses "linux.resources.cpu.quota" torpor update --cpu-quota 1 c
