@@ -157,6 +157,7 @@ struct ck_image_info {
 	bool pid_ns, net_ns, ipc_ns, uts_ns, mnt_ns, user_ns, cgroup_ns;   /* the tree had its own */
 	bool has_times;             /* clocks at the time of the dump, ns */
 	int64_t monotonic, boottime;
+	int terminal;               /* the number of the terminal whose master was outside (a container's own); -1: there was none */
 };
 int ck_image_info(const char *images_dir, struct ck_image_info *info);
 

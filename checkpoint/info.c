@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/err.h"
+#include "files/builder.h"
 #include "inventory.h"
 #include "ns/ns.h"
 
@@ -16,6 +17,8 @@ static int read_info(struct restore *r, struct ck_image_info *info)
 		ret = tree_read(r);
 	if (ret >= 0)
 		ret = ns_read(r);
+	if (ret >= 0)
+		ret = files_orphan_terminal(r, &info->terminal);
 	if (ret < 0)
 		return ret;
 	info->root_pid = tree_root(r->tree)->pid;

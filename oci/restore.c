@@ -31,10 +31,11 @@ struct restoring {
 	struct container *c;
 	const struct oci_restore_options *o;
 	struct ck_image_info info;
-	struct ck_inherit inherit[3];
+	struct ck_inherit inherit[4];
 	size_t n_inherit;
 	int own_time;      /* to come back from the new time namespace */
 	int park;
+	int console;       /* the other end of its terminal */
 };
 
 static int enter_time(void *arg)
@@ -82,6 +83,19 @@ static int read_descriptors(struct restoring *r)
 	return 0;
 }
 
+/* Not before somebody holds this end: who has the other would take it for closed. */
+static int give_console(struct restoring *r)
+{
+	if (r->console < 0)
+		return 0;
+	if (r->o->create.console) {
+		*r->o->create.console = take_fd(&r->console);
+		return 0;
+	}
+	autoclose int sock = console_connect(r->o->create.console_socket);
+	return sock < 0 ? sock : console_hand_over(sock, r->console);
+}
+
 static int settle(void *arg, pid_t root)
 {
 	struct restoring *r = arg;
@@ -91,11 +105,14 @@ static int settle(void *arg, pid_t root)
 	if (ret >= 0)
 		ret = container_save(r->c);
 	if (ret >= 0)
+		ret = give_console(r);
+	if (ret >= 0)
 		ret = pidfd_hand_over(r->o->create.pidfd_socket, root);
 	return ret < 0 ? ret : pid_file_write(r->o->create.pid_file, root);
 }
 
-static int check_namespaces(const struct restoring *r, const struct spec *s)
+/* What the container had and the bundle makes. */
+static int check_bundle(const struct restoring *r, const struct spec *s)
 {
 	const struct {
 		enum spec_namespace kind;
@@ -108,6 +125,8 @@ static int check_namespaces(const struct restoring *r, const struct spec *s)
 			return fail_text(EINVAL,
 				"config.json: linux.namespaces: the checkpointed container had %s %s namespace of its own, this bundle asks for %s",
 				pairs[i].had ? "a" : "no", spec_namespaces[pairs[i].kind].spec, pairs[i].had ? "none" : "one");
+	if (r->info.terminal >= 0 && !s->process.terminal)
+		return fail_text(EINVAL, "config.json: process.terminal: the checkpointed container had a terminal, this bundle asks for none");
 	return 0;
 }
 
@@ -142,10 +161,12 @@ static int restore_container(struct restoring *r, const struct spec *s)
 		.restore = true,
 		.set_pid = r->info.pid_ns && !s->namespaces[NS_PID].path ? 0 : r->info.root_pid,
 		.park_fd = &r->park,
+		.terminal = r->info.terminal,
+		.console = &r->console,
 		.arg = r,
 	};
 	pid_t stub;
-	int ret = read_descriptors(r);
+	int ret = s->process.terminal ? 0 : read_descriptors(r);   /* stdio were the terminal's then */
 
 	if (r->info.has_times) {
 		spawn.before_clone = enter_time;
@@ -155,8 +176,11 @@ static int restore_container(struct restoring *r, const struct spec *s)
 		ret = oci_spawn_init(r->c, s, &spawn, &stub);
 	if (ret < 0)
 		return ret;
+	if (r->console >= 0)
+		r->inherit[r->n_inherit++] = (struct ck_inherit){ CK_TERMINAL_KEY, r->console };
 	ret = rebuild(r, stub);
 	fd_close(&r->park);
+	fd_close(&r->console);
 	if (ret < 0) {
 		size_t mark = err_mark();
 		oci_spawn_undo(r->c);
@@ -167,7 +191,7 @@ static int restore_container(struct restoring *r, const struct spec *s)
 
 static int restore_new(const struct oci_options *o, const char *id, struct restoring *r, const struct spec *s)
 {
-	int ret = check_namespaces(r, s);
+	int ret = check_bundle(r, s);
 
 	if (ret >= 0)
 		ret = container_new(o->root, id, s, &r->c);
@@ -189,7 +213,7 @@ static int restore_new(const struct oci_options *o, const char *id, struct resto
 
 int oci_restore(const struct oci_options *o, const char *id, const struct oci_restore_options *options, struct container **out)
 {
-	struct restoring r = { .o = options, .own_time = -1, .park = -1 };
+	struct restoring r = { .o = options, .own_time = -1, .park = -1, .console = -1 };
 	struct spec *s = NULL;
 
 	*out = NULL;

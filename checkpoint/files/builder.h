@@ -37,6 +37,8 @@ int builder_fd(struct restore *r, uint32_t id);            /* -ENOENT: not open 
 int builder_need(struct restore *r, uint32_t id);          /* opens it now if it is not: for kinds that depend on others */
 
 /* --- engine side, per task: all descriptors of task->fds into the stub at their numbers --- */
+/* The number of a terminal that tasks have and nobody of them has the other end of; -1: none. */
+int files_orphan_terminal(struct restore *r, int *index);
 int files_check(struct restore *r);                        /* ids, types, numbers: before anything is created */
 int files_restore_task(struct restore *r, struct task *t);
 /* Entries that only the owner can make (epoll by number, owner of a signal): batches, when all tasks have their descriptors. */

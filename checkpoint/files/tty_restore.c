@@ -459,3 +459,28 @@ int builder_foreground(struct restore *r, pid_t sid)
 			return (int)all->infos.data[i]->pgrp;
 	return ret < 0 ? ret : 0;
 }
+
+static const TtyInfoEntry *master_of(const struct terminals *all, unsigned index)
+{
+	for (size_t i = 0; i < all->infos.n; i++)
+		if (in_pair(all->infos.data[i]) && is_master(all->infos.data[i]) && all->infos.data[i]->pty->index == index)
+			return all->infos.data[i];
+	return NULL;
+}
+
+int files_orphan_terminal(struct restore *r, int *index)
+{
+	struct terminals all = { .pairs = NULL };
+	int ret = load(r, &all);
+
+	*index = -1;
+	for (size_t i = 0; i < all.infos.n && ret >= 0; i++) {
+		const TtyInfoEntry *e = all.infos.data[i];
+		bool outside = e->sid && !tree_find(r->tree, (pid_t)e->sid);
+		if (in_pair(e) && e->termios && !is_master(e) && !outside && !master_of(&all, e->pty->index))
+			*index = (int)e->pty->index;
+	}
+	array_free(&all.infos);
+	array_free(&all.data);
+	return ret < 0 ? ret : 0;
+}

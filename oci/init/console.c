@@ -13,6 +13,8 @@
  *   3. For init the same file is bound over /dev/console, by descriptor; before the container's root becomes read-only.
  *   4. The process leads a session of its own (setsid() was the first it did), and the pty becomes its controlling terminal.
  *
+ *   5. For a restored container all of this but 4, with the number it had: the engine gives it to the tasks.
+ *
  * Not handled: a container whose /dev has no ptmx and no devpts (an error says so). */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +46,30 @@ static int open_multiplexer(const struct init *i, int root)
 	autofree char *name = str_printf("self/fd/%d", path);
 	int fd = openat(i->proc, name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	return fd < 0 ? fail(errno, "process.terminal: open /dev/ptmx in the container") : fd;
+}
+
+/* A restored program knows its terminal by the number; the lowest free one comes first. */
+static int open_numbered(const struct init *i, int root)
+{
+	ARRAY(int) others = { 0 };
+	int fd, number = -1;
+
+	for (;;) {
+		fd = open_multiplexer(i, root);
+		if (fd < 0 || !i->restore || i->terminal < 0)
+			break;
+		if (ioctl(fd, TIOCGPTN, &number) < 0 || number >= i->terminal)
+			break;
+		array_push(&others) = fd;
+	}
+	for (size_t k = 0; k < others.n; k++)
+		close(others.data[k]);
+	array_free(&others);
+	if (fd >= 0 && i->restore && i->terminal >= 0 && number != i->terminal) {
+		close(fd);
+		return fail_text(EBUSY, "process.terminal: /dev/pts/%d, which the container had, is in use", i->terminal);
+	}
+	return fd;
 }
 
 static int open_pty(int master)
@@ -78,7 +104,7 @@ static int take_on(int pty)
 
 int console_open(const struct init *i, int root)
 {
-	autoclose int master = open_multiplexer(i, root);
+	autoclose int master = open_numbered(i, root);
 	if (master < 0)
 		return master;
 	autoclose int pty = open_pty(master);
@@ -89,7 +115,7 @@ int console_open(const struct init *i, int root)
 		r = rootfs_bind(root, "/dev/console", pty);
 	if (r >= 0)
 		r = channel_send_console(i->sock, master);
-	return r < 0 ? r : take_on(pty);
+	return r < 0 || i->restore ? r : take_on(pty);
 }
 
 /* --- the runtime's side */

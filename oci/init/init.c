@@ -99,7 +99,7 @@ static int make_root(struct init *i)
 	};
 	int r = rootfs_build(&root);
 
-	if (r >= 0 && i->process->terminal && !i->restore)
+	if (r >= 0 && i->process->terminal)
 		r = console_open(i, root.root);
 	if (r >= 0)
 		r = create_hooks(i);

@@ -18,6 +18,7 @@ struct init {
 	const struct spec_pairs *cgroups;
 	const char *id;
 	const char *notify;      /* NOTIFY_SOCKET of the program, or NULL */
+	int terminal;            /* restore: the number of its terminal, -1: any */
 	bool restore, no_pivot, new_keyring;
 	bool unprivileged;       /* the runtime is not root on the host */
 	bool user_entered;       /* exec: born in the container's user namespace */

@@ -99,7 +99,7 @@ static int open_all(struct spawn *s)
 	r = namespaces_open(&s->init);
 	if (r >= 0)
 		r = rootfs_prepare(s->init.spec, &s->init.trees);
-	if (r >= 0 && s->create->console_socket && (s->console_sock = console_connect(s->create->console_socket)) < 0)
+	if (r >= 0 && !s->o->restore && s->create->console_socket && (s->console_sock = console_connect(s->create->console_socket)) < 0)
 		r = s->console_sock;
 	return r < 0 || s->o->restore ? r : listen_for_start(s);
 }
@@ -287,8 +287,6 @@ static int check(const struct spec *spec, const struct oci_spawn_options *o, con
 {
 	int r = namespaces_check(spec, o->restore);
 
-	if (r >= 0 && o->restore && spec->process.terminal)
-		r = fail_text(EOPNOTSUPP, "config.json: process.terminal: a container with a terminal cannot be restored yet");
 	if (r >= 0)
 		r = console_check(spec->process.terminal, create->console_socket, create->console);
 	if (r >= 0 && !o->restore && !spec->has_process)
@@ -329,6 +327,7 @@ int oci_spawn_init(struct container *c, const struct spec *spec, const struct oc
 	s.init.cgroups = &c->cgroups;
 	s.init.id = c->id;
 	s.init.restore = o->restore;
+	s.init.terminal = o->terminal;
 	s.init.no_pivot = create->no_pivot;
 	c->no_new_keyring = create->no_new_keyring;
 	s.init.new_keyring = !create->no_new_keyring;
@@ -342,7 +341,9 @@ int oci_spawn_init(struct container *c, const struct spec *spec, const struct oc
 		undo(&s);
 	else
 		*host_pid = s.pid;
-	if (r >= 0 && create->console)
+	if (r >= 0 && o->restore && o->console)
+		*o->console = take_fd(&s.console);
+	else if (r >= 0 && create->console)
 		*create->console = take_fd(&s.console);
 	if (r >= 0 && o->restore && o->park_fd)
 		*o->park_fd = take_fd(&s.sock);

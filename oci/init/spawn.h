@@ -27,6 +27,8 @@ struct oci_spawn_options {
 	void *arg;
 	/* Restore only: the caller's end of the socket on which init waits. Init exits when it is closed (the caller died). */
 	int *park_fd;
+	int terminal;                    /* restore: the number that the terminal must have; -1: any */
+	int *console;                    /* restore: gets its other end; nobody has been given it */
 };
 
 int oci_spawn_init(struct container *c, const struct spec *s, const struct oci_spawn_options *o, pid_t *host_pid);

@@ -139,9 +139,9 @@ int shim_checkpoint(struct shim_call *c)
 	return r;
 }
 
-static int wait_restored(struct container *container, pid_t pid)
+static int wait_restored(struct container *container, pid_t pid, int console)
 {
-	int status = shim_foreground_wait(pid, -1);
+	int status = shim_foreground_wait(pid, console);
 	int r = status < 0 ? status : end_container(container);
 
 	return r < 0 ? r : status;
@@ -154,7 +154,7 @@ int shim_restore(struct shim_call *c)
 	autofree char *address = NULL;
 	unsigned port;
 	int r = parse_server(o->page_server, &address, &port);
-	const struct oci_restore_options options = {
+	struct oci_restore_options options = {
 		.create = shim_create_options(o),
 		.image_path = images,
 		.work_path = work,
@@ -167,7 +167,10 @@ int shim_restore(struct shim_call *c)
 		.manage_cgroups_mode = o->manage_cgroups_mode,
 	};
 	struct container *container = NULL;
+	autoclose int console = -1;
 
+	if (!o->detach)
+		options.create.console = &console;
 	if (r == 0)
 		r = shim_need_root("restore");
 	if (r == 0 && !o->detach)
@@ -176,7 +179,7 @@ int shim_restore(struct shim_call *c)
 		return r;
 	r = oci_restore(&c->oci, c->argv[0], &options, &container);
 	if (r == 0 && !o->detach)
-		r = wait_restored(container, container->pid);
+		r = wait_restored(container, container->pid, console);
 	container_free(container);
 	return r;
 }

@@ -77,9 +77,6 @@ refuses "cannot allocate tty if torpor will detach without setting console socke
 refuses "cannot use console socket if torpor will not detach or allocate tty" torpor exec --console-socket "$TEST_DIR/sock" c true
 refuses "cannot use console socket if torpor will not detach or allocate tty" torpor exec --console-socket "$TEST_DIR/sock" -t c true
 refuses "--console-socket: connect to /no/such" torpor exec -d -t --console-socket /no/such c true
-# a checkpoint says why not, and the container runs on
-refuses "/dev/pts/" torpor checkpoint --image-path "$TEST_DIR/images" c
-equal "$(container_status c)" running status
 torpor delete --force c
 wait $receiver
 create_refuses "cannot allocate tty if torpor will detach without setting console socket"
