@@ -5,6 +5,9 @@
  * writes after that step is read as it happens to be, and counts as written at the next round. So do mappings that came after the
  * first step, and whatever vanished in between is left out (source.c). Nothing of a round is restored by itself.
  *
+ * The list of mappings is not of one moment: the kernel tells some at a time, and one that grows in between (the heap) is listed twice, from its
+ * old start both times. The second is cut to what is new.
+ *
  * What is not tracked would be saved again by the last dump in any case, and is not saved before: written pages of private file
  * mappings, shared memory. */
 #define LOG_PREFIX "mem"
@@ -61,9 +64,16 @@ static int read_mappings(struct dump *d, const struct task *t, struct task_pages
 	else if (r < 0)
 		return r == -ENOENT || r == -ESRCH ? -ESRCH : fail(-r, "task %d: read its mappings", t->pid);
 	m->vmas = arena_array(d->arena, VmaEntry *, maps.vmas.n + 1);
-	for (size_t i = 0; r == 0 && i < maps.vmas.n; i++)
-		if (is_wanted(&maps.vmas.data[i]))
-			add_mapping(d, p, m, &maps.vmas.data[i]);
+	uint64_t end = 0;
+	for (size_t i = 0; r == 0 && i < maps.vmas.n; i++) {
+		struct smaps_vma *v = &maps.vmas.data[i];
+		v->start = v->start > end ? v->start : end;
+		if (v->start >= v->end)
+			continue;
+		end = v->end;
+		if (is_wanted(v))
+			add_mapping(d, p, m, v);
+	}
 	array_free(&maps.vmas);
 	return r;
 }

@@ -48,7 +48,7 @@ round r1
 [ "$(pages r1)" -ge 4096 ] || fail "the first round has $(pages r1) pages"
 equal "$(keeper | wc -w)" 1 "keepers after a round"
 kb=$(awk '/^Private_Dirty/ { n += $2 } END { print n }' "/proc/$(keeper)/smaps_rollup")
-[ "$kb" -lt 900 ] || fail "the keeper has $kb kB of its own"
+[ -n "${SAN-}" ] || [ "$kb" -lt 900 ] || fail "the keeper has $kb kB of its own"
 change
 round r2 --prev-images-dir ../r1
 [ "$(pages r2)" -lt 200 ] || fail "the second round has $(pages r2) pages"
