@@ -148,11 +148,10 @@ static int last_batch(struct thread *th)
 	signal_restore_queues(&a);
 	if (channel >= 0)
 		ask(&a, "close the channel", SYS_close, (uint64_t)channel);
-	int r = ask_run(&a);
-	return r < 0 ? r : sched_restore(th);
+	return ask_run(&a);
 }
 
-/* No batch in this thread from here on. */
+/* No batch in this thread from here on. Its own scheduling comes last: one that gets little time would hold up the rest. */
 static int set_going(struct thread *th)
 {
 	const ThreadCoreEntry *tce = th->core->thread_core;
@@ -161,7 +160,9 @@ static int set_going(struct thread *th)
 
 	if (r >= 0)
 		r = remote_set_sigmask(th->remote, mask & ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1)));
-	return r < 0 ? r : regs_load(th->remote, th->core);
+	if (r >= 0)
+		r = regs_load(th->remote, th->core);
+	return r < 0 ? r : sched_restore(th);
 }
 
 int task_restore_last(struct restore *r, struct task *t)
