@@ -81,7 +81,7 @@ struct ck_dump_options {
 	const char *images_dir;       /* made if missing */
 	const char *work_dir;         /* stats-dump goes there; NULL: images_dir */
 	bool leave_running, leave_stopped;
-	bool shell_job, ext_unix_sk, file_locks, link_remap, tcp_established, tcp_close, evasive_devices;
+	bool shell_job, ext_unix_sk, file_locks, link_remap, tcp_established, tcp_close, skip_in_flight, evasive_devices;
 	bool keep_partial;            /* leave the images of a failed dump for study */
 	const char *freeze_cgroup;    /* cgroup2 or freezer directory to freeze first; NULL: none */
 	const char *root;             /* CRIU's --root: accepted for a task in its own mount namespace */
@@ -135,6 +135,7 @@ struct ck_restore_options {
 	const char *const *external;
 	const char *manage_cgroups;
 	const char *root;
+	const char *const *map_address;      /* NULL-terminated list of "OLD=NEW": addresses that sockets have now; or NULL */
 	bool lazy_pages;                     /* private memory comes after the tasks run, from a pager: that of ck_lazy_pages() whose socket is
 	                                        in work_dir, or, with own_pager, a process that is started here and ends by itself */
 	bool own_pager;

@@ -42,6 +42,7 @@
 #include "predump.h"
 #include "remote/ahead.h"
 #include "remote/remote.h"
+#include "sockets/tcp_guard.h"
 #include "task/task.h"
 
 int dump_image(struct dump *d, enum image_kind kind, struct image **out)
@@ -62,10 +63,8 @@ static int check_options(const struct ck_dump_options *o)
 		return fail_text(EINVAL, "no task to dump: give its pid (--tree PID)");
 	if (!o->images_dir)
 		return fail_text(EINVAL, "no images directory given (--images-dir DIR)");
-	if (o->tcp_established)
-		return fail_text(ENOTSUP, "--tcp-established: saving connected TCP sockets is not supported yet");
-	if (o->tcp_close)
-		return fail_text(ENOTSUP, "--tcp-close: saving connected TCP sockets as closed is not supported yet");
+	if (o->tcp_established && o->tcp_close)
+		return fail_text(EINVAL, "--tcp-established and --tcp-close exclude each other");
 	if (o->link_remap)
 		return fail_text(ENOTSUP, "--link-remap: temporary hard links for unlinked files are not supported yet");
 	if (o->pre_dump && o->leave_stopped)
@@ -116,6 +115,9 @@ static int stage_open(void *ctx)
 	r = action_dump_begin(d);
 	if (r < 0)
 		return r;
+	r = tcp_guard_start(d);   /* before there is a second thread */
+	if (r < 0)
+		return r;
 	remote_look_ahead(d->o->pid);
 	ahead_begin(d);
 	r = lazy_listen(d);
@@ -133,6 +135,7 @@ static void undo_open(void *ctx)
 	struct dump *d = ctx;
 
 	ahead_end(d);
+	tcp_guard_end(d);
 	files_end(d);
 	lazy_end(d);
 	shmem_end(d);
@@ -164,6 +167,10 @@ static void undo_freeze(void *ctx)
 	d->failed = true;
 	if (!d->released)
 		freeze_explain(d);
+	if (!d->taken)
+		tcp_let_go(d);
+	else if (tcp_watch(d) < 0)
+		log_warn("TCP connections of tasks that are left stopped: %s", err_line(err_count() - 1));
 	freeze_release(d);
 }
 
@@ -252,6 +259,8 @@ static int stage_contents(void *ctx)
 
 static void thaw(struct dump *d)
 {
+	if (!d->o->leave_stopped)
+		tcp_let_go(d);
 	freeze_release(d);
 	d->released = true;
 	d->stats.frozen_us = clock_us() - d->freeze_begin_us;
@@ -332,6 +341,13 @@ static int stage_finish(void *ctx)
 {
 	struct dump *d = ctx;
 
+	if (!d->released && !d->o->leave_running) {
+		int r = d->o->leave_stopped ? tcp_watch(d) : tcp_silence(d);
+		if (r < 0) {
+			image_dir_void(d->images);
+			return r;
+		}
+	}
 	if (!d->released && (d->o->leave_stopped || d->o->leave_running))
 		thaw(d);
 	if (!d->released) {

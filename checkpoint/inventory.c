@@ -109,6 +109,7 @@ int inventory_write(struct dump *d)
 	e.lsmtype = LSMTYPE__NO_LSM;
 	e.has_network_lock_method = 1;
 	e.network_lock_method = NETWORK_LOCK_SKIP;
+	e.has_tcp_close = e.tcp_close = d->o->tcp_close;
 	return write_entry(d, e);
 }
 

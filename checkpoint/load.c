@@ -41,6 +41,7 @@ int inventory_read(struct restore *r)
 	if (e->plugins_entry && e->plugins_entry->n_plugins)
 		return fail_text(EPROTONOSUPPORT, "%s needs the CRIU plugin %s, which torpor does not have", r->images->path,
 				 e->plugins_entry->plugins[0]);
+	r->tcp_closed = e->has_tcp_close && e->tcp_close;
 	r->root_ids = e->root_ids;
 	r->lazy_mark = e->has_torpor_lazy && e->torpor_lazy ? wire_mark(e->dump_criu_run_id) : 0;
 	return 0;

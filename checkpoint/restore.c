@@ -41,6 +41,7 @@
 #include "plan.h"
 #include "remote/regs.h"
 #include "remote/remote.h"
+#include "sockets/inet.h"
 #include "task/task.h"
 
 static int check_options(const struct ck_restore_options *o)
@@ -49,10 +50,6 @@ static int check_options(const struct ck_restore_options *o)
 		return fail_text(EINVAL, "no images directory given (--images-dir DIR)");
 	if (o->auto_dedup && o->lazy_pages)
 		return fail_text(EINVAL, "--auto-dedup: with --lazy-pages it is the pager that reads the images, and it frees nothing");
-	if (o->tcp_established)
-		return fail_text(ENOTSUP, "--tcp-established: restoring connected TCP sockets is not supported yet");
-	if (o->tcp_close)
-		return fail_text(ENOTSUP, "--tcp-close: restoring connected TCP sockets as closed is not supported yet");
 	return 0;
 }
 
@@ -89,6 +86,8 @@ static int stage_open(void *ctx)
 		ret = ns_read(r);
 	if (ret >= 0)
 		ret = action_restore_begin(r);
+	if (ret >= 0)   /* a script may have made the network ready */
+		ret = inet_check(r, r->o->stub || !r->own_ns[NSK_NET]);
 	if (ret >= 0 && r->o->lazy_pages)
 		ret = r->o->own_pager ? lazy_start(r) : lazy_connect(r);
 	return ret < 0 || !r->o->lazy_pages ? ret : lazy_fetch(r);
@@ -192,10 +191,8 @@ static int stage_state(void *ctx)
 static int stage_finish(void *ctx)
 {
 	struct restore *r = ctx;
-	int ret = for_tasks(r, task_restore_last);
 
-	builder_stop(r);
-	return ret;
+	return for_tasks(r, task_restore_last);
 }
 
 static int write_pidfile(struct restore *r)
@@ -256,6 +253,9 @@ static int stage_go(void *ctx)
 		ret = r->o->before_resume(r->o->arg, tree_root(r->tree)->host_pid);
 	if (ret >= 0 && r->o->lazy_pages)
 		ret = lazy_hand_over(r);
+	if (ret >= 0)
+		ret = inet_resume(r);
+	builder_stop(r);
 	if (ret >= 0)
 		ret = outlive_all(r);
 	if (ret >= 0)

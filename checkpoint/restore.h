@@ -31,6 +31,8 @@ struct restore {
 	struct tree *tree;
 	struct image_dir *images;
 	struct arena *arena;
+	bool tcp_closed;                 /* TCP connections were not saved */
+	struct inet_map *address_map;    /* sockets/: --map-address */
 	struct builder *builder;         /* files/builder.h */
 	struct memory *memory;           /* mem/: page images and shared segments */
 	uint64_t area;                   /* where the batch pages go: free in every task's address space */

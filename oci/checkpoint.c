@@ -95,8 +95,6 @@ const char *oci_descriptor_key(const char *link)
 
 static int check_options(const struct oci_checkpoint_options *k)
 {
-	if (k->tcp_established)
-		return fail_text(ENOTSUP, "--tcp-established: connected TCP sockets cannot be saved yet");
 	if (k->link_remap)
 		return fail_text(ENOTSUP, "--link-remap: temporary hard links for unlinked files are not supported yet");
 	return 0;
@@ -126,6 +124,8 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 		.shell_job = k->shell_job,
 		.ext_unix_sk = k->ext_unix_sk,
 		.file_locks = k->file_locks,
+		.tcp_established = k->tcp_established,
+		.skip_in_flight = k->skip_in_flight,
 		.freeze_cgroup = freezer ? freezer : cgroup_path(&c->cgroups, "freezer"),
 		.external = external,
 		.manage_cgroups = k->manage_cgroups_mode,

@@ -139,6 +139,9 @@ static int rebuild(struct restoring *r, pid_t stub)
 		.shell_job = r->o->shell_job,
 		.ext_unix_sk = r->o->ext_unix_sk,
 		.file_locks = r->o->file_locks,
+		.tcp_established = r->o->tcp_established,
+		.tcp_close = r->o->tcp_close,
+		.map_address = r->o->map_address,
 		.lazy_pages = r->o->lazy_pages,
 		.own_pager = r->o->lazy_pages,
 		.page_server = r->o->page_address ? &server : NULL,
@@ -217,8 +220,6 @@ int oci_restore(const struct oci_options *o, const char *id, const struct oci_re
 	struct spec *s = NULL;
 
 	*out = NULL;
-	if (options->tcp_established)
-		return fail_text(ENOTSUP, "--tcp-established: connected TCP sockets cannot be restored yet");
 	if (options->page_address && !options->lazy_pages)
 		return fail_text(EINVAL, "--page-server: memory is fetched by a lazy restore only (--lazy-pages)");
 	int log = oci_log_begin(options->work_path, "restore.log");

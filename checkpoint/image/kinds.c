@@ -25,6 +25,7 @@
 #include "seccomp.pb-c.h"
 #include "sk-packet.pb-c.h"
 #include "stats.pb-c.h"
+#include "tcp-stream.pb-c.h"
 #include "timens.pb-c.h"
 #include "tty.pb-c.h"
 #include "userns.pb-c.h"
@@ -43,6 +44,7 @@ const struct image_kind_row image_kinds[IMG_KINDS] = {
 	[IMG_PAGEMAP_SHMEM] = { "pagemap-shmem-%lu.img", 0x56084025, .message = &pagemap_entry__descriptor },
 	[IMG_FILES] = { "files.img", 0x56303138, .message = &file_entry__descriptor },
 	[IMG_SK_QUEUES] = { "sk-queues.img", 0x56264026, .message = &sk_packet_entry__descriptor },
+	[IMG_TCP_STREAM] = { "tcp-stream-%lx.img", 0x51465506, .message = &tcp_stream_entry__descriptor },
 	[IMG_PIPES_DATA] = { "pipes-data.img", 0x56453709, .message = &pipe_data_entry__descriptor },
 	[IMG_FIFO_DATA] = { "fifo-data.img", 0x59333054, .message = &pipe_data_entry__descriptor },
 	[IMG_REMAP_FPATH] = { "remap-fpath.img", 0x59133954, .message = &remap_file_path_entry__descriptor },

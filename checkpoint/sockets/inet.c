@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Internet sockets: listening and unconnected TCP, UDP and UDP-Lite, IPv4 and IPv6.
+/* Internet sockets: TCP (a connection's contents are tcp_save.c and tcp_restore.c), UDP and UDP-Lite, IPv4 and IPv6.
  *
  * Kernel facts relied on:
  * - All that is stored can be asked of a duplicate of the descriptor, from any network namespace: names, options, and TCP_INFO, which
@@ -11,8 +11,13 @@
  * there or in use is an error then. A TCP port is bound with SO_REUSEADDR for the moment, since connections of the dumped process
  * may still linger.
  *
- * Not handled: connected TCP, and listening sockets with connections that nobody has accepted (refused with the addresses); other
- * protocols (refused); UDP contents (datagrams may be lost by nature); multicast memberships. */
+ * With --tcp-close a connection is saved, or restored, as a socket that has none: its program learns that at its next use.
+ *
+ * A listening MPTCP socket (Go's default) is one with another protocol number. Connections that nobody has accepted are lost with
+ * --skip-in-flight, else refused.
+ *
+ * Not handled: connected MPTCP; other protocols (refused); UDP contents (datagrams may be lost by nature); multicast memberships. */
+#define LOG_PREFIX "inet"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/in6.h>
@@ -28,36 +33,17 @@
 
 #include "base/err.h"
 #include "base/fd.h"
-#include "sockets/socket.h"
+#include "base/log.h"
+#include "files/builder.h"
+#include "sockets/inet.h"
+#include "sockets/tcp.h"
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
 #ifndef IPV6_FREEBIND
 #define IPV6_FREEBIND 78
 #endif
-
-union address {
-	struct sockaddr any;
-	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-};
-
-struct address_text {
-	char text[INET6_ADDRSTRLEN + 16];
-};
-
-static struct address_text show(const union address *a)
-{
-	struct address_text t;
-	char host[INET6_ADDRSTRLEN] = "?";
-
-	if (a->any.sa_family == AF_INET) {
-		inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof host);
-		snprintf(t.text, sizeof t.text, "%s:%u", host, ntohs(a->v4.sin_port));
-	} else {
-		inet_ntop(AF_INET6, &a->v6.sin6_addr, host, sizeof host);
-		snprintf(t.text, sizeof t.text, "[%s]:%u", host, ntohs(a->v6.sin6_port));
-	}
-	return t;
-}
 
 static bool inet_match(const struct file_info *f)
 {
@@ -67,13 +53,13 @@ static bool inet_match(const struct file_info *f)
 	int type = sock_int(f, SOL_SOCKET, SO_TYPE);
 	if (domain != AF_INET && domain != AF_INET6)
 		return false;
-	return (type == SOCK_STREAM && protocol == IPPROTO_TCP) ||
+	return (type == SOCK_STREAM && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP)) ||
 	       (type == SOCK_DGRAM && (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE));
 }
 
 /* --- dump --- */
 
-static void put_address(struct dump *d, const union address *a, uint32_t *port, uint32_t **words, size_t *n)
+static void put_address(struct dump *d, const union inet_address *a, uint32_t *port, uint32_t **words, size_t *n)
 {
 	bool v4 = a->any.sa_family == AF_INET;
 
@@ -83,7 +69,7 @@ static void put_address(struct dump *d, const union address *a, uint32_t *port, 
 	memcpy(*words, v4 ? (const void *)&a->v4.sin_addr : (const void *)&a->v6.sin6_addr, *n * sizeof **words);
 }
 
-static int dump_names(struct dump *d, const struct file_info *f, InetSkEntry *i, union address *own, union address *peer, bool *connected)
+static int dump_names(struct dump *d, const struct file_info *f, InetSkEntry *i, union inet_address *own, union inet_address *peer, bool *connected)
 {
 	socklen_t size = sizeof *own;
 	struct ifreq interface;
@@ -106,21 +92,42 @@ static int dump_names(struct dump *d, const struct file_info *f, InetSkEntry *i,
 	return 0;
 }
 
-static int check_tcp(const struct file_info *f, const InetSkEntry *i, const struct tcp_info *info, const union address *own,
-		     const union address *peer)
+static int check_listening(const struct dump *d, const struct file_info *f, const struct tcp_info *info, const union inet_address *own)
 {
-	if (i->state == TCP_LISTEN && info->tcpi_unacked) {
-		fail_text(ENOTSUP, FILE_FMT ": %u connections to %s wait to be accepted; connected TCP sockets are not supported yet", FILE_ARG(f),
-			  info->tcpi_unacked, show(own).text);
-		fail_hint("try again when they are accepted and closed");
+	if (!info->tcpi_unacked)
+		return 0;
+	if (d->o->skip_in_flight) {
+		log_warn(FILE_FMT ": %u connections to %s, which nobody has accepted, are not saved", FILE_ARG(f), info->tcpi_unacked,
+			 inet_show(own).text);
+		return 0;
+	}
+	fail_text(ENOTSUP, FILE_FMT ": %u connections to %s wait to be accepted and cannot be saved", FILE_ARG(f), info->tcpi_unacked,
+		  inet_show(own).text);
+	fail_hint("try again when they are accepted, or give them up (--skip-in-flight)");
+	return -ENOTSUP;
+}
+
+static int dump_connection(struct dump *d, const struct file_info *f, InetSkEntry *i, const struct tcp_info *info,
+			   const union inet_address *own, union inet_address *peer)
+{
+	if (d->o->tcp_close)
+		return 0;
+	if (i->proto != IPPROTO_TCP) {
+		fail_text(ENOTSUP, FILE_FMT ": connected MPTCP (%s to %s) is not supported", FILE_ARG(f), inet_show(own).text, inet_show(peer).text);
+		fail_hint("close the connection before the checkpoint, or let it be closed by the restore (--tcp-close)");
 		return -ENOTSUP;
 	}
-	if (i->state == TCP_LISTEN || i->state == TCP_CLOSE)
-		return 0;
-	fail_text(ENOTSUP, FILE_FMT ": TCP connection %s to %s: connected TCP sockets are not supported yet (they come with --tcp-established)",
-		  FILE_ARG(f), show(own).text, show(peer).text);
-	fail_hint("close the connection before the checkpoint");
-	return -ENOTSUP;
+	if (!d->o->tcp_established) {
+		fail_text(EINVAL, FILE_FMT ": TCP connection %s to %s", FILE_ARG(f), inet_show(own).text, inet_show(peer).text);
+		fail_hint("save it with --tcp-established, or as a closed one with --tcp-close");
+		return -EINVAL;
+	}
+	int r = i->state == TCP_SYN_SENT ? tcp_ask_peer(d, f, i, peer) : 0;
+	if (r >= 0) {
+		put_address(d, peer, &i->dst_port, &i->dst_addr, &i->n_dst_addr);
+		r = tcp_check_keys(d, f, i, info);
+	}
+	return r < 0 ? r : tcp_save(d, f, i, own, peer);
 }
 
 static TcpOptsEntry *tcp_options(struct dump *d, const struct file_info *f)
@@ -136,7 +143,7 @@ static TcpOptsEntry *tcp_options(struct dump *d, const struct file_info *f)
 	return o;
 }
 
-static int dump_tcp(struct dump *d, const struct file_info *f, InetSkEntry *i, const union address *own, const union address *peer)
+static int dump_tcp(struct dump *d, const struct file_info *f, InetSkEntry *i, const union inet_address *own, union inet_address *peer)
 {
 	struct tcp_info info = { 0 };
 	socklen_t size = sizeof info;
@@ -146,7 +153,9 @@ static int dump_tcp(struct dump *d, const struct file_info *f, InetSkEntry *i, c
 	i->state = info.tcpi_state;
 	i->backlog = i->state == TCP_LISTEN ? info.tcpi_sacked : 0;
 	i->tcp_opts = tcp_options(d, f);
-	return check_tcp(f, i, &info, own, peer);
+	if (i->state == TCP_LISTEN)
+		return check_listening(d, f, &info, own);
+	return tcp_connected(i->state) ? dump_connection(d, f, i, &info, own, peer) : 0;
 }
 
 static int dump_udp(const struct file_info *f, InetSkEntry *i, bool connected)
@@ -171,10 +180,14 @@ static IpOptsEntry *ip_options(struct dump *d, const struct file_info *f, bool v
 	int hops = v6 ? sock_int(f, IPPROTO_IPV6, IPV6_UNICAST_HOPS) : sock_int(f, IPPROTO_IP, IP_TTL);
 	int tos = v6 ? sock_int(f, IPPROTO_IPV6, IPV6_TCLASS) : sock_int(f, IPPROTO_IP, IP_TOS);
 
-	o->has_freebind = o->has_pktinfo = true;
-	o->freebind = (v6 ? sock_int(f, IPPROTO_IPV6, IPV6_FREEBIND) : sock_int(f, IPPROTO_IP, IP_FREEBIND)) > 0;
-	o->pktinfo = (v6 ? sock_int(f, IPPROTO_IPV6, IPV6_RECVPKTINFO) : sock_int(f, IPPROTO_IP, IP_PKTINFO)) > 0;
-	if (tos > 0 || !v6) {
+	int freebind = v6 ? sock_int(f, IPPROTO_IPV6, IPV6_FREEBIND) : sock_int(f, IPPROTO_IP, IP_FREEBIND);
+	int pktinfo = v6 ? sock_int(f, IPPROTO_IPV6, IPV6_RECVPKTINFO) : sock_int(f, IPPROTO_IP, IP_PKTINFO);
+
+	o->has_freebind = freebind >= 0;   /* MPTCP has fewer options */
+	o->freebind = freebind > 0;
+	o->has_pktinfo = pktinfo >= 0;
+	o->pktinfo = pktinfo > 0;
+	if (tos > 0 || (!v6 && !tos)) {
 		o->has_tos = true;
 		o->tos = (uint32_t)tos;
 	}
@@ -188,7 +201,7 @@ static IpOptsEntry *ip_options(struct dump *d, const struct file_info *f, bool v
 static int inet_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 {
 	InetSkEntry *i = e->isk = ARENA_MESSAGE(d->arena, InetSkEntry, INET_SK_ENTRY__INIT);
-	union address own, peer;
+	union inet_address own, peer;
 	bool connected = false;
 
 	i->id = e->id;
@@ -215,36 +228,11 @@ static int inet_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 		i->v6only = sock_int(f, IPPROTO_IPV6, IPV6_V6ONLY) > 0;
 	}
 	i->ip_opts = ip_options(d, f, i->family == AF_INET6);
+	inet_options_dump(d, f, i);
 	return 0;
 }
 
 /* --- restore --- */
-
-static int get_address(const FileEntry *e, uint32_t port, const uint32_t *words, size_t n, union address *a)
-{
-	const InetSkEntry *i = e->isk;
-	bool v4 = i->family == AF_INET;
-
-	memset(a, 0, sizeof *a);
-	a->any.sa_family = (sa_family_t)i->family;
-	if (port > UINT16_MAX || (n && n != (v4 ? 1u : 4u)))
-		return fail_text(EBADMSG, ENTRY_FMT ": an address of %zu words, port %u", ENTRY_ARG(e), n, port);
-	if (v4)
-		a->v4.sin_port = htons((uint16_t)port);
-	else
-		a->v6.sin6_port = htons((uint16_t)port);
-	if (n)
-		memcpy(v4 ? (void *)&a->v4.sin_addr : (void *)&a->v6.sin6_addr, words, n * sizeof *words);
-	if (v4 || !i->ifname || !i->ifname[0])
-		return 0;
-	a->v6.sin6_scope_id = if_nametoindex(i->ifname);
-	return a->v6.sin6_scope_id ? 0 : fail(errno, ENTRY_FMT ": the network device %s", ENTRY_ARG(e), i->ifname);
-}
-
-static socklen_t address_size(const union address *a)
-{
-	return a->any.sa_family == AF_INET ? sizeof a->v4 : sizeof a->v6;
-}
 
 static int set_ip_options(const FileEntry *e, int fd)
 {
@@ -287,30 +275,30 @@ static int set_tcp_options(const FileEntry *e, int fd)
 	return r;
 }
 
-static int bind_socket(const FileEntry *e, int fd)
+static int bind_socket(struct restore *r, const FileEntry *e, int fd)
 {
 	const InetSkEntry *i = e->isk;
-	union address a;
-	int r = get_address(e, i->src_port, i->src_addr, i->n_src_addr, &a);
+	union inet_address a;
+	int ret = inet_own_address(r, e, &a);
 
-	if (r < 0 || !i->src_port)
-		return r;
+	if (ret < 0 || !i->src_port)
+		return ret;
 	if (i->type == SOCK_STREAM)
-		r = sock_set_int(e, fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
-	if (r >= 0 && bind(fd, &a.any, address_size(&a)) < 0) {
-		r = fail(errno, ENTRY_FMT ": bind it to %s", ENTRY_ARG(e), show(&a).text);
-		if (r == -EADDRNOTAVAIL)
-			fail_hint("the restored network has no such address: restore with the same addresses");
-		if (r == -EADDRINUSE)
+		ret = sock_set_int(e, fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+	if (ret >= 0 && bind(fd, &a.any, inet_size(&a)) < 0) {
+		ret = fail(errno, ENTRY_FMT ": bind it to %s", ENTRY_ARG(e), inet_show(&a).text);
+		if (ret == -EADDRNOTAVAIL)
+			fail_hint("the restored network has no such address: give it to a device, or map it to another (--map-address)");
+		if (ret == -EADDRINUSE)
 			fail_hint("another program uses the port: end it first");
 	}
-	return r;
+	return ret;
 }
 
-static int enter_state(const FileEntry *e, int fd)
+static int enter_state(struct restore *r, const FileEntry *e, int fd)
 {
 	const InetSkEntry *i = e->isk;
-	union address a;
+	union inet_address a;
 
 	if (i->type == SOCK_STREAM && i->state == TCP_LISTEN) {
 		if (listen(fd, (int)i->backlog) < 0)
@@ -319,12 +307,17 @@ static int enter_state(const FileEntry *e, int fd)
 	}
 	if (i->type != SOCK_DGRAM || i->state != TCP_ESTABLISHED)
 		return 0;
-	int r = get_address(e, i->dst_port, i->dst_addr, i->n_dst_addr, &a);
-	if (r >= 0 && connect(fd, &a.any, address_size(&a)) < 0)
-		r = fail(errno, ENTRY_FMT ": connect it to %s", ENTRY_ARG(e), show(&a).text);
-	if (r >= 0 && i->has_shutdown && i->shutdown && shutdown(fd, (int)i->shutdown - 1) < 0)
-		r = fail(errno, ENTRY_FMT ": shut it down", ENTRY_ARG(e));
-	return r;
+	int ret = inet_peer_address(r, e, &a);
+	if (ret >= 0 && connect(fd, &a.any, inet_size(&a)) < 0)
+		ret = fail(errno, ENTRY_FMT ": connect it to %s", ENTRY_ARG(e), inet_show(&a).text);
+	if (ret >= 0 && i->has_shutdown && i->shutdown && shutdown(fd, (int)i->shutdown - 1) < 0)
+		ret = fail(errno, ENTRY_FMT ": shut it down", ENTRY_ARG(e));
+	return ret;
+}
+
+static bool is_connection(const InetSkEntry *i)
+{
+	return i->type == SOCK_STREAM && tcp_connected(i->state);
 }
 
 static int check_entry(const FileEntry *e)
@@ -333,32 +326,59 @@ static int check_entry(const FileEntry *e)
 
 	if (i->family != AF_INET && i->family != AF_INET6)
 		return fail_text(EBADMSG, ENTRY_FMT ": address family %u", ENTRY_ARG(e), i->family);
-	if (i->type == SOCK_STREAM && i->proto == IPPROTO_TCP && (i->state == TCP_LISTEN || i->state == TCP_CLOSE))
+	if (i->type == SOCK_STREAM && i->proto == IPPROTO_TCP && i->state <= TCP_CLOSING && i->state != TCP_SYN_RECV)
+		return 0;
+	if (i->type == SOCK_STREAM && i->proto == IPPROTO_MPTCP && !tcp_connected(i->state))
 		return 0;
 	if (i->type == SOCK_DGRAM && (i->proto == IPPROTO_UDP || i->proto == IPPROTO_UDPLITE))
 		return 0;
-	return fail_text(ENOTSUP, ENTRY_FMT ": type %u, protocol %u, state %u is not supported%s", ENTRY_ARG(e), i->type, i->proto, i->state,
-			 i->proto == IPPROTO_TCP ? " (connected TCP)" : "");
+	return fail_text(ENOTSUP, ENTRY_FMT ": type %u, protocol %u, state %u is not supported", ENTRY_ARG(e), i->type, i->proto, i->state);
 }
 
-static int set_up(const FileEntry *e, int fd)
+/* Options that a binding may need come first, those that stand in the way of contents last. */
+static int set_up(struct restore *r, const FileEntry *e, int fd, bool connection)
 {
 	const InetSkEntry *i = e->isk;
-	int r = sock_opts_restore(e, fd, i->opts);
+	int ret = sock_opts_restore(e, fd, i->opts);
 
-	if (r >= 0)
-		r = set_ip_options(e, fd);
-	if (r >= 0)
-		r = bind_socket(e, fd);
-	if (r >= 0 && i->opts->has_reuseaddr)
-		r = sock_set_int(e, fd, SOL_SOCKET, SO_REUSEADDR, i->opts->reuseaddr, "SO_REUSEADDR");
-	if (r >= 0)
-		r = enter_state(e, fd);
-	if (r >= 0)
-		r = set_tcp_options(e, fd);
-	if (r >= 0)
-		r = sock_buffers_restore(e, fd, i->opts);
-	return r < 0 ? r : file_set_flags(e, fd, i->flags);
+	if (ret >= 0)
+		ret = set_ip_options(e, fd);
+	if (connection) {
+		if (ret >= 0)
+			ret = set_tcp_options(e, fd);
+		if (ret >= 0)
+			ret = tcp_rebuild(r, e, fd);
+		return ret < 0 ? ret : inet_options_restore(e, fd);
+	}
+	if (ret >= 0)
+		ret = inet_options_restore(e, fd);
+	if (ret >= 0 && !is_connection(i))   /* --tcp-close: its address need not be there */
+		ret = bind_socket(r, e, fd);
+	if (ret >= 0 && i->opts->has_reuseaddr)
+		ret = sock_set_int(e, fd, SOL_SOCKET, SO_REUSEADDR, i->opts->reuseaddr, "SO_REUSEADDR");
+	if (ret >= 0)
+		ret = enter_state(r, e, fd);
+	if (ret >= 0)
+		ret = set_tcp_options(e, fd);
+	return ret < 0 ? ret : sock_buffers_restore(e, fd, i->opts);
+}
+
+static int resume_all(struct restore *r, void *data, size_t size)
+{
+	(void)data;
+	(void)size;
+	return tcp_resume(r);
+}
+
+int inet_resume(struct restore *r)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < r->tree->files.n && !any && !r->o->tcp_close; i++) {
+		const FileEntry *e = r->tree->files.data[i];
+		any = e->type == FD_TYPES__INETSK && is_connection(e->isk);
+	}
+	return any ? builder_call(r, resume_all, NULL, 0) : 0;
 }
 
 static int inet_open(struct restore *r, const FileEntry *e)
@@ -379,7 +399,9 @@ static int inet_open(struct restore *r, const FileEntry *e)
 	fd = socket((int)i->family, (int)i->type | SOCK_CLOEXEC, (int)i->proto);
 	if (fd < 0)
 		return fail(errno, ENTRY_FMT ": make it", ENTRY_ARG(e));
-	ret = set_up(e, fd);
+	ret = set_up(r, e, fd, is_connection(i) && !r->o->tcp_close);
+	if (ret >= 0)
+		ret = file_set_flags(e, fd, i->flags);
 	return ret < 0 ? ret : take_fd(&fd);
 }
 

@@ -226,7 +226,7 @@ static int set_time(const FileEntry *e, int fd, int option, uint64_t seconds, ui
 	return setsockopt(fd, SOL_SOCKET, option, &t, sizeof t) < 0 ? fail(errno, ENTRY_FMT ": set its time limits", ENTRY_ARG(e)) : 0;
 }
 
-static int restore_filter(const FileEntry *e, int fd, const SkOptsEntry *o)
+int sock_filter_restore(const FileEntry *e, int fd, const SkOptsEntry *o)
 {
 	struct sock_fprog program = { .len = (unsigned short)o->n_so_filter };
 
@@ -260,7 +260,7 @@ int sock_opts_restore(const FileEntry *e, int fd, const SkOptsEntry *o)
 	if (r >= 0 && o->so_bound_dev && o->so_bound_dev[0] &&
 	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->so_bound_dev, (socklen_t)strlen(o->so_bound_dev) + 1) < 0)
 		r = fail(errno, ENTRY_FMT ": bind it to the network device %s", ENTRY_ARG(e), o->so_bound_dev);
-	return r < 0 ? r : restore_filter(e, fd, o);
+	return r < 0 ? r : sock_filter_restore(e, fd, o);
 }
 
 static int set_buffer(const FileEntry *e, int fd, int option, int forced, uint32_t size)

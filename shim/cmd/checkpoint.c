@@ -122,6 +122,8 @@ int shim_checkpoint(struct shim_call *c)
 		.ext_unix_sk = o->ext_unix_sk,
 		.shell_job = o->shell_job,
 		.file_locks = o->file_locks,
+		.tcp_established = o->tcp_established,
+		.skip_in_flight = o->tcp_skip_in_flight,
 		.manage_cgroups_mode = o->manage_cgroups_mode,
 	};
 	struct container *container;
@@ -161,6 +163,9 @@ int shim_restore(struct shim_call *c)
 		.ext_unix_sk = o->ext_unix_sk,
 		.shell_job = o->shell_job,
 		.file_locks = o->file_locks,
+		.tcp_established = o->tcp_established,
+		.tcp_close = o->tcp_close,
+		.map_address = o->map_address.data,
 		.lazy_pages = o->lazy_pages,
 		.page_address = address,
 		.page_port = port,

@@ -11,7 +11,7 @@
 #define MAKES (V(CREATE) | V(RUN) | V(RESTORE))
 #define STARTS (MAKES | V(EXEC))
 #define IMAGES (V(CHECKPOINT) | V(RESTORE))
-#define NO_TCP "established TCP connections are not saved so far"
+#define NO_LOCK "the network is not locked so far"
 #define NO_LABEL "security labels are not set so far"
 
 static const char *const log_formats[] = { [LOG_TEXT] = "text", [LOG_JSON] = "json", NULL };
@@ -109,7 +109,7 @@ static const struct option rows[] = {
 	{ "image-path", 0, OPTION_STRING, IMAGES, AT(image_path), "DIR", "the images (default ./checkpoint)" },
 	{ "work-path", 0, OPTION_STRING, IMAGES, AT(work_path), "DIR", "log and statistics (default: the image directory)" },
 	{ "leave-running", 0, OPTION_FLAG, V(CHECKPOINT), AT(leave_running), .help = "let the container run on" },
-	{ "tcp-established", 0, OPTION_FLAG, IMAGES, 0, .help = "save and restore established TCP connections", .refused = NO_TCP },
+	{ "tcp-established", 0, OPTION_FLAG, IMAGES, AT(tcp_established), .help = "save and restore TCP connections" },
 	{ "ext-unix-sk", 0, OPTION_FLAG, IMAGES, AT(ext_unix_sk), .help = "allow unix sockets whose peer is outside" },
 	{ "shell-job", 0, OPTION_FLAG, IMAGES, AT(shell_job), .help = "allow a terminal and session from outside" },
 	{ "file-locks", 0, OPTION_FLAG, IMAGES, AT(file_locks), .help = "save and restore file locks" },
@@ -134,9 +134,10 @@ static const struct option rows[] = {
 	{ "page-server", 0, OPTION_STRING, V(RESTORE), AT(page_server), "ADDRESS:PORT",
 	  "with --lazy-pages: where a lazy checkpoint serves the memory" },
 	{ "status-fd", 0, OPTION_INT, V(CHECKPOINT), AT(status_fd), "FD", "with --lazy-pages: write a byte there when memory can be fetched" },
-	{ "tcp-skip-in-flight", 0, OPTION_FLAG, V(CHECKPOINT), 0, .help = "drop half-open connections", .refused = NO_TCP },
-	{ "tcp-close", 0, OPTION_FLAG, V(RESTORE), 0, .help = "restore established connections as closed ones", .refused = NO_TCP },
-	{ "network-lock", 0, OPTION_STRING, IMAGES, 0, "iptables|nftables|skip", "how connections are kept still", .refused = NO_TCP },
+	{ "tcp-skip-in-flight", 0, OPTION_FLAG, V(CHECKPOINT), AT(tcp_skip_in_flight), .help = "give up connections that nobody has accepted yet" },
+	{ "tcp-close", 0, OPTION_FLAG, V(RESTORE), AT(tcp_close), .help = "restore TCP connections as closed ones" },
+	{ "map-address", 0, OPTION_LIST, V(RESTORE), AT(map_address), "OLD=NEW", "sockets with the address OLD get NEW (repeatable)" },
+	{ "network-lock", 0, OPTION_STRING, IMAGES, 0, "iptables|nftables|skip", "how connections are kept still", .refused = NO_LOCK },
 	{ "lsm-profile", 0, OPTION_STRING, V(RESTORE), 0, "TYPE:NAME", "security profile to restore with", .refused = NO_LABEL },
 	{ "lsm-mount-context", 0, OPTION_STRING, V(RESTORE), 0, "CONTEXT", "mount context to restore with", .refused = NO_LABEL },
 

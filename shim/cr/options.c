@@ -28,7 +28,6 @@ static const struct option_verb verbs[CR_VERBS] = {
 	[CR_CPUINFO] = { "cpuinfo", "dump|check", "(not supported yet)", NULL, false, true },
 };
 
-#define TCP "connected TCP sockets cannot be saved yet"
 #define NOT_YET "not supported yet"
 
 static const struct option rows[] = {
@@ -74,9 +73,11 @@ static const struct option rows[] = {
 	{ "config", 0, OPTION_STRING, EVERY, AT(config), "FILE", "read options from FILE, and not from the default files" },
 	{ "no-default-config", 0, OPTION_FLAG, EVERY, AT(no_default_config), NULL,
 	  "do not read /etc/criu/default.conf and ~/.criu/default.conf" },
-	{ "tcp-established", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "save connected TCP sockets", .refused = TCP },
-	{ "tcp-close", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "drop TCP connections", .refused = TCP },
-	{ "skip-in-flight", 0, OPTION_FLAG, DUMP, 0, NULL, "ignore half-open connections", .refused = TCP },
+	{ "tcp-established", 0, OPTION_FLAG, DUMP | RESTORE, AT(tcp_established), NULL, "save and restore TCP connections", .negatable = true },
+	{ "tcp-close", 0, OPTION_FLAG, DUMP, AT(tcp_close), NULL, "do not save TCP connections: restored, they are closed", .negatable = true },
+	{ "tcp-close", 0, OPTION_FLAG, RESTORE, AT(tcp_close), NULL, "restore TCP connections as closed ones", .negatable = true },
+	{ "skip-in-flight", 0, OPTION_FLAG, DUMP, AT(skip_in_flight), NULL, "give up connections that nobody has accepted yet", .negatable = true },
+	{ "map-address", 0, OPTION_LIST, RESTORE, AT(map_address), "OLD=NEW", "sockets with the address OLD get NEW (torpor's own)" },
 	{ "track-mem", 0, OPTION_FLAG, DUMP | PRE, AT(track_mem), NULL,
 	  "record what is written from now on, for a next round (pre-dump always does)", .negatable = true },
 	{ "tracker", 0, OPTION_STRING, DUMP | PRE, AT(tracker), "HOW", "how: auto (default), uffd, soft-dirty, none (torpor's own)" },
