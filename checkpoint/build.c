@@ -19,6 +19,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -93,6 +94,21 @@ static int pid_in_use(pid_t pid)
 	return -EEXIST;
 }
 
+/* In the caller's network namespace, if it gave one. */
+static pid_t clone_into(const struct restore *r, const struct clone_args *a)
+{
+	autoclose int home = r->net_fd > 0 ? open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC) : -1;
+
+	if (r->net_fd > 0 && (home < 0 || setns(r->net_fd, CLONE_NEWNET) < 0))
+		return -1;
+	pid_t child = (pid_t)syscall(SYS_clone3, a, sizeof *a);
+	int err = errno;
+	if (child && home >= 0 && setns(home, CLONE_NEWNET) < 0)
+		abort();   /* as base/netlink.c: a thread in the wrong namespace would do harm everywhere */
+	errno = err;
+	return child;
+}
+
 static pid_t clone_root(struct restore *r, pid_t pid, int *lifeline)
 {
 	bool own_pid_ns = r->clone_flags & CLONE_NEWPID;
@@ -112,7 +128,7 @@ static pid_t clone_root(struct restore *r, pid_t pid, int *lifeline)
 	pid_t child;
 	int err;
 	do {
-		child = (pid_t)syscall(SYS_clone3, &a, sizeof a);
+		child = clone_into(r, &a);
 		if (child == 0)
 			wait_for_engine(ends);
 		err = errno;

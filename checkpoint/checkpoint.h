@@ -107,6 +107,8 @@ struct ck_dump_options {
 	int (*before_seal)(void *arg);
 	void *arg;
 	const struct ck_actions *actions;   /* NULL: none */
+	bool empty_net;               /* nothing of the network namespace is saved */
+	bool prepared_net;            /* devices of it that reach outside, and what is on them, are made by somebody else before a restore */
 	/* With tcp_established: how the network is locked meanwhile, NULL: not at all. When the tree ends by the dump, the lock stays, for the
 	 * restore to take away. */
 	const struct ck_lock_method *network_lock;
@@ -144,6 +146,9 @@ struct ck_restore_options {
 	int (*before_resume)(void *arg, pid_t root);
 	void *arg;
 	const struct ck_actions *actions;    /* NULL: none */
+	const char *join_net;                /* the network namespace to be in, by a pid or a path; NULL: as the checkpoint has it */
+	bool empty_net;                      /* a new network namespace stays empty */
+	bool net_ready;                      /* with a stub: its network namespace is somebody else's and as it should be */
 	const struct ck_lock_method *network_lock;   /* as above: from before there are sockets until the tasks are let go */
 	const char *lock_name;               /* NULL: that of the dump */
 };

@@ -97,6 +97,8 @@ static void undo_open(void *ctx)
 {
 	struct restore *r = ctx;
 
+	if (r->net_fd > 0)
+		fd_close(&r->net_fd);
 	shmem_done(r);
 	image_dir_free(r->images);
 	r->images = NULL;

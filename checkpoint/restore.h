@@ -40,6 +40,9 @@ struct restore {
 	bool own_ns[8];                  /* the tree had its own; by enum ns_kind */
 	uint64_t clone_flags;            /* new namespaces of a stub that the engine makes */
 	bool terminals;                  /* some file is a terminal */
+	struct NetnsEntry *netns;        /* what the network namespace is to be; NULL: nothing is done in it */
+	int net_fd;                      /* the one given by the caller (--join-ns, --inherit-fd), > 0 if there is one */
+	bool net_given;                  /* it is left alone */
 	bool own_stub;                   /* it did (the stub is our child) */
 	pid_t stub_pid;                  /* host numbering; 0 before there is one */
 	struct helpers *helpers;         /* build.c */

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/proc.h"
 #include "cgroup/cgroup.h"
 #include "checkpoint.h"
 #include "container/container.h"
@@ -100,9 +101,20 @@ static int check_options(const struct oci_checkpoint_options *k)
 	return 0;
 }
 
+/* A network namespace that the configuration names is its maker's: by the key that runc has for it. NULL: it is the container's own. */
+static char *joined_net(const struct container *c)
+{
+	uint64_t inode;
+
+	for (size_t i = 0; i < c->joined.n; i++)
+		if (!strcmp(c->joined.data[i].key, "network") && proc_ns_inode(c->pid, "net", &inode) >= 0)
+			return str_printf("net[%llu]:extRootNetNS", (unsigned long long)inode);
+	return NULL;
+}
+
 static int dump(struct container *c, const struct oci_checkpoint_options *k)
 {
-	const char *external[4] = { NULL }, *freezer = cgroup_path(&c->cgroups, "");
+	const char *external[5] = { NULL }, *freezer = cgroup_path(&c->cgroups, "");
 	autofree char *path = str_printf("%s/descriptors.json", k->image_path);
 	struct saving saving = { c, path, k };
 	bool older = access(path, F_OK) == 0;
@@ -111,6 +123,9 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 	for (int i = 0; i < 3; i++)
 		if (c->descriptors[i] && *c->descriptors[i])
 			external[n++] = oci_descriptor_key(c->descriptors[i]);
+	autofree char *net = joined_net(c);
+	if (net)
+		external[n++] = net;
 	const struct ck_page_peer server = { .address = k->page_address, .port = k->page_port, .socket = -1 };
 	struct ck_dump_options d = {
 		.pid = c->pid,
@@ -128,6 +143,8 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 		.skip_in_flight = k->skip_in_flight,
 		.freeze_cgroup = freezer ? freezer : cgroup_path(&c->cgroups, "freezer"),
 		.external = external,
+		.prepared_net = true,
+		.empty_net = k->empty_net,
 		.manage_cgroups = k->manage_cgroups_mode,
 		.page_server = k->page_address && !k->lazy_pages ? &server : NULL,
 		.lazy_pages = k->lazy_pages ? &server : NULL,

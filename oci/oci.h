@@ -91,6 +91,7 @@ struct oci_checkpoint_options {
 	bool auto_dedup;           /* free in earlier rounds what this one saves again */
 	bool pre_dump;             /* memory only, and the container runs on */
 	bool leave_running, tcp_established, skip_in_flight, ext_unix_sk, shell_job, file_locks, link_remap;
+	bool empty_net;            /* nothing of the network namespace is saved */
 	const char *manage_cgroups_mode;
 };
 int oci_checkpoint(struct container *c, const struct oci_checkpoint_options *k);
@@ -100,6 +101,7 @@ struct oci_restore_options {
 	const char *image_path, *work_path;
 	bool tcp_established, tcp_close, ext_unix_sk, shell_job, file_locks;
 	const char *const *map_address;   /* NULL-terminated or NULL: "OLD=NEW" */
+	bool empty_net;               /* nothing is made in the network namespace but what hooks make */
 	const char *page_address;     /* of the lazy checkpoint whose memory is fetched; NULL: the images have it */
 	unsigned page_port;
 	bool lazy_pages;              /* the container runs before it has its memory; a process that ends by itself brings it */

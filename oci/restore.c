@@ -33,6 +33,7 @@ struct restoring {
 	struct ck_image_info info;
 	struct ck_inherit inherit[4];
 	size_t n_inherit;
+	bool net_ready;    /* the configuration names the network namespace */
 	int own_time;      /* to come back from the new time namespace */
 	int park;
 	int console;       /* the other end of its terminal */
@@ -146,6 +147,8 @@ static int rebuild(struct restoring *r, pid_t stub)
 		.own_pager = r->o->lazy_pages,
 		.page_server = r->o->page_address ? &server : NULL,
 		.stub = stub,
+		.net_ready = r->net_ready,
+		.empty_net = r->o->empty_net,
 		.inherit = r->inherit,
 		.n_inherit = r->n_inherit,
 		.manage_cgroups = r->o->manage_cgroups_mode,
@@ -195,6 +198,8 @@ static int restore_container(struct restoring *r, const struct spec *s)
 static int restore_new(const struct oci_options *o, const char *id, struct restoring *r, const struct spec *s)
 {
 	int ret = check_bundle(r, s);
+
+	r->net_ready = s->namespaces[NS_NETWORK].path != NULL;
 
 	if (ret >= 0)
 		ret = container_new(o->root, id, s, &r->c);

@@ -122,6 +122,15 @@ void netlink_put_string(struct netlink *nl, uint16_t type, const char *text)
 	netlink_put(nl, type, text, strlen(text) + 1);
 }
 
+void netlink_put_raw(struct netlink *nl, const void *data, size_t size)
+{
+	struct nlmsghdr *m = request(nl);
+
+	nl->overflow |= size > OUT_SIZE || m->nlmsg_len + MNL_ALIGN(size) > OUT_SIZE;
+	if (!nl->overflow)
+		memcpy(mnl_nlmsg_put_extra_header(m, size), data, size);
+}
+
 struct nlattr *netlink_nest(struct netlink *nl, uint16_t type)
 {
 	struct nlattr *nest = mnl_attr_nest_start_check(request(nl), OUT_SIZE, type);

@@ -39,6 +39,7 @@ void netlink_put(struct netlink *nl, uint16_t type, const void *data, size_t siz
 void netlink_put_u8(struct netlink *nl, uint16_t type, uint8_t value);
 void netlink_put_u32(struct netlink *nl, uint16_t type, uint32_t value);
 void netlink_put_string(struct netlink *nl, uint16_t type, const char *text);
+void netlink_put_raw(struct netlink *nl, const void *data, size_t size);   /* a header inside a nest */
 struct nlattr *netlink_nest(struct netlink *nl, uint16_t type);
 void netlink_nest_end(struct netlink *nl, struct nlattr *nest);
 

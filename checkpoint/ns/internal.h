@@ -24,6 +24,7 @@ int uts_restore(struct restore *r, struct task *root, uint32_t id);
 int ipc_save(struct dump *d, uint32_t id);
 int ipc_restore(struct restore *r, struct task *root, uint32_t id);
 int net_save(struct dump *d, uint32_t id);
+int net_read(struct restore *r, uint32_t id);   /* which one the tree gets: net_fd, netns */
 int net_restore(struct restore *r, struct task *root, uint32_t id);
 int time_save(struct dump *d, uint32_t id);
 int time_read(struct restore *r, uint32_t id);

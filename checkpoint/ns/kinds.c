@@ -88,6 +88,8 @@ int ns_read(struct restore *r)
 		if (r->own_ns[k] && k != NSK_TIME)
 			r->clone_flags |= ns_rows[k].clone_flag;
 	}
+	if (ret >= 0)
+		ret = net_read(r, root->ids->net_ns_id);
 	if (ret < 0)
 		return ret;
 	if (r->own_ns[NSK_USER])

@@ -1,151 +1,252 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network namespace, as far as a container's own set-up goes: its devices are listed in the image, and the loopback device is
- * brought up again if it was up (in a new namespace it is down and has no address until then). Everything else in the namespace (veth
- * and other links, addresses, routes, rules) is made by whoever prepares the namespace for the runtime, and is found ready at restore:
- * a device that is missing then is named in a warning. */
+/* The network namespace of a tree: devices (net_links.c), settings (net_sysctls.c), addresses, routes, rules and neighbours (net_tables.c).
+ * Not saved: rule sets of nftables and iptables, tracked connections.
+ *
+ * At a restore the namespace is, in this order:
+ *   given      by a runtime whose configuration names one (net_ready), by --join-ns, or by --inherit-fd for a checkpoint that was made with
+ *              --external net[INODE]:KEY: it is left alone
+ *   empty      --empty-ns net: a new one, in which nothing is made; action scripts may (setup-namespaces)
+ *   made       as it was. A container's may have been prepared by hooks: what is there already stays.
+ *
+ * The order of making is: settings of the namespace, devices with theirs, up; addresses, routes, rules, neighbours. Until
+ * tasks have their sockets nothing in the namespace talks. */
 #define LOG_PREFIX "net"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
-#include <linux/if_arp.h>
+#include <linux/nsfs.h>
 #include <linux/rtnetlink.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/netlink.h"
-#include "netdev.pb-c.h"
-#include "ns/internal.h"
+#include "base/proc.h"
+#include "ns/net.h"
 
-struct links {
-	struct arena *arena;
-	ARRAY(NetDeviceEntry *) list;
-};
-
-static NdType link_type(const struct ifinfomsg *info)
+static int open_netns(pid_t host_pid)
 {
-	return info->ifi_type == ARPHRD_LOOPBACK ? ND_TYPE__LOOPBACK : ND_TYPE__EXTLINK;
-}
-
-static int add_link(const struct nlmsghdr *m, void *arg)
-{
-	struct links *links = arg;
-	const struct ifinfomsg *info = netlink_header(m, sizeof *info);
-	const struct nlattr *a[IFLA_MAX + 1];
-
-	if (!info || netlink_attributes(m, sizeof *info, a, IFLA_MAX + 1) < 0)
-		return -EBADMSG;
-	const char *name = netlink_get_string(a[IFLA_IFNAME]);
-	uint32_t mtu = 0;
-	size_t size = 0;
-	const void *address = netlink_data(a[IFLA_ADDRESS], &size);
-	netlink_get_u32(a[IFLA_MTU], &mtu);
-	NetDeviceEntry *e = arena_new(links->arena, NetDeviceEntry);
-	net_device_entry__init(e);
-	e->type = link_type(info);
-	e->ifindex = (uint32_t)info->ifi_index;
-	e->mtu = mtu;
-	e->flags = info->ifi_flags;
-	e->name = arena_str(links->arena, name ? name : "");
-	if (address && size && e->type != ND_TYPE__LOOPBACK) {
-		e->has_address = 1;
-		e->address.len = size;
-		e->address.data = arena_dup(links->arena, address, size);
-	}
-	array_push(&links->list) = e;
-	return 0;
-}
-
-static int list_links(pid_t host_pid, struct links *links)
-{
-	autonetlink struct netlink nl = NETLINK_CLOSED;
-	struct ifinfomsg all = { .ifi_family = AF_UNSPEC };
 	char path[64];
 
 	snprintf(path, sizeof path, "/proc/%d/ns/net", host_pid);
-	autoclose int netns = open(path, O_RDONLY | O_CLOEXEC);
-	if (netns < 0)
-		return fail(errno, "open %s", path);
-	int r = netlink_open(&nl, NETLINK_ROUTE, netns);
-	if (r < 0)
-		return fail(-r, "open a netlink socket in the network namespace of task %d", host_pid);
-	do {
-		links->list.n = 0;
-		netlink_begin(&nl, RTM_GETLINK, 0, &all, sizeof all);
-		r = netlink_dump(&nl, add_link, links);
-	} while (r == -EINTR);
-	return r < 0 ? fail(-r, "list the network devices of task %d", host_pid) : 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? fail(errno, "open %s", path) : fd;
 }
 
-int net_save(struct dump *d, uint32_t id)
+/* --- saving --- */
+
+static int save_contents(struct dump *d, struct netlink *nl, uint32_t id, struct net_links *links)
 {
-	struct links links = { .arena = d->arena };
 	NetnsEntry ns = NETNS_ENTRY__INIT;
-	auto_image struct image *i = NULL;
-	int r = list_links(tree_root(d->tree)->host_pid, &links);
+	int r = net_sysctls_save(d->arena, &ns);
 
 	if (r >= 0)
 		r = image_write_one(d->images, IMG_NETNS, id, &ns);
 	if (r >= 0)
-		r = image_create(d->images, IMG_NETDEV, id, &i);
-	for (size_t k = 0; k < links.list.n && r >= 0; k++)
-		r = image_write(i, links.list.data[k]);
-	array_free(&links.list);
-	return r < 0 ? r : image_close(&i);
+		r = net_links_save(d, nl, id, links);
+	return r < 0 ? r : net_tables_save(d, nl, id, links);
 }
 
-static const NetDeviceEntry *find_link(const struct links *links, const char *name)
-{
-	for (size_t k = 0; k < links->list.n; k++)
-		if (!strcmp(links->list.data[k]->name, name))
-			return links->list.data[k];
-	return NULL;
-}
-
-static int link_up(pid_t host_pid, const NetDeviceEntry *link)
+static int save_inside(struct dump *d, pid_t host_pid, uint32_t id)
 {
 	autonetlink struct netlink nl = NETLINK_CLOSED;
-	struct ifinfomsg up = { .ifi_index = (int)link->ifindex, .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
-	char path[64];
+	struct net_links links = { .arena = d->arena };
+	int saved = -1, r = ns_enter(host_pid, NSK_NET, &saved);
 
-	snprintf(path, sizeof path, "/proc/%d/ns/net", host_pid);
-	autoclose int netns = open(path, O_RDONLY | O_CLOEXEC);
-	int r = netns < 0 ? -errno : netlink_open(&nl, NETLINK_ROUTE, netns);
+	if (r < 0)
+		return r;
+	r = netlink_open(&nl, NETLINK_ROUTE, -1);
+	r = r < 0 ? fail(-r, "open a netlink socket in the network namespace of task %d", host_pid) : save_contents(d, &nl, id, &links);
+	net_links_done(&links);
+	int back = ns_leave(NSK_NET, &saved);
+	return r < 0 ? r : back;
+}
+
+/* The caller keeps the namespace and gives it back at restore: its key, "" for none. */
+static const char *external_key(const struct dump *d, pid_t host_pid)
+{
+	uint64_t inode;
+	char text[32];
+
+	if (!d->o->external || proc_ns_inode(host_pid, "net", &inode) < 0)
+		return NULL;
+	snprintf(text, sizeof text, "%llu", (unsigned long long)inode);
+	return net_external(d->o->external, "net", text);
+}
+
+int net_save(struct dump *d, uint32_t id)
+{
+	pid_t host_pid = tree_root(d->tree)->host_pid;
+	const char *key = external_key(d, host_pid);
+	NetnsEntry ns = NETNS_ENTRY__INIT;
+
+	if (key && !*key)
+		return fail_text(EINVAL, "--external net[INODE]: expected net[INODE]:KEY");
+	if (key) {
+		ns.ext_key = arena_str(d->arena, key);
+		return image_write_one(d->images, IMG_NETNS, id, &ns);
+	}
+	return d->o->empty_net ? 0 : save_inside(d, host_pid, id);
+}
+
+/* --- restoring --- */
+
+static int read_devices(struct net_restore *x)
+{
+	auto_image struct image *i = NULL;
+	NetDeviceEntry *e;
+	int r = image_open(x->r->images, IMG_NETDEV, x->id, &i);
+
+	if (r < 0)
+		return r == -ENOENT ? fail_text(ENOENT, "netdev-%u.img is missing: the checkpoint is not complete", x->id) : r;
+	while ((r = image_read(i, x->r->arena, &e)) > 0) {
+		struct net_link l = { .name = NULL, .kind = "", .parent_nsid = -1, .gen_mode = -1 };
+		struct net_text text = { arena_dup(x->r->arena, e->has_link ? e->link.data : (void *)"", e->has_link ? e->link.len : 0), e->link.len, 0 };
+		const struct nlmsghdr *m;
+		if (e->has_link && (net_next(&text, &m) != 1 || net_link_parse(m, &l) < 0))
+			return fail_text(EBADMSG, "netdev-%u.img: what the kernel said of %s is damaged", x->id, e->name);
+		array_push(&x->saved.list) = e;
+		array_push(&x->saved.links) = l;
+	}
+	return r;
+}
+
+static int make_inside(struct net_restore *x)
+{
+	int r = net_sysctls_restore(x->e);
+
+	if (r >= 0)
+		r = net_links_make(x);
+	if (r >= 0)
+		r = net_tables_restore(x);
+	return r < 0 ? r : net_links_finish(x);
+}
+
+static int make_contents(struct net_restore *x, pid_t host_pid)
+{
+	int saved = -1, r = netlink_open(&x->home, NETLINK_ROUTE, -1);
+
+	if (r >= 0)
+		r = netlink_open(&x->nl, NETLINK_ROUTE, x->netns);
+	if (r < 0)
+		return fail(-r, "open a netlink socket for the network namespace of task %d", host_pid);
+	r = ns_enter(host_pid, NSK_NET, &saved);
+	if (r < 0)
+		return r;
+	x->home_ns = saved;
+	r = make_inside(x);
+	int back = ns_leave(NSK_NET, &saved);
+	return r < 0 ? r : back;
+}
+
+static int restore_contents(struct restore *r, pid_t host_pid, uint32_t id, const NetnsEntry *e)
+{
+	struct net_restore x = { .r = r, .id = id, .nl = NETLINK_CLOSED, .home = NETLINK_CLOSED, .home_ns = -1, .e = e,
+				 .saved.arena = r->arena, .present.arena = r->arena };
+	int ret = read_devices(&x);
+
+	x.netns = ret < 0 ? ret : open_netns(host_pid);
+	ret = x.netns < 0 ? x.netns : make_contents(&x, host_pid);
+	fd_close(&x.netns);
+	netlink_close(&x.nl);
+	netlink_close(&x.home);
+	net_links_done(&x.saved);
+	net_links_done(&x.present);
+	array_free(&x.foreign);
+	return ret;
+}
+
+/* A namespace that was the caller's is now one that the runtime made: loopback at least is of use. */
+static int loopback_up(pid_t host_pid)
+{
+	autonetlink struct netlink nl = NETLINK_CLOSED;
+	struct ifinfomsg up = { .ifi_index = 1, .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
+	autoclose int netns = open_netns(host_pid);
+	int r = netns < 0 ? netns : netlink_open(&nl, NETLINK_ROUTE, netns);
+
 	if (r >= 0) {
 		netlink_begin(&nl, RTM_NEWLINK, 0, &up, sizeof up);
 		r = netlink_request(&nl, NULL, NULL);
 	}
-	return r < 0 ? fail(-r, "bring network device %s up in the namespace of task %d", link->name, host_pid) : 0;
+	return r < 0 ? fail(-r, "bring loopback up in the network namespace of task %d", host_pid) : 0;
 }
 
-static int restore_link(const NetDeviceEntry *e, const struct links *present, pid_t host_pid)
-{
-	const NetDeviceEntry *now = find_link(present, e->name);
+/* --- which one --- */
 
-	if (!now) {
-		log_warn("network device %s of the checkpoint is not in the network namespace prepared for it", e->name);
+static int take_given(struct restore *r, int fd, const char *what)
+{
+	int type = fd < 0 ? -1 : ioctl(fd, NS_GET_NSTYPE);
+
+	if (fd >= 0 && type != CLONE_NEWNET) {
+		close(fd);
+		return fail_text(EINVAL, "%s is no network namespace", what);
+	}
+	if (fd < 0)
+		return fail(-fd, "open the network namespace %s", what);
+	r->net_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	close(fd);
+	if (r->net_fd < 0)
+		return fail(errno, "keep the network namespace %s", what);
+	r->own_ns[NSK_NET] = r->net_given = true;
+	r->clone_flags &= ~(uint64_t)CLONE_NEWNET;
+	return 0;
+}
+
+static int join(struct restore *r)
+{
+	const char *where = r->o->join_net;
+	uint64_t pid;
+	autofree char *path = parse_u64(where, 10, &pid) < 0 ? str_dup(where) : str_printf("/proc/%s/ns/net", where);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return take_given(r, fd < 0 ? -errno : fd, path);
+}
+
+static int take_inherited(struct restore *r, const char *key)
+{
+	for (size_t i = 0; i < r->o->n_inherit; i++)
+		if (!strcmp(r->o->inherit[i].key, key)) {
+			int fd = fcntl(r->o->inherit[i].fd, F_DUPFD_CLOEXEC, 3);
+			return take_given(r, fd < 0 ? -errno : fd, key);
+		}
+	fail_text(ENOENT, "the checkpoint's network namespace was the caller's (%s), who has to give it", key);
+	fail_hint("restore with --inherit-fd 'fd[N]:%s', where N is a descriptor of the namespace, or with --join-ns net:FILE", key);
+	return -ENOENT;
+}
+
+/* Which namespace the tree gets, before there is one. */
+int net_read(struct restore *r, uint32_t id)
+{
+	NetnsEntry *e = NULL;
+
+	r->net_given = r->o->net_ready;
+	if (r->o->join_net)
+		return join(r);
+	if (!r->own_ns[NSK_NET] || r->net_given || r->o->empty_net)
+		return 0;
+	int ret = image_read_one(r->images, IMG_NETNS, id, r->arena, &e);
+	if (ret == -ENOENT && r->o->stub) {
+		log_warn("netns-%u.img is missing: nothing is done in the network namespace", id);
 		return 0;
 	}
-	if (e->type == ND_TYPE__LOOPBACK && (e->flags & IFF_UP) && !(now->flags & IFF_UP))
-		return link_up(host_pid, now);
+	if (ret < 0)
+		return ret == -ENOENT ? fail_text(ENOENT, "netns-%u.img is missing: the checkpoint is not complete, or was made with --empty-ns net and "
+						  "is to be restored with it", id) : ret;
+	if (e->ext_key && !r->o->stub)
+		return take_inherited(r, e->ext_key);
+	r->netns = e;
 	return 0;
 }
 
 int net_restore(struct restore *r, struct task *root, uint32_t id)
 {
-	struct links present = { .arena = r->arena };
-	auto_image struct image *i = NULL;
-	NetDeviceEntry *e;
-	int ret = image_open(r->images, IMG_NETDEV, id, &i);
+	const NetnsEntry *e = r->netns;
 
-	if (ret < 0)
-		return ret == -ENOENT ? 0 : ret;
-	ret = list_links(root->host_pid, &present);
-	while (ret >= 0 && (ret = image_read(i, r->arena, &e)) > 0)
-		ret = restore_link(e, &present, root->host_pid);
-	array_free(&present.list);
-	return ret;
+	if (r->net_given || !e)
+		return 0;
+	return e->ext_key ? loopback_up(root->host_pid) : restore_contents(r, root->host_pid, id, e);
 }

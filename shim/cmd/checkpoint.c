@@ -96,6 +96,14 @@ static int check_lazy(const struct shim_options *o)
 	return (flags & O_ACCMODE) == O_RDONLY ? fail_text(EINVAL, "--status-fd %d: cannot be written to", o->status_fd) : 0;
 }
 
+/* runc's word for the one namespace that can be left empty; a Go program may say "net". */
+static int check_empty(const struct shim_options *o)
+{
+	if (o->empty_ns && strcmp(o->empty_ns, "network") != 0 && strcmp(o->empty_ns, "net") != 0)
+		return fail_text(EINVAL, "--empty-ns %s: only network can be left empty", o->empty_ns);
+	return 0;
+}
+
 int shim_checkpoint(struct shim_call *c)
 {
 	const struct shim_options *o = c->o;
@@ -104,6 +112,8 @@ int shim_checkpoint(struct shim_call *c)
 	autoclose int stop = o->lazy_pages ? signals_to_fd() : -1;
 	unsigned port = 0;
 	int r = o->lazy_pages && stop < 0 ? stop : check_lazy(o);
+	if (r == 0)
+		r = check_empty(o);
 	if (r == 0)
 		r = parse_server(o->page_server, &address, &port);
 	const struct oci_checkpoint_options options = {
@@ -124,6 +134,7 @@ int shim_checkpoint(struct shim_call *c)
 		.file_locks = o->file_locks,
 		.tcp_established = o->tcp_established,
 		.skip_in_flight = o->tcp_skip_in_flight,
+		.empty_net = o->empty_ns != NULL,
 		.manage_cgroups_mode = o->manage_cgroups_mode,
 	};
 	struct container *container;
@@ -155,7 +166,7 @@ int shim_restore(struct shim_call *c)
 	autofree char *images = absolute(image_path(o)), *work = absolute(o->work_path ? o->work_path : image_path(o));
 	autofree char *address = NULL;
 	unsigned port;
-	int r = parse_server(o->page_server, &address, &port);
+	int r = check_empty(o) ?: parse_server(o->page_server, &address, &port);
 	struct oci_restore_options options = {
 		.create = shim_create_options(o),
 		.image_path = images,
@@ -166,6 +177,7 @@ int shim_restore(struct shim_call *c)
 		.tcp_established = o->tcp_established,
 		.tcp_close = o->tcp_close,
 		.map_address = o->map_address.data,
+		.empty_net = o->empty_ns != NULL,
 		.lazy_pages = o->lazy_pages,
 		.page_address = address,
 		.page_port = port,

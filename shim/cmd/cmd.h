@@ -48,7 +48,7 @@ struct shim_options {
 	const char *resources, *update[SHIM_UPDATES], *interval, *l3_cache_schema, *mem_bw_schema;
 	bool stats;
 	/* checkpoint, restore */
-	const char *image_path, *work_path, *parent_path, *page_server, *manage_cgroups_mode;
+	const char *image_path, *work_path, *parent_path, *page_server, *manage_cgroups_mode, *empty_ns;
 	bool pre_dump, auto_dedup, leave_running, ext_unix_sk, shell_job, file_locks, lazy_pages;
 	bool tcp_established, tcp_close, tcp_skip_in_flight;
 	struct option_list map_address;

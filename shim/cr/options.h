@@ -13,13 +13,13 @@ struct cr_options {
 	const char *images_dir, *work_dir, *log_file, *root, *pidfile, *freeze_cgroup, *feature, *manage_cgroups;
 	const char *network_lock, *ext_unix_sk, *address, *tracker, *prev_images_dir, *pre_dump_mode;
 	struct ck_tls tls_files;
-	struct option_list external, inherit_fd, action_scripts, map_address;
+	struct option_list external, inherit_fd, action_scripts, map_address, veth_pairs, join_ns;
 	bool leave_running, leave_stopped, detached, sibling, shell_job, file_locks, help, version, evasive_devices, extra, experimental;
 	bool all, display_stats, keep_partial, skip_rwx, no_default_config, page_server, daemon, track_mem, auto_dedup, lazy_pages, tls;
 	bool tcp_established, tcp_close, skip_in_flight;
 	uint64_t ghost_limit;
 	unsigned timeout, port, sessions;
-	const char *config;
+	const char *config, *empty_ns;
 	/* Not options: */
 	const char *positional;          /* the command's argument */
 	int (*notify)(void *arg, const struct ck_action_event *event);   /* asked before the action scripts are; NULL: nobody */

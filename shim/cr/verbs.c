@@ -57,6 +57,8 @@ static int check_modes(const struct cr_options *o)
 {
 	if (o->manage_cgroups && strcmp(o->manage_cgroups, "ignore") != 0 && strcmp(o->manage_cgroups, "none") != 0)
 		return fail_text(ENOTSUP, "--manage-cgroups=%s: only ignore and none are supported yet", o->manage_cgroups);
+	if (o->empty_ns && strcmp(o->empty_ns, "net") != 0)
+		return fail_text(EINVAL, "--empty-ns %s: only net can be left empty", o->empty_ns);
 	if (o->network_lock && strcmp(o->network_lock, "skip") != 0 && strcmp(o->network_lock, "none") != 0)
 		return fail_text(ENOTSUP, "--network-lock %s: only skip and none are supported yet", o->network_lock);
 	if (o->pre_dump_mode && strcmp(o->pre_dump_mode, "splice") != 0 && strcmp(o->pre_dump_mode, "read") != 0)
@@ -105,6 +107,7 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.keep_partial = o->keep_partial,
 		.freeze_cgroup = o->freeze_cgroup,
 		.external = o->external.data,
+		.empty_net = o->empty_ns != NULL,
 		.ghost_limit = o->ghost_limit,
 		.timeout = o->timeout,
 		.manage_cgroups = o->manage_cgroups,
@@ -129,6 +132,41 @@ static int run_dump(const struct cr_options *o)
 static int run_pre_dump(const struct cr_options *o)
 {
 	return save(o, true);
+}
+
+/* The list of --external with the older --veth-pair IN=OUT in its form; NULL-terminated, the texts in the arena. */
+static int externals(const struct cr_options *o, struct arena *arena, const char *const **out)
+{
+	const char **list = arena_array(arena, const char *, o->external.n + o->veth_pairs.n + 1);
+	size_t n = 0;
+
+	while (n < o->external.n) {
+		list[n] = o->external.data[n];
+		n++;
+	}
+	for (size_t i = 0; i < o->veth_pairs.n; i++) {
+		const char *pair = o->veth_pairs.data[i], *mark = strchr(pair, '=');
+		if (!mark || mark == pair || !mark[1])
+			return fail_text(EINVAL, "--veth-pair %s: expected IN=OUT", pair);
+		list[n++] = arena_printf(arena, "veth[%.*s]:%s", (int)(mark - pair), pair, mark + 1);
+	}
+	*out = list;
+	return 0;
+}
+
+/* The network namespace of --join-ns, NULL: none. */
+static int joined(const struct cr_options *o, const char **out)
+{
+	*out = NULL;
+	for (size_t i = 0; i < o->join_ns.n; i++) {
+		const char *text = o->join_ns.data[i];
+		if (strncmp(text, "net:", 4) != 0)
+			return fail_text(ENOTSUP, "--join-ns %s: only network namespaces are supported (net:PID or net:FILE)", text);
+		if (*out || !text[4])
+			return fail_text(EINVAL, "--join-ns %s: expected net:PID or net:FILE, once", text);
+		*out = text + 4;
+	}
+	return *out && o->empty_ns ? fail_text(EINVAL, "--join-ns and --empty-ns exclude each other") : 0;
 }
 
 /* "fd[3]:pipe:[1234]" */
@@ -167,8 +205,8 @@ static int restore_tree(struct cr_options *o, void *root)
 		.lazy_pages = o->lazy_pages,
 		.inherit = inherit,
 		.n_inherit = o->inherit_fd.n,
-		.external = o->external.data,
 		.manage_cgroups = o->manage_cgroups,
+		.empty_net = o->empty_ns != NULL,
 		.actions = o->actions,
 	};
 
@@ -179,7 +217,14 @@ static int restore_tree(struct cr_options *o, void *root)
 		if (ret < 0)
 			return ret;
 	}
-	return ck_restore(&r, root);
+	struct arena arena = { NULL };
+	int ret = externals(o, &arena, &r.external);
+	if (ret >= 0)
+		ret = joined(o, &r.join_net);
+	if (ret >= 0)
+		ret = ck_restore(&r, root);
+	arena_done(&arena);
+	return ret;
 }
 
 static int run_restore(const struct cr_options *o)
