@@ -180,14 +180,20 @@ int build_root(struct restore *r)
 	int saved = -1, ret = 0;
 
 	if (!pid) {
-		if (r->has_times)
+		ret = ns_cgroups_make(r);
+		if (ret < 0)
+			return ret;
+		if (r->has_times && !r->joins)
 			ret = ck_timens_enter(r->monotonic, r->boottime, &saved);
 		if (ret == -EOPNOTSUPP)
 			log_info("this kernel has no time namespaces: monotonic clocks will jump");
 		else if (ret < 0)
 			return ret;
-		pid = clone_root(r, root->pid, &lifeline);
-		ret = ck_timens_leave(&saved);
+		ret = ns_join_enter(r);
+		pid = ret < 0 ? ret : clone_root(r, root->pid, &lifeline);
+		ret = ns_join_leave(r);
+		if (ret >= 0)
+			ret = ck_timens_leave(&saved);
 		if (pid < 0)
 			return pid;
 		r->own_stub = true;
@@ -200,7 +206,9 @@ int build_root(struct restore *r)
 	if (ret < 0)
 		return ret;
 	set_leader(root, remote);
-	ret = raise_limits(remote);
+	ret = ns_cgroups_enter(r, remote);
+	if (ret >= 0)
+		ret = raise_limits(remote);
 	if (ret >= 0)
 		ret = close_all(remote);
 	if (ret >= 0)

@@ -88,7 +88,13 @@ struct ck_dump_options {
 	const char *const *external;  /* NULL-terminated list of external resources, or NULL */
 	uint64_t ghost_limit;         /* largest deleted file to store, bytes; 0: 1 MiB */
 	unsigned timeout;             /* seconds to stop the tree in; 0: 10 */
-	const char *manage_cgroups;   /* NULL, "ignore", "none", "soft", … */
+	/* CRIU's modes. NULL: which groups the tasks are in is recorded, not what these are like; "ignore": nothing is. */
+	const char *manage_cgroups;
+	const char *cgroup_props;     /* text or, with cgroup_props_file, a file that says what is saved of groups; NULL: the usual */
+	const char *cgroup_props_file, *cgroup_yard;
+	const char *const *cgroup_controllers;   /* only these are saved; NULL: all */
+	const char *const *skip_mounts, *const *plain_filesystems;   /* --skip-mnt, --enable-fs; NULL-terminated, or NULL */
+	bool bundle;                  /* whoever restores makes the mounts, of a bundle: none of them need be describable */
 	const struct ck_page_peer *page_server;   /* page content goes there; NULL: into images_dir */
 	/* Rounds: */
 	bool pre_dump;                /* memory only; the tree runs on */
@@ -135,9 +141,13 @@ struct ck_restore_options {
 	const struct ck_inherit *inherit;
 	size_t n_inherit;
 	const char *const *external;
-	const char *manage_cgroups;
-	const char *root;
 	const char *const *map_address;      /* NULL-terminated list of "OLD=NEW": addresses that sockets have now; or NULL */
+	/* Of the engine's own root stub (stub 0): */
+	const char *manage_cgroups;          /* CRIU's modes; NULL or "ignore": tasks stay in the caller's groups */
+	const char *const *cgroup_roots;     /* "[CTRL:]/PATH": other groups than those of the dump */
+	const char *cgroup_yard;             /* a directory with the hierarchies mounted; NULL: they are mounted for the while */
+	const char *root;                    /* of the new mount namespace: a directory; NULL: / */
+	const char *const *join_ns;          /* "KIND:PID" or "KIND:FILE"; net: join_net instead */
 	bool lazy_pages;                     /* private memory comes after the tasks run, from a pager: that of ck_lazy_pages() whose socket is
 	                                        in work_dir, or, with own_pager, a process that is started here and ends by itself */
 	bool own_pager;

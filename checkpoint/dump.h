@@ -19,6 +19,7 @@ struct dump {
 	bool failed;                     /* what follows is the undoing */
 	bool own_pid_ns, own_mnt_ns, own_net_ns, own_ipc_ns, own_uts_ns, own_cgroup_ns, own_user_ns, own_time_ns;
 	struct ns_table *ns;             /* ns/ids.c: ids of namespaces */
+	struct cgroup_table *cgroups;    /* ns/cgroup.c */
 	char run_id[64];                 /* of this dump: a UUID's text */
 	struct image_dir *parent;        /* --prev-images-dir; NULL: none */
 	struct tracker *tracker;         /* mem/track.h: change tracking; NULL: none */

@@ -99,6 +99,7 @@ static void undo_open(void *ctx)
 
 	if (r->net_fd > 0)
 		fd_close(&r->net_fd);
+	ns_restored(r);
 	shmem_done(r);
 	image_dir_free(r->images);
 	r->images = NULL;
@@ -125,14 +126,17 @@ static int stage_stub(void *ctx)
 static void undo_stub(void *ctx)
 {
 	build_kill(ctx);
+	ns_cgroups_undo(ctx);
 }
 
 static int stage_builder(void *ctx)
 {
 	struct restore *r = ctx;
 	struct task *root = tree_root(r->tree);
-	int ret = builder_start(r, root->host_pid);
+	int ret = ns_build(r, root);
 
+	if (ret >= 0)
+		ret = builder_start(r, root->host_pid);
 	if (ret >= 0)
 		ret = ns_restore(r, root);
 	if (ret >= 0)
@@ -156,6 +160,8 @@ static int stage_tree(void *ctx)
 
 	if (ret >= 0)
 		ret = build_tree(r);
+	if (ret >= 0)
+		ret = ns_cgroups_spread(r);
 	r->stats.forking_us = clock_us() - begin;
 	return ret;
 }
@@ -262,6 +268,8 @@ static int stage_go(void *ctx)
 		ret = outlive_all(r);
 	if (ret >= 0)
 		ret = for_tasks(r, let_go);
+	if (ret >= 0)
+		ret = ns_cgroups_settle(r);
 	if (ret >= 0)
 		action_restore_runs(r);
 	return ret < 0 || !r->o->lazy_pages ? ret : lazy_go(r);

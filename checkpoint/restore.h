@@ -43,6 +43,9 @@ struct restore {
 	struct NetnsEntry *netns;        /* what the network namespace is to be; NULL: nothing is done in it */
 	int net_fd;                      /* the one given by the caller (--join-ns, --inherit-fd), > 0 if there is one */
 	bool net_given;                  /* it is left alone */
+	struct ns_joins *joins;          /* ns/join.c: those that it has with others; NULL: none */
+	uint32_t own_cgroup_set;         /* of the dumping tool, in the images; 0: they do not say */
+	struct cgroup_plan *cgroups;     /* ns/cgroup_restore.c; NULL: the groups are the caller's */
 	bool own_stub;                   /* it did (the stub is our child) */
 	pid_t stub_pid;                  /* host numbering; 0 before there is one */
 	struct helpers *helpers;         /* build.c */

@@ -129,6 +129,7 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 	const struct ck_page_peer server = { .address = k->page_address, .port = k->page_port, .socket = -1 };
 	struct ck_dump_options d = {
 		.pid = c->pid,
+		.bundle = true,
 		.images_dir = k->image_path,
 		.work_dir = k->work_path,
 		.leave_running = k->leave_running,

@@ -9,6 +9,8 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/str.h"
+#include "ns/inflate.h"
 
 static uint32_t table[256];
 
@@ -102,40 +104,36 @@ int gzip_open(struct gzip *z, int fd)
 	z->crc = z->size = 0;
 	z->n = z->at = 0;
 	z->final = 0;
+	z->inflate = NULL;
 	if (r < 0 || head[0] != 0x1f || head[1] != 0x8b || head[2] != 8)
 		return fail_text(EBADMSG, "the archive is not a gzip file");
+	z->inflate = inflate_new(fd);
 	return head[3] == 0 ? 0 : fail_text(ENOTSUP, "the gzip file has header fields that are not supported");
 }
 
-static int next_block(struct gzip *z)
+static int take_tail(struct gzip *z)
 {
-	unsigned char head[5];
-	int r = z->final ? -ENODATA : fd_read_all(z->fd, head, sizeof head);
+	unsigned char tail[8];
+	uint32_t crc = 0;
+	int r = inflate_tail(z->inflate, tail, sizeof tail);
 
-	if (r < 0)
+	for (int i = 0; i < 4; i++)
+		crc |= (uint32_t)tail[i] << 8 * i;
+	return r < 0 || crc != z->crc ? fail_text(EBADMSG, "the archive is corrupt: its checksum is wrong") : 0;
+}
+
+static int next_piece(struct gzip *z)
+{
+	if (z->final)
 		return fail_text(EBADMSG, "the archive is cut off");
-	if (head[0] & 6)
-		return fail_text(ENOTSUP, "the archive was compressed by another program: only archives with stored blocks can be read");
-	z->final = head[0] & 1;
-	z->n = head[1] | (size_t)head[2] << 8;
+	ssize_t n = inflate_read(z->inflate, z->data, sizeof z->data);
+	if (n < 0)
+		return (int)n;
+	z->n = (size_t)n;
 	z->at = 0;
-	if ((z->n ^ 0xffff) != (head[3] | (size_t)head[4] << 8))
-		return fail_text(EBADMSG, "the archive is corrupt: a block's length and its complement do not agree");
-	r = fd_read_all(z->fd, z->data, z->n);
-	if (r < 0)
-		return fail_text(EBADMSG, "the archive is cut off");
 	z->crc = crc32(z->crc, z->data, z->n);
-	z->size += (uint32_t)z->n;
-	if (z->final) {
-		unsigned char tail[8];
-		uint32_t crc = 0;
-		r = fd_read_all(z->fd, tail, sizeof tail);
-		for (int i = 0; i < 4; i++)
-			crc |= (uint32_t)tail[i] << 8 * i;
-		if (r < 0 || crc != z->crc)
-			return fail_text(EBADMSG, "the archive is corrupt: its checksum is wrong");
-	}
-	return 0;
+	z->final = n == 0;
+	return z->final ? take_tail(z) : 0;
 }
 
 int gzip_read(struct gzip *z, void *data, size_t size)
@@ -144,7 +142,7 @@ int gzip_read(struct gzip *z, void *data, size_t size)
 
 	while (size) {
 		if (z->at == z->n) {
-			int r = next_block(z);
+			int r = next_piece(z);
 			if (r < 0)
 				return r;
 			continue;
@@ -156,4 +154,9 @@ int gzip_read(struct gzip *z, void *data, size_t size)
 		size -= n;
 	}
 	return 0;
+}
+
+void gzip_close(struct gzip *z)
+{
+	free_pointer(&z->inflate);
 }

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/proc.h"
+#include "model/external.h"
 #include "ns/internal.h"
 #include "remote/ahead.h"
 
@@ -78,7 +79,7 @@ int ns_begin(struct dump *d)
 		return fail((int)-n, "read the engine's own namespaces");
 	d->ns = arena_new(d->arena, struct ns_table);
 	take_inodes(links, d->ns->mine);
-	return 0;
+	return cgroup_begin(d);
 }
 
 static void number(struct dump *d, bool own[NSK_KINDS])
@@ -111,9 +112,17 @@ int ns_collect(struct dump *d)
 	d->own_cgroup_ns = own[NSK_CGROUP];
 	if (d->own_user_ns)
 		return fail_text(ENOTSUP, "task %d is in a user namespace of its own: not supported yet", d->o->pid);
-	if (d->own_pid_ns && tree_root(d->tree)->pid != 1)
+	if (d->own_pid_ns && tree_root(d->tree)->pid != 1 && !ns_external(d, NSK_PID))
 		return fail_text(EINVAL, "task %d is in another pid namespace but not its init: dump the namespace's first task", d->o->pid);
 	return 0;
+}
+
+const char *ns_external(const struct dump *d, enum ns_kind kind)
+{
+	char inode[24];
+
+	snprintf(inode, sizeof inode, "%" PRIu64, d->ns->root[kind]);
+	return external_find(d->o->external, ns_rows[kind].proc, inode);
 }
 
 static void fill(TaskKobjIdsEntry *e, const uint32_t id[NSK_KINDS])
@@ -132,8 +141,10 @@ static void fill(TaskKobjIdsEntry *e, const uint32_t id[NSK_KINDS])
 
 int ns_fill_ids(struct dump *d, struct task *t)
 {
+	int r = cgroup_fill(d, t);
+
 	fill(t->ids, d->ns->root_id);
-	return t == tree_root(d->tree) ? 0 : check_task(d, t);
+	return r < 0 || t == tree_root(d->tree) ? r : check_task(d, t);
 }
 
 void ns_fill_root_ids(struct dump *d, TaskKobjIdsEntry *ids)

@@ -23,15 +23,31 @@ int uts_save(struct dump *d, uint32_t id);
 int uts_restore(struct restore *r, struct task *root, uint32_t id);
 int ipc_save(struct dump *d, uint32_t id);
 int ipc_restore(struct restore *r, struct task *root, uint32_t id);
+int pid_save(struct dump *d, uint32_t id);
 int net_save(struct dump *d, uint32_t id);
 int net_read(struct restore *r, uint32_t id);   /* which one the tree gets: net_fd, netns */
 int net_restore(struct restore *r, struct task *root, uint32_t id);
 int time_save(struct dump *d, uint32_t id);
 int time_read(struct restore *r, uint32_t id);
 int mount_save(struct dump *d, uint32_t id);
-int mount_restore(struct restore *r, struct task *root, uint32_t id);
-int cgroup_save(struct dump *d, uint32_t id);
-int cgroup_read(struct restore *r);   /* only that the image is one */
+int mount_restore(struct restore *r, struct task *root, uint32_t id);   /* of a runtime's stub: what its mounts lack */
+int mount_build(struct restore *r, struct task *root, uint32_t id);     /* of the engine's own: all of them */
+int cgroup_begin(struct dump *d);
+int cgroup_fill(struct dump *d, struct task *t);   /* cg_set of its threads */
+int cgroup_save(struct dump *d);
+void cgroup_dump_end(struct dump *d);
+
+/* ns/cgroup_restore.c */
+int cgroup_read(struct restore *r);
+void cgroup_end(struct restore *r);
+
+/* ns/join.c */
+int ns_join_read(struct restore *r, const TaskKobjIdsEntry *ids);
+bool ns_joined(const struct restore *r, enum ns_kind kind);
+void ns_join_end(struct restore *r);
+
+/* The key of the root task's namespace if the caller says that it is external (net[INODE]:KEY); NULL: it is not. */
+const char *ns_external(const struct dump *d, enum ns_kind kind);
 
 /* This thread goes into the namespace that a task has, and back. */
 int ns_enter(pid_t host_pid, enum ns_kind kind, int *saved);

@@ -8,6 +8,7 @@
 #include "ns/internal.h"
 
 const struct ns_content ns_contents[] = {
+	{ "pid", NSK_PID, pid_save, NULL },
 	{ "time", NSK_TIME, time_save, NULL },
 	{ "uts", NSK_UTS, uts_save, uts_restore },
 	{ "ipc", NSK_IPC, ipc_save, ipc_restore },
@@ -19,6 +20,7 @@ const struct ns_content ns_contents[] = {
 static bool is_own(const struct dump *d, enum ns_kind kind)
 {
 	switch (kind) {
+	case NSK_PID: return d->own_pid_ns;
 	case NSK_UTS: return d->own_uts_ns;
 	case NSK_IPC: return d->own_ipc_ns;
 	case NSK_NET: return d->own_net_ns;
@@ -35,12 +37,12 @@ int ns_save(struct dump *d)
 	for (const struct ns_content *c = ns_contents; c->name && r >= 0; c++)
 		if (is_own(d, c->kind))
 			r = c->save(d, c->kind == NSK_TIME && !d->own_time_ns ? 0 : ns_id(d, c->kind));
-	return r < 0 ? r : cgroup_save(d, 0);
+	return r < 0 ? r : cgroup_save(d);
 }
 
 void ns_end(struct dump *d)
 {
-	(void)d;   /* everything is in the arena */
+	cgroup_dump_end(d);   /* the rest is in the arena */
 }
 
 static uint32_t image_id(const TaskKobjIdsEntry *e, enum ns_kind kind)
@@ -94,10 +96,27 @@ int ns_read(struct restore *r)
 		return ret;
 	if (r->own_ns[NSK_USER])
 		return fail_text(ENOTSUP, "the checkpoint has a user namespace: not supported yet");
-	if (r->own_ns[NSK_MNT] && !r->o->stub)
-		return fail_text(ENOTSUP, "the checkpoint has a mount namespace, which only the runtime rebuilds: use torpor restore");
-	ret = cgroup_read(r);
+	if (!r->o->stub)
+		ret = ns_join_read(r, root->ids);
+	if (ret >= 0)
+		ret = cgroup_read(r);
 	return ret < 0 ? ret : time_read(r, r->own_ns[NSK_TIME] ? root->ids->time_ns_id : 0);
+}
+
+int ns_build(struct restore *r, struct task *root)
+{
+	return r->own_ns[NSK_MNT] && !r->o->stub ? mount_build(r, root, root->ids->mnt_ns_id) : 0;
+}
+
+void ns_restored(struct restore *r)
+{
+	ns_join_end(r);
+	cgroup_end(r);
+}
+
+static bool wanted(const struct restore *r, enum ns_kind kind)
+{
+	return r->own_ns[kind] && !ns_joined(r, kind) && (r->o->stub || kind != NSK_MNT);
 }
 
 int ns_restore(struct restore *r, struct task *root)
@@ -105,7 +124,7 @@ int ns_restore(struct restore *r, struct task *root)
 	int ret = 0;
 
 	for (const struct ns_content *c = ns_contents; c->name && ret >= 0; c++)
-		if (c->restore && r->own_ns[c->kind])
+		if (c->restore && wanted(r, c->kind))
 			ret = c->restore(r, root, image_id(root->ids, c->kind));
 	return ret;
 }

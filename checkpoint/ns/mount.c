@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The mount namespace of a container.
+/* The mount namespace of a container, while it is saved; and what a runtime's restore lacks.
  *
- * The runtime builds the namespace again from the bundle; what only the running container has is the contents of its temporary file
- * systems. Every mount is described in the image. A tmpfs whose superblock is not mounted in the engine's own namespace is the
- * container's alone: its contents are saved once, as a tar (tar.c), and unpacked into the tmpfs that the runtime mounted at the same
- * place.
+ * Every mount is described in the image, as CRIU does it, so that all of them can be made again from it (mount_build.c): by its kind of
+ * filesystem and options, as a part of another mount, or as external: from a path outside that whoever restores names by a key. Which are
+ * external the caller says (mnt[/path]:key; mnt[]: those that can be nothing else are); a mount that is neither is refused by name.
+ * The contents of a tmpfs are saved once, as a tar (tar.c).
  *
- * At restore every mount point of the image must be one in the new namespace: a mount that the container made itself after its start
- * cannot be rebuilt, and is refused with its name before anything runs. */
+ * When it is a runtime that dumps, it makes the mounts again from its bundle (o->bundle): each may be anything then, and one of a
+ * superblock that is mounted in the engine's own namespace is external by its place. At restore, every mount point of the image must be one
+ * in the namespace that the runtime has made, and the contents of each tmpfs are unpacked into the one at the same place. */
 #define LOG_PREFIX "mount"
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,8 @@
 #include "base/proc.h"
 #include "files/builder.h"
 #include "mnt.pb-c.h"
+#include "model/external.h"
+#include "ns/fstype.h"
 #include "ns/internal.h"
 #include "ns/tar.h"
 
@@ -81,7 +84,7 @@ static int parse_line(char *line, struct mount_info *m)
 	m->options = fields[5];
 	m->fstype = tail[0];
 	m->source = unescape(tail[1] ? tail[1] : tail[0] + strlen(tail[0]));
-	m->super_options = tail[2] ? tail[2] : tail[0] + strlen(tail[0]);
+	m->super_options = tail[2] ? unescape(tail[2]) : tail[0] + strlen(tail[0]);
 	return 0;
 }
 
@@ -141,68 +144,117 @@ static bool device_in(const struct mount_list *l, const struct mount_info *m)
 	return false;
 }
 
-static const struct {
-	const char *name;
-	Fstype type;
-} fstypes[] = {
-	{ "proc", FSTYPE__PROC }, { "sysfs", FSTYPE__SYSFS }, { "devtmpfs", FSTYPE__DEVTMPFS }, { "tmpfs", FSTYPE__TMPFS },
-	{ "devpts", FSTYPE__DEVPTS }, { "cgroup", FSTYPE__CGROUP }, { "cgroup2", FSTYPE__CGROUP2 }, { "mqueue", FSTYPE__MQUEUE },
-	{ "overlay", FSTYPE__OVERLAYFS }, { "fuse", FSTYPE__FUSE }, { "debugfs", FSTYPE__DEBUGFS }, { "tracefs", FSTYPE__TRACEFS },
-};
-
-static uint32_t fstype_number(const char *name)
+/* What of path is below top: "" if they are the same, NULL if it is elsewhere. */
+static const char *below(const char *path, const char *top)
 {
-	for (size_t i = 0; i < sizeof fstypes / sizeof *fstypes; i++)
-		if (!strcmp(fstypes[i].name, name))
-			return fstypes[i].type;
-	return FSTYPE__AUTO;
+	size_t len = strlen(top);
+
+	while (len && top[len - 1] == '/')
+		len--;
+	return strncmp(path, top, len) != 0 || (path[len] && path[len] != '/') ? NULL : path + len;
 }
 
-static uint32_t mount_flags(const char *options)
+static bool listed(const char *const *list, const char *text)
 {
-	static const struct {
-		const char *word;
-		uint32_t flag;
-	} words[] = { { "ro", MS_RDONLY }, { "nosuid", MS_NOSUID }, { "nodev", MS_NODEV }, { "noexec", MS_NOEXEC },
-		      { "noatime", MS_NOATIME }, { "nodiratime", MS_NODIRATIME }, { "relatime", MS_RELATIME } };
-	uint32_t flags = 0;
+	for (; list && *list; list++)
+		for (const char *at = *list; *at;) {
+			size_t len = strcspn(at, ",");
+			if ((strlen(text) == len && !strncmp(at, text, len)) || (len == 3 && !strncmp(at, "all", 3)))
+				return true;
+			at += len + (at[len] == ',');
+		}
+	return false;
+}
 
-	for (const char *at = options; *at;) {
-		size_t len = strcspn(at, ",");
-		for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-			if (strlen(words[i].word) == len && !strncmp(at, words[i].word, len))
-				flags |= words[i].flag;
-		at += len + (at[len] == ',');
+static bool skipped(const struct dump *d, const struct mount_info *m)
+{
+	for (const char *const *s = d->o->skip_mounts; s && *s; s++)
+		if (below(m->mountpoint, *s))
+			return true;
+	return false;
+}
+
+static bool is_root(const struct mount_info *m)
+{
+	return !m->mountpoint[1];
+}
+
+/* It can be taken from another mount of the tree: the root's, an external one, or one of the filesystem's own root. */
+static bool part_of_another(const struct dump *d, const struct mount_info *m)
+{
+	const struct mount_list *l = &d->mounts->root;
+
+	for (size_t i = 0; i < l->n; i++) {
+		const struct mount_info *other = &l->data[i];
+		if (other != m && same_device(other, m) && below(m->root, other->root) && !skipped(d, other) &&
+		    (is_root(other) || external_find(d->o->external, "mnt", other->mountpoint) || fstype_number(other->fstype)))
+			return true;
 	}
-	return flags;
+	return false;
+}
+
+static bool made_by_type(const struct dump *d, const struct mount_info *m)
+{
+	return fstype_number(m->fstype) || (listed(d->o->plain_filesystems, m->fstype) && !is_root(m));
+}
+
+/* The key of an external mount; NULL: it is none. */
+static const char *external_key(const struct dump *d, const struct mount_info *m)
+{
+	const char *value = is_root(m) ? NULL : external_find(d->o->external, "mnt", m->mountpoint);
+
+	if (value)
+		return *value ? value : m->mountpoint;
+	if (d->o->bundle)
+		return device_in(&d->mounts->mine, m) ? m->mountpoint : NULL;
+	if (is_root(m) || !external_find(d->o->external, "mnt", "") || !device_in(&d->mounts->mine, m) || part_of_another(d, m))
+		return NULL;
+	return fstype_number(m->fstype) && !strcmp(m->root, "/") ? NULL : "CRIU:AUTOGENERATED";
+}
+
+static int check_mount(const struct dump *d, const struct mount_info *m, const char *key)
+{
+	if (d->o->bundle || key || is_root(m) || made_by_type(d, m) || part_of_another(d, m))
+		return 0;
+	fail_text(ENOTSUP, "mount %s of task %d (%s, %s of %s) comes from outside: its contents are not saved", m->mountpoint, d->o->pid, m->fstype,
+		  m->root, m->source);
+	fail_hint("say so with --external 'mnt[%s]:KEY' and name its source at restore with --external 'mnt[KEY]:PATH'", m->mountpoint);
+	return -ENOTSUP;
+}
+
+static void describe(struct dump *d, const struct mount_info *m, MntEntry *e)
+{
+	e->fstype = is_root(m) && !fstype_number(m->fstype) ? FSTYPE__UNSUPPORTED : fstype_number(m->fstype);
+	if (!e->fstype && listed(d->o->plain_filesystems, m->fstype)) {
+		e->fstype = FSTYPE__AUTO;
+		e->fsname = m->fstype;
+	}
+	e->mnt_id = (uint32_t)m->mnt_id;
+	e->root_dev = m->major << 20 | m->minor;
+	e->parent_mnt_id = (uint32_t)m->parent_id;
+	e->flags = mount_flags(m->options);
+	e->root = m->root;
+	e->mountpoint = m->mountpoint;
+	e->source = m->source;
+	e->has_sb_flags = e->has_shared_id = e->has_master_id = 1;
+	e->shared_id = m->shared_id;
+	e->master_id = m->master_id;
+	e->sb_flags = superblock_flags(m->super_options);
+	e->options = superblock_options(arena_str(d->arena, m->super_options));
+	if (e->fstype == FSTYPE__DEVPTS)   /* which the kernel does not show: without it, older ones mount the host's */
+		e->options = arena_printf(d->arena, "%s%snewinstance", e->options, *e->options ? "," : "");
 }
 
 static int write_mount(struct dump *d, struct image *i, const struct mount_info *m)
 {
+	const char *key = external_key(d, m);
 	MntEntry e = MNT_ENTRY__INIT;
+	int r = check_mount(d, m, key);
 
-	e.fstype = fstype_number(m->fstype);
-	e.mnt_id = (uint32_t)m->mnt_id;
-	e.root_dev = m->major << 20 | m->minor;
-	e.parent_mnt_id = (uint32_t)m->parent_id;
-	e.flags = mount_flags(m->options);
-	e.root = m->root;
-	e.mountpoint = m->mountpoint;
-	e.source = m->source;
-	e.options = m->super_options;
-	e.has_shared_id = m->shared_id != 0;
-	e.shared_id = m->shared_id;
-	e.has_master_id = m->master_id != 0;
-	e.master_id = m->master_id;
-	e.has_sb_flags = 1;
-	e.sb_flags = mount_flags(m->super_options);
-	if (e.fstype == FSTYPE__AUTO)
-		e.fsname = m->fstype;
-	if (device_in(&d->mounts->mine, m)) {
-		e.has_ext_mount = 1;
-		e.ext_mount = 1;
-		e.ext_key = m->mountpoint;
-	}
+	if (r < 0)
+		return r;
+	describe(d, m, &e);
+	e.ext_key = (char *)(uintptr_t)key;
 	return image_write(i, &e);
 }
 
@@ -242,32 +294,47 @@ static int save_tmpfs(struct dump *d, const struct mount_info *m)
 
 	if (dir < 0)
 		return dir;
-	if (tar_is_empty(dir))
+	if (d->o->bundle && tar_is_empty(dir))   /* CRIU wants every one */
 		return 0;
 	autofree char *name = tmpfs_name(m->major, m->minor);
 	autoclose int out = image_create_raw(d->images, name);
 	if (out < 0)
 		return out;
-	int r = tar_write(dir, out);
+	int r = tar_write(dir, out, !d->o->bundle);
 	return r < 0 ? fail_hint("while saving the tmpfs at %s of task %d", m->mountpoint, d->o->pid), r : 0;
 }
 
+/* Its contents go into the images: it is the tree's own, and this is the first mount of it. */
+static bool has_contents(const struct dump *d, size_t k)
+{
+	const struct mount_list *l = &d->mounts->root;
+	const struct mount_info *m = &l->data[k];
+
+	if (is_root(m) || strcmp(m->fstype, "tmpfs") != 0 || strcmp(m->root, "/") != 0 || saved_before(l, k))
+		return false;
+	if (d->o->bundle)
+		return !(mount_flags(m->options) & MS_RDONLY) && !device_in(&d->mounts->mine, m);
+	return !external_key(d, m);
+}
+
+/* In CRIU's order, what was mounted last first. */
 int mount_save(struct dump *d, uint32_t id)
 {
 	const struct mount_list *l = &d->mounts->root;
 	auto_image struct image *i = NULL;
 	int r = image_create(d->images, IMG_MOUNTPOINTS, id, &i);
 
-	for (size_t k = 0; k < l->n && r >= 0; k++) {
+	for (size_t k = l->n; k-- > 0 && r >= 0;) {
+		if (skipped(d, &l->data[k]))
+			continue;
 		r = write_mount(d, i, &l->data[k]);
-		if (r >= 0 && !strcmp(l->data[k].fstype, "tmpfs") && !strcmp(l->data[k].root, "/") &&
-		    !(mount_flags(l->data[k].options) & MS_RDONLY) && !device_in(&d->mounts->mine, &l->data[k]) && !saved_before(l, k))
+		if (r >= 0 && has_contents(d, k))
 			r = save_tmpfs(d, &l->data[k]);
 	}
 	return r < 0 ? r : image_close(&i);
 }
 
-/* --- restore --- */
+/* --- restore, into the mounts that a runtime has made --- */
 
 static const struct mount_info *find_mount(const struct mount_list *l, const char *mountpoint)
 {

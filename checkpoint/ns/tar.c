@@ -66,6 +66,7 @@ struct writer {
 	struct gzip *z;
 	struct arena arena;
 	dev_t dev;
+	bool places;
 	ARRAY(struct link_seen) links;
 };
 
@@ -202,6 +203,16 @@ static int put_symlink(struct writer *w, int dir, const char *name, const char *
 
 static int put_directory(struct writer *w, int fd, const char *path, int depth);
 
+/* What is below a mount cannot be seen; that there is a place for it is enough. */
+static int put_place(struct writer *w, const char *path, const struct stat *mounted)
+{
+	bool directory = S_ISDIR(mounted->st_mode);
+	const struct stat st = { .st_mode = directory ? S_IFDIR | 0755 : S_IFREG | 0644, .st_mtim = mounted->st_mtim };
+	autofree char *name = str_printf("%s%s", path, directory ? "/" : "");
+
+	return put_entry(w, name, &st, directory ? '5' : '0', NULL, 0);
+}
+
 static int put_one(struct writer *w, int dir, const char *name, const char *parent, int depth)
 {
 	struct stat st;
@@ -210,7 +221,7 @@ static int put_one(struct writer *w, int dir, const char *name, const char *pare
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : fail(errno, "stat %s", path);
 	if (st.st_dev != w->dev)
-		return 0;
+		return w->places ? put_place(w, path, &st) : 0;
 	const char *first = S_ISDIR(st.st_mode) ? NULL : seen_before(w, &st, path);
 	if (first)
 		return put_entry(w, path, &st, '1', first, 0);
@@ -249,11 +260,11 @@ static int put_directory(struct writer *w, int fd, const char *path, int depth)
 	return r;
 }
 
-int tar_write(int dir, int out)
+int tar_write(int dir, int out, bool places)
 {
 	struct stat st;
 	autofree struct gzip *z = mem_alloc(sizeof *z);
-	struct writer w = { .z = z };
+	struct writer w = { .z = z, .places = places };
 
 	if (fstat(dir, &st) < 0)
 		return fail(errno, "stat the directory to save");
@@ -413,6 +424,14 @@ static int set_attributes(int dir, const char *name, const struct entry *e)
 	return 0;
 }
 
+/* A mount covers it: what is below stays as it is. */
+static bool is_place(int dir, const char *name)
+{
+	struct stat up, st;
+
+	return fstat(dir, &up) == 0 && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev != up.st_dev;
+}
+
 static int unpack(struct gzip *z, int top, struct entry *e)
 {
 	char *last;
@@ -425,6 +444,8 @@ static int unpack(struct gzip *z, int top, struct entry *e)
 		return dir;
 	if (!strcmp(last, "."))
 		last += 1;
+	if (*last && !e->size && is_place(dir, last))
+		return 0;
 	r = *last ? make_node(dir, last, e, z, top) : 0;
 	return r < 0 ? r : set_attributes(dir, last, e);
 }
@@ -484,8 +505,10 @@ int tar_read(int in, int dir)
 		r = gzip_read(z, &h, sizeof h);
 		if (r < 0 || !h.name[0])
 			break;
-		if (memcmp(h.magic, "ustar", 5) != 0)
-			return fail_text(EBADMSG, "the archive has a header that is not a tar's");
+		if (memcmp(h.magic, "ustar", 5) != 0) {
+			r = fail_text(EBADMSG, "the archive has a header that is not a tar's");
+			break;
+		}
 		if (h.type == 'x') {
 			r = read_pax(z, get_number(h.size, sizeof h.size), e);
 			continue;
@@ -494,5 +517,6 @@ int tar_read(int in, int dir)
 		r = h.type == 'g' ? skip(z, e->size) : unpack(z, dir, e);
 		e->pax_path = e->pax_link = e->pax_size = false;
 	}
+	gzip_close(z);
 	return r;
 }

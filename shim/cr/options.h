@@ -11,9 +11,10 @@ enum cr_verb { CR_DUMP, CR_RESTORE, CR_CHECK, CR_PRE_DUMP, CR_PAGE_SERVER, CR_LA
 struct cr_options {
 	int tree, verbosity, close_fd, file_validation_method, status_fd, ps_socket;
 	const char *images_dir, *work_dir, *log_file, *root, *pidfile, *freeze_cgroup, *feature, *manage_cgroups;
+	const char *cgroup_props, *cgroup_props_file, *cgroup_yard;
 	const char *network_lock, *ext_unix_sk, *address, *tracker, *prev_images_dir, *pre_dump_mode;
 	struct ck_tls tls_files;
-	struct option_list external, inherit_fd, action_scripts, map_address, veth_pairs, join_ns;
+	struct option_list external, inherit_fd, action_scripts, mount_map, skip_mounts, plain_filesystems, cgroup_roots, cgroup_controllers, join_ns, map_address, veth_pairs;
 	bool leave_running, leave_stopped, detached, sibling, shell_job, file_locks, help, version, evasive_devices, extra, experimental;
 	bool all, display_stats, keep_partial, skip_rwx, no_default_config, page_server, daemon, track_mem, auto_dedup, lazy_pages, tls;
 	bool tcp_established, tcp_close, skip_in_flight;
@@ -29,7 +30,7 @@ struct cr_options {
 };
 
 /* The defaults that are not zero. */
-#define CR_OPTIONS_INIT { .images_dir = ".", .verbosity = 2, .close_fd = -1, .status_fd = -1, .ps_socket = -1 }
+#define CR_OPTIONS_INIT { .images_dir = ".", .verbosity = 2, .close_fd = -1, .status_fd = -1, .ps_socket = -1, .manage_cgroups = "soft" }
 /* The release of CRIU whose command line, RPC and images these are. */
 #define CR_CRIU_MAJOR 4
 #define CR_CRIU_MINOR 2

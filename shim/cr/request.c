@@ -126,14 +126,21 @@ static int add_sockets(struct cr_args *a, const CriuOpts *o)
 	return o->has_ext_unix_sk && o->ext_unix_sk ? cr_args_add(a, "ext-unix-sk", NULL) : 0;
 }
 
+static int add_mount(struct cr_args *a, const char *key, const char *value)
+{
+	autofree char *text = str_printf("mnt[%s]:%s", key, value);
+
+	return cr_args_add(a, "external", text);
+}
+
 static int add_pairs(struct cr_args *a, const CriuOpts *o)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < o->n_ext_mnt && r == 0; i++)
-		r = add_pair(a, "ext-mount-map", o->ext_mnt[i]->key, ":", o->ext_mnt[i]->val);
+		r = add_mount(a, o->ext_mnt[i]->key, o->ext_mnt[i]->val);
 	if (r == 0 && o->has_auto_ext_mnt && o->auto_ext_mnt)
-		r = cr_args_add(a, "ext-mount-map", "auto");
+		r = cr_args_add(a, "external", "mnt[]");
 	for (size_t i = 0; i < o->n_veths && r == 0; i++)
 		r = add_pair(a, "veth-pair", o->veths[i]->if_in, "=", o->veths[i]->if_out);
 	for (size_t i = 0; i < o->n_cg_root && r == 0; i++) {

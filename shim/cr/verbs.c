@@ -55,10 +55,15 @@ int cr_enter_work_dir(struct cr_options *o, char **images)
 
 static int check_modes(const struct cr_options *o)
 {
-	if (o->manage_cgroups && strcmp(o->manage_cgroups, "ignore") != 0 && strcmp(o->manage_cgroups, "none") != 0)
-		return fail_text(ENOTSUP, "--manage-cgroups=%s: only ignore and none are supported yet", o->manage_cgroups);
+	static const char *const modes[] = { "ignore", "none", "props", "soft", "full", "strict" };
+	bool known = false;
+
+	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+		known |= !strcmp(o->manage_cgroups, modes[i]);
+	if (!known)
+		return fail_text(EINVAL, "--manage-cgroups=%s: ignore, none, props, soft, full or strict", o->manage_cgroups);
 	if (o->empty_ns && strcmp(o->empty_ns, "net") != 0)
-		return fail_text(EINVAL, "--empty-ns %s: only net can be left empty", o->empty_ns);
+		return fail_text(EINVAL, "--empty-ns %s: only a network namespace (net) can be left empty", o->empty_ns);
 	if (o->network_lock && strcmp(o->network_lock, "skip") != 0 && strcmp(o->network_lock, "none") != 0)
 		return fail_text(ENOTSUP, "--network-lock %s: only skip and none are supported yet", o->network_lock);
 	if (o->pre_dump_mode && strcmp(o->pre_dump_mode, "splice") != 0 && strcmp(o->pre_dump_mode, "read") != 0)
@@ -66,6 +71,40 @@ static int check_modes(const struct cr_options *o)
 	if (o->ext_unix_sk && *o->ext_unix_sk)
 		return fail_text(ENOTSUP, "--ext-unix-sk=%s: a list of sockets is not supported, use --external unix[INODE]", o->ext_unix_sk);
 	return 0;
+}
+
+/* --external, with the older --ext-mount-map KEY:VALUE and --veth-pair IN=OUT in its form. The list and its texts are to be freed. */
+static int all_external(const struct cr_options *o, struct option_list *made)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < o->mount_map.n && r == 0; i++) {
+		const char *item = o->mount_map.data[i], *colon = strchr(item, ':');
+		if (!strcmp(item, "auto"))
+			array_push(made) = str_dup("mnt[]");
+		else if (colon && colon != item)
+			array_push(made) = str_printf("mnt[%.*s]:%s", (int)(colon - item), item, colon + 1);
+		else
+			r = fail_text(EINVAL, "--ext-mount-map %s: expected KEY:VALUE or auto", item);
+	}
+	for (size_t i = 0; i < o->veth_pairs.n && r == 0; i++) {
+		const char *pair = o->veth_pairs.data[i], *mark = strchr(pair, '=');
+		if (mark && mark != pair && mark[1])
+			array_push(made) = str_printf("veth[%.*s]:%s", (int)(mark - pair), pair, mark + 1);
+		else
+			r = fail_text(EINVAL, "--veth-pair %s: expected IN=OUT", pair);
+	}
+	for (size_t i = 0; i < o->external.n && r == 0; i++)
+		array_push(made) = str_dup(o->external.data[i]);
+	array_push(made) = NULL;
+	return r;
+}
+
+static void free_external(struct option_list *made)
+{
+	for (size_t i = 0; i < made->n; i++)
+		free((void *)(uintptr_t)made->data[i]);
+	array_free(made);
 }
 
 /* A lazy dump waits for others: who tells it to end means that it shall give up in good order. */
@@ -87,6 +126,8 @@ static int save(const struct cr_options *o, bool pre_dump)
 	const struct ck_page_peer peer = cr_page_peer(o);
 	struct cr_options copy = *o;
 	autoclose int stop = o->lazy_pages ? signals_to_fd() : -1;
+	__attribute__((cleanup(free_external))) struct option_list external = { 0 };
+	int r = all_external(o, &external);
 	struct ck_dump_options d = {
 		.pid = o->tree,
 		.pre_dump = pre_dump,
@@ -106,8 +147,16 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.skip_in_flight = o->skip_in_flight,
 		.keep_partial = o->keep_partial,
 		.freeze_cgroup = o->freeze_cgroup,
-		.external = o->external.data,
+		.external = external.data,
+		.root = o->root,
+		.evasive_devices = o->evasive_devices,
+		.skip_mounts = o->skip_mounts.data,
+		.plain_filesystems = o->plain_filesystems.data,
 		.empty_net = o->empty_ns != NULL,
+		.cgroup_props = o->cgroup_props,
+		.cgroup_props_file = o->cgroup_props_file,
+		.cgroup_yard = o->cgroup_yard,
+		.cgroup_controllers = o->cgroup_controllers.data,
 		.ghost_limit = o->ghost_limit,
 		.timeout = o->timeout,
 		.manage_cgroups = o->manage_cgroups,
@@ -119,6 +168,8 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.actions = o->actions,
 	};
 
+	if (r < 0)
+		return r;
 	if (o->lazy_pages && stop < 0)
 		return stop;
 	return ck_dump(&d);
@@ -134,26 +185,6 @@ static int run_pre_dump(const struct cr_options *o)
 	return save(o, true);
 }
 
-/* The list of --external with the older --veth-pair IN=OUT in its form; NULL-terminated, the texts in the arena. */
-static int externals(const struct cr_options *o, struct arena *arena, const char *const **out)
-{
-	const char **list = arena_array(arena, const char *, o->external.n + o->veth_pairs.n + 1);
-	size_t n = 0;
-
-	while (n < o->external.n) {
-		list[n] = o->external.data[n];
-		n++;
-	}
-	for (size_t i = 0; i < o->veth_pairs.n; i++) {
-		const char *pair = o->veth_pairs.data[i], *mark = strchr(pair, '=');
-		if (!mark || mark == pair || !mark[1])
-			return fail_text(EINVAL, "--veth-pair %s: expected IN=OUT", pair);
-		list[n++] = arena_printf(arena, "veth[%.*s]:%s", (int)(mark - pair), pair, mark + 1);
-	}
-	*out = list;
-	return 0;
-}
-
 /* The network namespace of --join-ns, NULL: none. */
 static int joined(const struct cr_options *o, const char **out)
 {
@@ -161,7 +192,7 @@ static int joined(const struct cr_options *o, const char **out)
 	for (size_t i = 0; i < o->join_ns.n; i++) {
 		const char *text = o->join_ns.data[i];
 		if (strncmp(text, "net:", 4) != 0)
-			return fail_text(ENOTSUP, "--join-ns %s: only network namespaces are supported (net:PID or net:FILE)", text);
+			continue;   /* the engine's own list */
 		if (*out || !text[4])
 			return fail_text(EINVAL, "--join-ns %s: expected net:PID or net:FILE, once", text);
 		*out = text + 4;
@@ -188,6 +219,9 @@ static int parse_inherit(const char *text, struct ck_inherit *out)
 static int restore_tree(struct cr_options *o, void *root)
 {
 	autofree struct ck_inherit *inherit = mem_zalloc((o->inherit_fd.n + 1) * sizeof *inherit);
+	autofree char *new_root = NULL;
+	__attribute__((cleanup(free_external))) struct option_list external = { 0 };
+	int made = all_external(o, &external);
 	struct ck_restore_options r = {
 		.images_dir = o->images_dir,
 		.work_dir = o->work_dir,
@@ -205,11 +239,19 @@ static int restore_tree(struct cr_options *o, void *root)
 		.lazy_pages = o->lazy_pages,
 		.inherit = inherit,
 		.n_inherit = o->inherit_fd.n,
+		.external = external.data,
 		.manage_cgroups = o->manage_cgroups,
+		.cgroup_roots = o->cgroup_roots.data,
+		.cgroup_yard = o->cgroup_yard,
+		.join_ns = o->join_ns.data,
 		.empty_net = o->empty_ns != NULL,
 		.actions = o->actions,
 	};
 
+	if (made < 0)
+		return made;
+	if (o->root && !(r.root = new_root = realpath(o->root, NULL)))
+		return fail(errno, "--root %s", o->root);
 	if (o->sibling && !o->detached)
 		return fail_text(EINVAL, "--restore-sibling needs --restore-detached");
 	for (size_t i = 0; i < o->inherit_fd.n; i++) {
@@ -217,14 +259,8 @@ static int restore_tree(struct cr_options *o, void *root)
 		if (ret < 0)
 			return ret;
 	}
-	struct arena arena = { NULL };
-	int ret = externals(o, &arena, &r.external);
-	if (ret >= 0)
-		ret = joined(o, &r.join_net);
-	if (ret >= 0)
-		ret = ck_restore(&r, root);
-	arena_done(&arena);
-	return ret;
+	int ret = joined(o, &r.join_net);
+	return ret < 0 ? ret : ck_restore(&r, root);
 }
 
 static int run_restore(const struct cr_options *o)

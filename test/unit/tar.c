@@ -38,7 +38,7 @@ static int archive(int dir)
 	autofree char *path = str_printf("%s/archive", test_dir());
 	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-	CHECK_OK(tar_write(dir, fd));
+	CHECK_OK(tar_write(dir, fd, false));
 	CHECK(lseek(fd, 0, SEEK_SET) == 0);
 	return fd;
 }
