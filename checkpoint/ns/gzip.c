@@ -156,6 +156,15 @@ int gzip_read(struct gzip *z, void *data, size_t size)
 	return 0;
 }
 
+int gzip_finish(struct gzip *z)
+{
+	int r = 0;
+
+	while (!z->final && r >= 0)
+		r = next_piece(z);
+	return r;
+}
+
 void gzip_close(struct gzip *z)
 {
 	free_pointer(&z->inflate);

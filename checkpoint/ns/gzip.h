@@ -22,6 +22,7 @@ int gzip_end(struct gzip *z);
 
 int gzip_open(struct gzip *z, int fd);
 int gzip_read(struct gzip *z, void *data, size_t size);           /* exactly size bytes, or an error */
+int gzip_finish(struct gzip *z);                                  /* reads what is left: it is whole */
 void gzip_close(struct gzip *z);                                  /* after gzip_open() */
 
 #endif

@@ -517,6 +517,8 @@ int tar_read(int in, int dir)
 		r = h.type == 'g' ? skip(z, e->size) : unpack(z, dir, e);
 		e->pax_path = e->pax_link = e->pax_size = false;
 	}
+	if (r >= 0)
+		r = gzip_finish(z);
 	gzip_close(z);
 	return r;
 }
