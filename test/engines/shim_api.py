@@ -350,7 +350,7 @@ def stats(s):
     def change(k):
         k["linux"].setdefault("resources", {})["pids"] = {"limit": 50}
         k["linux"]["resources"]["memory"] = {"limit": 64 << 20}
-    c = Container(s, "c", "/bin/sh", "-c", "head -c 3000000 /dev/zero >/tmp/f; cat /tmp/f >/dev/null; sleep 1000", change=change).create().start()
+    c = Container(s, "c", "/bin/sh", "-c", "head -c 3000000 /dev/zero >/tmp/f; cat /tmp/f >/dev/null; sleep 1000; true", change=change).create().start()
     until(lambda: len(c.call("Pids").processes) == 2)
     any = c.call("Stats").stats
     import importlib

@@ -106,7 +106,7 @@ static void v1(void)
 	written("{\"network\":{\"priorities\":[{\"name\":\"eth0\",\"priority\":500}]}}", "net_prio.ifpriomap", "eth0 500");
 	written("{\"rdma\":{\"mlx4_0\":{\"hcaHandles\":3,\"hcaObjects\":4}}}", "rdma.max", "mlx4_0 hca_handle=3 hca_object=4");
 	written("{\"rdma\":{\"mlx4_0\":{\"hcaObjects\":4}}}", "rdma.max", "mlx4_0 hca_handle=max hca_object=4");
-	written("{\"devices\":[{\"allow\":true,\"type\":\"c\",\"major\":5,\"minor\":1,\"access\":\"r\"}]}", "devices.deny devices.allow", "a");
+	written("{\"devices\":[{\"allow\":true,\"type\":\"c\",\"major\":5,\"minor\":1,\"access\":\"r\"}]}", "devices.deny devices.allow devices.list", "a");
 	refused(CPU("\"realtimePeriod\":11"), "linux.resources.cpu.realtimePeriod: there is no ");
 	refused("{\"unified\":{\"memory.high\":\"1\"}}", "linux.resources.unified");
 	group.key = arena_str(&arena, "memory");
