@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network namespace of a tree: devices (net_links.c), settings (net_sysctls.c), addresses, routes, rules and neighbours (net_tables.c).
- * Not saved: rule sets of nftables and iptables, tracked connections.
+/* The network namespace of a tree: devices (net_links.c), settings (net_sysctls.c), addresses, routes, rules and neighbours (net_tables.c),
+ * rule sets and tracked connections (net_filter.c).
  *
  * At a restore the namespace is, in this order:
  *   given      by a runtime whose configuration names one (net_ready), by --join-ns, or by --inherit-fd for a checkpoint that was made with
@@ -8,7 +8,7 @@
  *   empty      --empty-ns net: a new one, in which nothing is made; action scripts may (setup-namespaces)
  *   made       as it was. A container's may have been prepared by hooks: what is there already stays.
  *
- * The order of making is: settings of the namespace, devices with theirs, up; addresses, routes, rules, neighbours. Until
+ * The order of making is: settings of the namespace, devices with theirs, up; addresses, routes, rules, neighbours; rule sets; connections. Until
  * tasks have their sockets nothing in the namespace talks. */
 #define LOG_PREFIX "net"
 #include <errno.h>
@@ -48,7 +48,9 @@ static int save_contents(struct dump *d, struct netlink *nl, uint32_t id, struct
 		r = image_write_one(d->images, IMG_NETNS, id, &ns);
 	if (r >= 0)
 		r = net_links_save(d, nl, id, links);
-	return r < 0 ? r : net_tables_save(d, nl, id, links);
+	if (r >= 0)
+		r = net_tables_save(d, nl, id, links);
+	return r < 0 ? r : net_filter_save(d, id);
 }
 
 static int save_inside(struct dump *d, pid_t host_pid, uint32_t id)
@@ -123,7 +125,9 @@ static int make_inside(struct net_restore *x)
 		r = net_links_make(x);
 	if (r >= 0)
 		r = net_tables_restore(x);
-	return r < 0 ? r : net_links_finish(x);
+	if (r >= 0)
+		r = net_links_finish(x);
+	return r < 0 ? r : net_filter_restore(x->r, x->id);
 }
 
 static int make_contents(struct net_restore *x, pid_t host_pid)

@@ -96,4 +96,9 @@ int net_sysctls_restore_device(const NetDeviceEntry *e);
 int net_dad_off(const char *device);
 int net_dad_back(const NetnsEntry *e, const struct net_links *saved);
 
+/* --- net_filter.c: nftables, iptables, connections that are tracked; this thread is in the namespace --- */
+
+int net_filter_save(struct dump *d, uint32_t id);
+int net_filter_restore(struct restore *r, uint32_t id);
+
 #endif
