@@ -245,7 +245,7 @@ void process_output_changed(void *arg)
 {
 	struct process *p = arg;
 
-	if (p->deleting && stdio_idle(p->io))
+	if (p->deleting && p->patience.at && stdio_idle(p->io))   /* unless the deletion has gone on already */
 		loop_after(&p->patience, 0);   /* not from inside the stream that has just ended */
 }
 
