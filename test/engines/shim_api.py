@@ -110,7 +110,10 @@ class Container:
     def end(self):
         """Deleted, and nothing is left."""
         if self.call("State").status != task.STOPPED:
-            self.call("Kill", signal=9, all=True)
+            try:
+                self.call("Kill", signal=9, all=True)
+            except Error:   # it has ended by itself meanwhile
+                pass
         self.wait()
         r = self.call("Delete")
         assert not os.path.ismount(self.bundle + "/rootfs")
@@ -350,7 +353,8 @@ def stats(s):
     def change(k):
         k["linux"].setdefault("resources", {})["pids"] = {"limit": 50}
         k["linux"]["resources"]["memory"] = {"limit": 64 << 20}
-    c = Container(s, "c", "/bin/sh", "-c", "head -c 3000000 /dev/zero >/tmp/f; cat /tmp/f >/dev/null; sleep 1000; true", change=change).create().start()
+    c = Container(s, "c", "/bin/sh", "-c", "head -c 3000000 /dev/zero >/tmp/f; cat /tmp/f >/dev/null; echo ready; sleep 1000; true", change=change).create().start()
+    c.out.read_until(b"ready")
     until(lambda: len(c.call("Pids").processes) == 2)
     any = c.call("Stats").stats
     import importlib
