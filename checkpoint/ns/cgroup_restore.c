@@ -296,9 +296,9 @@ static bool is_late(const char *name)
 
 static bool is_written(const CgroupPropEntry *p)
 {
-	static const char *const not[] = { "cgroup.procs", "tasks", "cgroup.threads", NULL };
+	static const char *const lacks[] = { "cgroup.procs", "tasks", "cgroup.threads", NULL };
 
-	for (const char *const *n = not; *n; n++)
+	for (const char *const *n = lacks; *n; n++)
 		if (!strcmp(*n, p->name))
 			return false;
 	return *p->value && !strchr(p->name, '/') && !is_late(p->name);

@@ -14,7 +14,8 @@ struct cr_options {
 	const char *cgroup_props, *cgroup_props_file, *cgroup_yard;
 	const char *network_lock, *ext_unix_sk, *address, *tracker, *prev_images_dir, *pre_dump_mode;
 	struct ck_tls tls_files;
-	struct option_list external, inherit_fd, action_scripts, mount_map, skip_mounts, plain_filesystems, cgroup_roots, cgroup_controllers, join_ns, map_address, veth_pairs;
+	struct option_list external, inherit_fd, action_scripts, mount_map, skip_mounts, plain_filesystems, cgroup_roots, cgroup_controllers;
+	struct option_list join_ns, map_address, veth_pairs;
 	bool leave_running, leave_stopped, detached, sibling, shell_job, file_locks, help, version, evasive_devices, extra, experimental;
 	bool all, display_stats, keep_partial, skip_rwx, no_default_config, page_server, daemon, track_mem, auto_dedup, lazy_pages, tls;
 	bool tcp_established, tcp_close, skip_in_flight;
