@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stubs of a restore.
+/* Husks of a restore: processes that have the pids and parents of the tasks, and no program of their own; each becomes its task.
  *
- * 1. The root stub is a fork of the engine (or the runtime's parked init): seized with EXITKILL before it does anything (until then it
+ * 1. The root husk is a fork of the engine (or the runtime's parked init): seized with EXITKILL before it does anything (until then it
  *    ends with a pipe of ours), its own address space goes, and it has the batch pages and a channel. From here on it runs nothing but batches.
- * 2. Every other stub is cloned by a batch in its parent (or sibling, or helper: plan.c) with clone3(set_tid): it is
+ * 2. Every other husk is cloned by a batch in its parent (or sibling, or helper: plan.c) with clone3(set_tid): it is
  *    traced from birth and dies with the engine too.
  * 3. A parent's memory is filled before its children are cloned, so that pages which were shared by copy-on-write are shared again.
- * 4. Stubs that only ever stand in (helpers) are reaped by their parent's batch.
+ * 4. Husks that only ever stand in (helpers) are reaped by their parent's batch.
  * 5. The death of a child leaves a SIGCHLD pending in its parent, although it is blocked there: it is consumed before the parent's own
  *    pending signals are put back.
  * 6. Helpers and zombies are gone before any task runs. */
@@ -148,7 +148,7 @@ static int raise_limits(struct remote *r)
 
 	for (int i = 0; i < RLIM_NLIMITS; i++) {
 		if (prlimit64(remote_tid(r), (__rlimit_resource_t)i, NULL, &limits[i]) < 0)
-			return fail(errno, "read the limits of stub %d", remote_tid(r));
+			return fail(errno, "read the limits of husk %d", remote_tid(r));
 		limits[i].rlim_cur = limits[i].rlim_max;
 		calls[i] = (struct call){ .nr = SYS_prlimit64,
 			.arg = { 0, (uint64_t)i, remote_scratch(r) + (uint64_t)i * sizeof limits[i], 0 } };
@@ -161,7 +161,7 @@ static int close_all(struct remote *r)
 {
 	int64_t ret = remote_call(r, SYS_close_range, 0, ~0u, 0, 0, 0, 0);
 
-	return ret < 0 ? fail((int)-ret, "close the descriptors of stub %d", remote_tid(r)) : 0;
+	return ret < 0 ? fail((int)-ret, "close the descriptors of husk %d", remote_tid(r)) : 0;
 }
 
 static void set_leader(struct task *t, struct remote *remote)
@@ -175,7 +175,7 @@ int build_root(struct restore *r)
 {
 	struct task *root = tree_root(r->tree);
 	struct remote *remote;
-	pid_t pid = r->o->stub;
+	pid_t pid = r->o->husk;
 	autoclose int lifeline = -1;
 	int saved = -1, ret = 0;
 
@@ -196,13 +196,13 @@ int build_root(struct restore *r)
 			ret = ck_timens_leave(&saved);
 		if (pid < 0)
 			return pid;
-		r->own_stub = true;
-		r->stub_pid = pid;
+		r->own_husk = true;
+		r->husk_pid = pid;
 		if (ret < 0)
 			return ret;
 	}
-	r->stub_pid = pid;
-	ret = remote_take_stub(pid, r->area, &remote);
+	r->husk_pid = pid;
+	ret = remote_take_husk(pid, r->area, &remote);
 	if (ret < 0)
 		return ret;
 	set_leader(root, remote);
@@ -219,7 +219,7 @@ int build_root(struct restore *r)
 /* --- the others --- */
 
 /* One clone3 by a batch of `maker`; the child stands, traced. A sibling has the exit signal of its maker: naming one would be an error. */
-static int clone_stub(struct restore *r, struct remote *maker, pid_t pid, uint64_t flags, struct remote **out)
+static int clone_husk(struct restore *r, struct remote *maker, pid_t pid, uint64_t flags, struct remote **out)
 {
 	struct {
 		struct clone_args a;
@@ -269,7 +269,7 @@ static int take_terminal(struct restore *r, struct task *t)
 	return ret < 0 ? fail((int)-ret, "close the terminal of session %d", t->sid) : 0;
 }
 
-/* A new stub to the point where it has its memory. */
+/* A new husk to the point where it has its memory. */
 static int settle(struct restore *r, struct task *t)
 {
 	struct remote *remote = driver(t);
@@ -287,7 +287,7 @@ static int make_children(struct restore *r, struct task *p);
 static int make_task(struct restore *r, struct task *t, struct remote *maker, uint64_t flags)
 {
 	struct remote *remote;
-	int ret = clone_stub(r, maker, t->pid, flags, &remote);
+	int ret = clone_husk(r, maker, t->pid, flags, &remote);
 
 	if (ret < 0)
 		return ret;
@@ -308,7 +308,7 @@ static struct helper *find_helper(struct restore *r, pid_t pid)
 static int make_helper(struct restore *r, struct task *parent, struct remote *maker, pid_t pid, struct helper **out)
 {
 	struct remote *remote;
-	int ret = clone_stub(r, maker, pid, 0, &remote);
+	int ret = clone_husk(r, maker, pid, 0, &remote);
 
 	if (ret < 0)
 		return ret;
@@ -341,7 +341,7 @@ static int make_children(struct restore *r, struct task *p)
 		if (restore_task(p->children.data[i])->early)
 			ret = make_task(r, p->children.data[i], driver(p), 0);
 	if (ret >= 0 && p->sid == p->pid)
-		ret = r->o->stub && !p->parent ? 0 : make_session(driver(p), p->pid);
+		ret = r->o->husk && !p->parent ? 0 : make_session(driver(p), p->pid);
 	if (ret >= 0 && p->sid == p->pid && p->state != TASK_DEAD)
 		ret = take_terminal(r, p);
 	for (size_t i = 0; i < p->children.n && ret >= 0; i++) {
@@ -401,7 +401,7 @@ static int group_leader_gone(struct restore *r, struct task *t)
 	return group < 0 ? fail((int)-group, "make process group %d", t->pgid) : 0;
 }
 
-/* Takes the SIGCHLDs of dead stubs out of a parent's queue. */
+/* Takes the SIGCHLDs of dead husks out of a parent's queue. */
 static int forget_signals(struct task *p)
 {
 	struct {
@@ -508,8 +508,8 @@ void build_kill(struct restore *r)
 		for (size_t k = t->n_threads; k-- > 0;)
 			remote_kill(&t->threads[k].remote);
 	}
-	if (r->stub_pid > 0)
-		kill(r->stub_pid, SIGKILL);
-	if (r->own_stub && !r->o->sibling)
-		waitpid(r->stub_pid, NULL, __WALL);
+	if (r->husk_pid > 0)
+		kill(r->husk_pid, SIGKILL);
+	if (r->own_husk && !r->o->sibling)
+		waitpid(r->husk_pid, NULL, __WALL);
 }

@@ -4,7 +4,7 @@
 
 #include "restore.h"
 
-/* Stubs: the processes of the tree before they are what they were. */
+/* Husks: the processes of the tree before they are what they were. */
 
 /* The root: the runtime's parked process, or one of our own making with the namespaces in r->clone_flags. It is empty afterwards, has a
  * channel and no descriptors. */

@@ -136,13 +136,13 @@ struct ck_restore_options {
 	bool skip_file_rwx_check;
 	bool auto_dedup;                     /* pages are freed in the images as they are restored: there is no second try */
 	bool sibling;                        /* the root becomes a child of the caller's parent (CLONE_PARENT) */
-	pid_t stub;                          /* a parked process of the runtime that becomes the root task (host numbering); its
+	pid_t husk;                          /* a parked process of the runtime that becomes the root task (host numbering); its
 	                                        namespaces, root filesystem and cgroup are ready. 0: the engine makes one */
 	const struct ck_inherit *inherit;
 	size_t n_inherit;
 	const char *const *external;
 	const char *const *map_address;      /* NULL-terminated list of "OLD=NEW": addresses that sockets have now; or NULL */
-	/* Of the engine's own root stub (stub 0): */
+	/* Of the engine's own root husk (husk 0): */
 	const char *manage_cgroups;          /* CRIU's modes; NULL or "ignore": tasks stay in the caller's groups */
 	const char *const *cgroup_roots;     /* "[CTRL:]/PATH": other groups than those of the dump */
 	const char *cgroup_yard;             /* a directory with the hierarchies mounted; NULL: they are mounted for the while */
@@ -158,16 +158,16 @@ struct ck_restore_options {
 	const struct ck_actions *actions;    /* NULL: none */
 	const char *join_net;                /* the network namespace to be in, by a pid or a path; NULL: as the checkpoint has it */
 	bool empty_net;                      /* a new network namespace stays empty */
-	bool net_ready;                      /* with a stub: its network namespace is somebody else's and as it should be */
+	bool net_ready;                      /* with a husk: its network namespace is somebody else's and as it should be */
 	const struct ck_lock_method *network_lock;   /* as above: from before there are sockets until the tasks are let go */
 	const char *lock_name;               /* NULL: that of the dump */
 };
 
-/* Rebuilds the tree; *root is the root task's pid in the caller's numbering, a child of the caller when stub is 0. On failure
- * nothing is left (the stub is killed as well, and waited for if it is the caller's child). 0 or -errno. */
+/* Rebuilds the tree; *root is the root task's pid in the caller's numbering, a child of the caller when husk is 0. On failure
+ * nothing is left (the husk is killed as well, and waited for if it is the caller's child). 0 or -errno. */
 int ck_restore(const struct ck_restore_options *o, pid_t *root);
 
-/* What a runtime needs to know before it prepares the stub. */
+/* What a runtime needs to know before it prepares the husk. */
 struct ck_image_info {
 	pid_t root_pid;             /* in the innermost pid namespace of the dump */
 	bool pid_ns, net_ns, ipc_ns, uts_ns, mnt_ns, user_ns, cgroup_ns;   /* the tree had its own */
@@ -178,7 +178,7 @@ struct ck_image_info {
 int ck_image_info(const char *images_dir, struct ck_image_info *info);
 
 /* Puts the children that the calling (single-threaded) process makes from now on into a new time namespace whose monotonic and
- * boot-time clocks go on at the given values; ck_timens_leave() ends that. Used just around the clone of a stub. *saved is a
+ * boot-time clocks go on at the given values; ck_timens_leave() ends that. Used just around the clone of a husk. *saved is a
  * descriptor to give back. Returns 0, or -EOPNOTSUPP where the kernel has no time namespaces. */
 int ck_timens_enter(int64_t monotonic, int64_t boottime, int *saved);
 int ck_timens_leave(int *saved);

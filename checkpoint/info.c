@@ -37,8 +37,8 @@ static int read_info(struct restore *r, struct ck_image_info *info)
 
 int ck_image_info(const char *images_dir, struct ck_image_info *info)
 {
-	/* asked on behalf of a stub that does not exist yet */
-	struct ck_restore_options o = { .images_dir = images_dir, .stub = -1 };
+	/* asked on behalf of a husk that does not exist yet */
+	struct ck_restore_options o = { .images_dir = images_dir, .husk = -1 };
 	struct restore r = { .o = &o };
 
 	*info = (struct ck_image_info){ 0 };

@@ -3,16 +3,16 @@
  *
  *   open         images into the tree; everything is checked before anything is made
  *   plan         who makes whom; where the batch pages go
- *   stub         the root stub, empty
- *   builder      a process in the stub's namespaces; contents of namespaces; files that mappings need
- *   tree         all stubs, with their memory
+ *   husk         the root husk, empty
+ *   builder      a process in the husk's namespaces; contents of namespaces; files that mappings need
+ *   tree         all husks, with their memory
  *   files        every open file, into every task
  *   threads      threads, process groups
  *   state        handlers, limits, credentials; zombies die
  *   finish       signals, timers, registers; batch pages gone
  *   go           pid file, the caller's last word, everything runs
  *
- * A failure kills what there is. Stubs die with the engine (PTRACE_O_EXITKILL), so that a killed engine leaves nothing either. When all
+ * A failure kills what there is. Husks die with the engine (PTRACE_O_EXITKILL), so that a killed engine leaves nothing either. When all
  * is done they cease to, the root last: in a pid namespace of the tree's own, all of it lives from that moment on or nothing does. */
 #define LOG_PREFIX "restore"
 #include "restore.h"
@@ -87,7 +87,7 @@ static int stage_open(void *ctx)
 	if (ret >= 0)
 		ret = action_restore_begin(r);
 	if (ret >= 0)   /* a script may have made the network ready */
-		ret = inet_check(r, r->o->stub || !r->own_ns[NSK_NET]);
+		ret = inet_check(r, r->o->husk || !r->own_ns[NSK_NET]);
 	if (ret >= 0 && r->o->lazy_pages)
 		ret = r->o->own_pager ? lazy_start(r) : lazy_connect(r);
 	return ret < 0 || !r->o->lazy_pages ? ret : lazy_fetch(r);
@@ -116,14 +116,14 @@ static int stage_plan(void *ctx)
 	return r->area ? 0 : fail_text(ENOMEM, "no %u bytes of address space are free in all tasks of the checkpoint", REMOTE_AREA_SIZE);
 }
 
-static int stage_stub(void *ctx)
+static int stage_husk(void *ctx)
 {
 	int ret = build_root(ctx);
 
 	return ret < 0 ? ret : action_restore_made(ctx);
 }
 
-static void undo_stub(void *ctx)
+static void undo_husk(void *ctx)
 {
 	build_kill(ctx);
 	ns_cgroups_undo(ctx);
@@ -286,7 +286,7 @@ static void undo_go(void *ctx)
 static const struct stage stages[] = {
 	{ "open", stage_open, undo_open },
 	{ "plan", stage_plan, NULL },
-	{ "stub", stage_stub, undo_stub },
+	{ "husk", stage_husk, undo_husk },
 	{ "builder", stage_builder, undo_builder },
 	{ "tree", stage_tree, NULL },
 	{ "files", stage_files, NULL },

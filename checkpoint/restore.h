@@ -9,7 +9,7 @@
 
 /* What the restore knows of a task besides its images (task->priv). */
 struct restore_task {
-	bool inherits;        /* the stub was cloned from its parent's stub when that had its memory, and still has all of it */
+	bool inherits;        /* the husk was cloned from its parent's husk when that had its memory, and still has all of it */
 	pid_t born_sid;       /* the session it is born in */
 	bool early;           /* made before its maker calls setsid() */
 	struct task *maker;   /* who clones it: its parent, or a member of the session it needs (then a sibling: CLONE_PARENT) */
@@ -23,8 +23,8 @@ static inline struct restore_task *restore_task(const struct task *t)
 
 /* A restore in progress.
  *
- * The engine drives the stubs. What ordinary code in the tree's namespaces does best (opening files, making sockets) is done by
- * one *builder* process: a fork of the engine that entered the root stub's namespaces with one setns(); it holds every open
+ * The engine drives the husks. What ordinary code in the tree's namespaces does best (opening files, making sockets) is done by
+ * one *builder* process: a fork of the engine that entered the root husk's namespaces with one setns(); it holds every open
  * file description of the tree as a descriptor of its own and sends them to the tasks over their channels. */
 struct restore {
 	const struct ck_restore_options *o;
@@ -38,7 +38,7 @@ struct restore {
 	uint64_t area;                   /* where the batch pages go: free in every task's address space */
 	TaskKobjIdsEntry *root_ids;      /* of the dumping tool; NULL if the inventory has none */
 	bool own_ns[8];                  /* the tree had its own; by enum ns_kind */
-	uint64_t clone_flags;            /* new namespaces of a stub that the engine makes */
+	uint64_t clone_flags;            /* new namespaces of a husk that the engine makes */
 	bool terminals;                  /* some file is a terminal */
 	struct NetnsEntry *netns;        /* what the network namespace is to be; NULL: nothing is done in it */
 	int net_fd;                      /* the one given by the caller (--join-ns, --inherit-fd), > 0 if there is one */
@@ -46,8 +46,8 @@ struct restore {
 	struct ns_joins *joins;          /* ns/join.c: those that it has with others; NULL: none */
 	uint32_t own_cgroup_set;         /* of the dumping tool, in the images; 0: they do not say */
 	struct cgroup_plan *cgroups;     /* ns/cgroup_restore.c; NULL: the groups are the caller's */
-	bool own_stub;                   /* it did (the stub is our child) */
-	pid_t stub_pid;                  /* host numbering; 0 before there is one */
+	bool own_husk;                   /* it did (the husk is our child) */
+	pid_t husk_pid;                  /* host numbering; 0 before there is one */
 	struct helpers *helpers;         /* build.c */
 	bool has_times;                  /* clocks at the time of the dump, ns */
 	int64_t monotonic, boottime;

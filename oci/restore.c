@@ -131,7 +131,7 @@ static int check_bundle(const struct restoring *r, const struct spec *s)
 	return 0;
 }
 
-static int rebuild(struct restoring *r, pid_t stub)
+static int rebuild(struct restoring *r, pid_t husk)
 {
 	const struct ck_page_peer server = { .address = r->o->page_address, .port = r->o->page_port, .socket = -1 };
 	struct ck_restore_options k = {
@@ -146,7 +146,7 @@ static int rebuild(struct restoring *r, pid_t stub)
 		.lazy_pages = r->o->lazy_pages,
 		.own_pager = r->o->lazy_pages,
 		.page_server = r->o->page_address ? &server : NULL,
-		.stub = stub,
+		.husk = husk,
 		.net_ready = r->net_ready,
 		.empty_net = r->o->empty_net,
 		.inherit = r->inherit,
@@ -171,7 +171,7 @@ static int restore_container(struct restoring *r, const struct spec *s)
 		.console = &r->console,
 		.arg = r,
 	};
-	pid_t stub;
+	pid_t husk;
 	int ret = s->process.terminal ? 0 : read_descriptors(r);   /* stdio were the terminal's then */
 
 	if (r->info.has_times) {
@@ -179,12 +179,12 @@ static int restore_container(struct restoring *r, const struct spec *s)
 		spawn.after_clone = leave_time;
 	}
 	if (ret >= 0)
-		ret = oci_spawn_init(r->c, s, &spawn, &stub);
+		ret = oci_spawn_init(r->c, s, &spawn, &husk);
 	if (ret < 0)
 		return ret;
 	if (r->console >= 0)
 		r->inherit[r->n_inherit++] = (struct ck_inherit){ CK_TERMINAL_KEY, r->console };
-	ret = rebuild(r, stub);
+	ret = rebuild(r, husk);
 	fd_close(&r->park);
 	fd_close(&r->console);
 	if (ret < 0) {

@@ -2,7 +2,7 @@
 /* The builder, engine side: starting it, requests, what it answers.
  *
  * The builder is a fork of the engine, so that the images' tree, the options and the kinds' functions are there at the same
- * addresses; it enters the root stub's namespaces and then serves requests (serve.c) over a stream socket. One request at a time; each
+ * addresses; it enters the root husk's namespaces and then serves requests (serve.c) over a stream socket. One request at a time; each
  * is answered by a result and the error trail. The answer to its start is read with the first request's, so that starting
  * overlaps with the engine's own work.
  *

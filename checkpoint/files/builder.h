@@ -36,7 +36,7 @@ int builder_put(struct restore *r, uint32_t id, int fd);   /* file id is open as
 int builder_fd(struct restore *r, uint32_t id);            /* -ENOENT: not open (yet) */
 int builder_need(struct restore *r, uint32_t id);          /* opens it now if it is not: for kinds that depend on others */
 
-/* --- engine side, per task: all descriptors of task->fds into the stub at their numbers --- */
+/* --- engine side, per task: all descriptors of task->fds into the husk at their numbers --- */
 /* The number of a terminal that tasks have and nobody of them has the other end of; -1: none. */
 int files_orphan_terminal(struct restore *r, int *index);
 int files_check(struct restore *r);                        /* ids, types, numbers: before anything is created */

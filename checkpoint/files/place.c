@@ -45,7 +45,7 @@ static int run_calls(struct remote *remote, struct calls *c, const struct task *
 
 /* --- descriptors --- */
 
-/* The soft limit of a stub is the engine's; the task's own comes later. */
+/* The soft limit of a husk is the engine's; the task's own comes later. */
 static int raise_limit(struct remote *remote, const struct task *t, uint32_t highest)
 {
 	struct rlimit l;

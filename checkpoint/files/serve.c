@@ -8,7 +8,7 @@
  * 3. It keeps only the descriptors it needs: the ends of other channels must not stay open here.
  * 4. /proc/self/fd is opened before the namespaces are entered: the container may have no /proc, or another one.
  *
- * The pid namespace is not entered: that would only count for children. The root directory is the stub's, which differs from that
+ * The pid namespace is not entered: that would only count for children. The root directory is the husk's, which differs from that
  * of its mount namespace if the runtime used chroot. */
 #define LOG_PREFIX "builder"
 #include <errno.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Page content on its way from a pages file into a stub.
+/* Page content on its way from a pages file into a husk.
  *
  * Pieces of the file are read into a buffer (a mapping of it would be a SIGBUS away from a file that somebody cuts short) and from
  * there put into the task in one of three ways:
  *   UFFDIO_COPY         new private anonymous memory, when there is much of it: the fastest, and it makes no page but those asked for
  *   process_vm_writev   other memory that the task may write to, many pieces with one call
  *   /proc/PID/mem       the rest: the kernel lets a tracer write through page protections; a private file page is copied first
- * In a mapping that the stub keeps from its parent, what is there is the parent's image at that address: it is read too and compared
+ * In a mapping that the husk keeps from its parent, what is there is the parent's image at that address: it is read too and compared
  * page by page, and only what differs is written. Pages that the parent has and the child has not are dropped by the caller. */
 #define LOG_PREFIX "mem"
 #include <errno.h>

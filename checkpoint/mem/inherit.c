@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which mappings of its parent a stub keeps.
+/* Which mappings of its parent a husk keeps.
  *
  * A forked program shares with its parent, by copy-on-write, all pages that neither has written since. To have that again, a child's
- * stub is cloned from its parent's stub when that has its memory, and keeps every mapping that lies within a mapping of the parent
+ * husk is cloned from its parent's husk when that has its memory, and keeps every mapping that lies within a mapping of the parent
  * which is the same but for its length; its pages are then compared by content (fill.c). The rest is unmapped.
  *
  * A mapping is not kept if the kernel would not have copied it as it is (MADV_DONTFORK, MADV_WIPEONFORK), or if the parent has a

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The address space of a stub, in four steps:
+/* The address space of a husk, in four steps:
  *
  *   plan     which mappings of its parent it keeps (inherit.c), which files and segments it needs
  *   map      one batch: the rest unmapped, addresses and executable (PR_SET_MM_MAP), the vdso, new mappings, a userfaultfd
@@ -8,7 +8,7 @@
  *
  * Invariants:
  * 1. Nothing is mapped over anything (MAP_FIXED_NOREPLACE): the batch pages, above all.
- * 2. The executable is set before its mappings are made: the kernel refuses to replace one that is still mapped. A stub's former one,
+ * 2. The executable is set before its mappings are made: the kernel refuses to replace one that is still mapped. A husk's former one,
  *    the engine's own or its parent's, has gone by then.
  * 3. The vdso comes before other mappings: its address is a hint, which the kernel follows if it is free and no stack is close.
  * 4. Transparent huge pages are off while pages are filled, or one page of content would make 512.
@@ -44,12 +44,12 @@
 #define DEV_UFFD_NEW _IO(0xAA, 0x00)    /* USERFAULTFD_IOC_NEW, Linux 6.1 */
 #define UFFD_FROM (1u << 20)            /* bytes of new memory that are worth a userfaultfd */
 
-/* A file or a segment that the stub has a descriptor of while it maps it. */
+/* A file or a segment that the husk has a descriptor of while it maps it. */
 struct object {
 	uint64_t id;
 	bool segment, reopen;           /* reopen: the mapping needs another access mode than the file was opened with */
 	uint32_t flags;
-	int number;                     /* in the stub */
+	int number;                     /* in the husk */
 };
 
 struct segment_step {
@@ -60,16 +60,16 @@ struct segment_step {
 struct layout {
 	struct restore *r;
 	struct task *t;
-	struct remote *stub;
-	struct task_memory *own, *parent;   /* parent NULL: the stub is empty */
+	struct remote *husk;
+	struct task_memory *own, *parent;   /* parent NULL: the husk is empty */
 	bool *kept;
 	bool set_exe;
 	ARRAY(struct object) objects;
 	struct steps map, finish;
 	struct fill fill;
 	size_t uffd_step;               /* 1 + index in map; 0: no userfaultfd */
-	int uffd_number;                /* in the stub, -1: none */
-	ARRAY(struct segment_step) fills;   /* segments that this stub is the first to have */
+	int uffd_number;                /* in the husk, -1: none */
+	ARRAY(struct segment_step) fills;   /* segments that this husk is the first to have */
 	char who[32];
 };
 
@@ -132,9 +132,9 @@ static int receive_files(struct layout *l)
 	if (!ids.n)
 		return 0;
 	autofree int *numbers = mem_alloc(ids.n * sizeof *numbers);
-	int e = builder_send(l->r, remote_channel(l->stub), ids.data, ids.n);
+	int e = builder_send(l->r, remote_channel(l->husk), ids.data, ids.n);
 	if (e >= 0)
-		e = remote_recv_fds(l->stub, ids.n, numbers);
+		e = remote_recv_fds(l->husk, ids.n, numbers);
 	for (size_t i = 0; e >= 0 && i < l->objects.n; i++)
 		if (!l->objects.data[i].segment && !l->objects.data[i].reopen)
 			l->objects.data[i].number = numbers[k++];
@@ -145,19 +145,19 @@ static int receive_files(struct layout *l)
 static int receive_other(struct layout *l, struct object *o)
 {
 	if (o->segment)
-		return remote_send_fds(l->stub, &segment_find(l->r, o->id)->fd, 1, &o->number);
+		return remote_send_fds(l->husk, &segment_find(l->r, o->id)->fd, 1, &o->number);
 	autoclose int was = builder_get(l->r, (uint32_t)o->id);
 	if (was < 0)
 		return was;
 	autoclose int fd = open(FD_PATH(was), O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return fail(errno, "%s: open file %" PRIu64 " for writing, which is mapped shared", l->who, o->id);
-	return remote_send_fds(l->stub, &fd, 1, &o->number);
+	return remote_send_fds(l->husk, &fd, 1, &o->number);
 }
 
 static int receive_objects(struct layout *l)
 {
-	int e = l->objects.n ? remote_open_channel(l->stub) : 0;
+	int e = l->objects.n ? remote_open_channel(l->husk) : 0;
 
 	if (e >= 0)
 		e = receive_files(l);
@@ -171,7 +171,7 @@ static int receive_objects(struct layout *l)
 
 static void unmap(struct layout *l, uint64_t start, uint64_t end)
 {
-	uint64_t area = remote_area(l->stub), area_end = area + REMOTE_AREA_SIZE;
+	uint64_t area = remote_area(l->husk), area_end = area + REMOTE_AREA_SIZE;
 
 	if (start < area_end && end > area) {
 		if (start < area)
@@ -210,13 +210,13 @@ static int add_numbers(struct layout *l)
 		.start_code = m->mm_start_code, .end_code = m->mm_end_code, .start_data = m->mm_start_data, .end_data = m->mm_end_data,
 		.start_brk = m->mm_start_brk, .brk = m->mm_brk, .start_stack = m->mm_start_stack, .arg_start = m->mm_arg_start,
 		.arg_end = m->mm_arg_end, .env_start = m->mm_env_start, .env_end = m->mm_env_end,
-		.auxv = (void *)(uintptr_t)(remote_scratch(l->stub) + sizeof block.map), .auxv_size = (uint32_t)auxv_size,
+		.auxv = (void *)(uintptr_t)(remote_scratch(l->husk) + sizeof block.map), .auxv_size = (uint32_t)auxv_size,
 		.exe_fd = l->set_exe ? (uint32_t)l->objects.data[0].number : UINT32_MAX,
 	};
 	memcpy(block.auxv, m->mm_saved_auxv, m->n_mm_saved_auxv * sizeof(uint64_t));
-	int e = remote_scratch_write(l->stub, 0, &block, sizeof block.map + auxv_size);
+	int e = remote_scratch_write(l->husk, 0, &block, sizeof block.map + auxv_size);
 	step_add(&l->map, "set its addresses and executable (PR_SET_MM_MAP)", 0, 0,
-		 CALL(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, remote_scratch(l->stub), sizeof block.map, 0));
+		 CALL(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, remote_scratch(l->husk), sizeof block.map, 0));
 	return e;
 }
 
@@ -289,7 +289,7 @@ static int map_all(struct layout *l)
 		step_add(&l->map, "make a userfaultfd", 0, 0, CALL(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK))->may_fail = true;
 		l->uffd_step = l->map.list.n;
 	}
-	return e < 0 ? e : steps_run(&l->map, l->stub, l->who);
+	return e < 0 ? e : steps_run(&l->map, l->husk, l->who);
 }
 
 /* --- userfaultfd --- */
@@ -301,13 +301,13 @@ static int uffd_by_device(struct layout *l)
 
 	if (dev < 0)
 		return -errno;
-	int e = remote_open_channel(l->stub);
+	int e = remote_open_channel(l->husk);
 	if (e >= 0)
-		e = remote_send_fds(l->stub, &dev, 1, &number);
+		e = remote_send_fds(l->husk, &dev, 1, &number);
 	if (e < 0)
 		return e;
 	struct call calls[] = { CALL(SYS_ioctl, (uint64_t)number, DEV_UFFD_NEW, O_CLOEXEC | O_NONBLOCK), CALL(SYS_close, (uint64_t)number) };
-	e = remote_batch(l->stub, calls, 2);
+	e = remote_batch(l->husk, calls, 2);
 	return e < 0 ? e : (int)calls[0].ret;
 }
 
@@ -338,7 +338,7 @@ static void uffd_open(struct layout *l)
 	int e = (int)number;
 	if (number >= 0) {
 		l->uffd_number = (int)number;
-		l->fill.uffd = remote_get_fd(l->stub, (int)number);
+		l->fill.uffd = remote_get_fd(l->husk, (int)number);
 		if (l->r->o->lazy_pages) {
 			l->own->uffd = l->fill.uffd;
 			l->fill.uffd = -1;
@@ -379,7 +379,7 @@ static int fill_segments(struct layout *l)
 	for (size_t i = 0; e == 0 && i < l->fills.n; i++) {
 		const struct segment_step *f = &l->fills.data[i];
 		uint64_t at = (uint64_t)l->map.list.data[f->step].call.ret;
-		e = segment_fill(l->r, f->segment, l->stub, at);
+		e = segment_fill(l->r, f->segment, l->husk, at);
 		step_add(&l->finish, "unmap a shared memory segment", 0, 0, CALL(SYS_munmap, at, f->segment->size));
 	}
 	return e;
@@ -436,7 +436,7 @@ static int finish_all(struct layout *l)
 		step_add(&l->finish, "turn huge pages on", 0, 0, CALL(SYS_prctl, PR_SET_THP_DISABLE, 0));
 	if (l->uffd_number >= 0)
 		step_add(&l->finish, "close the userfaultfd", 0, 0, CALL(SYS_close, (uint64_t)l->uffd_number));
-	return steps_run(&l->finish, l->stub, l->who);
+	return steps_run(&l->finish, l->husk, l->who);
 }
 
 static int restore_all(struct layout *l)
@@ -467,7 +467,7 @@ static void layout_done(struct layout *l)
 	fill_done(&l->fill);
 }
 
-int mm_restore(struct restore *r, struct task *t, struct remote *stub)
+int mm_restore(struct restore *r, struct task *t, struct remote *husk)
 {
 	struct task_memory *own = task_memory(r, t), *parent = NULL;
 
@@ -477,11 +477,11 @@ int mm_restore(struct restore *r, struct task *t, struct remote *stub)
 		parent = task_memory(r, t->parent);
 	if (t->parent && restore_task(t)->inherits && !(parent && parent->filled))
 		return fail_text(EINVAL, "task %d: its parent has no memory yet", t->pid);
-	struct layout l = { .r = r, .t = t, .stub = stub, .own = own, .parent = parent, .uffd_number = -1 };
+	struct layout l = { .r = r, .t = t, .husk = husk, .own = own, .parent = parent, .uffd_number = -1 };
 	snprintf(l.who, sizeof l.who, "task %d", t->pid);
 	l.fill = (struct fill){
-		.own = &own->pages, .parent = parent ? &parent->pages : NULL, .uffd = -1, .pid = remote_tid(stub),
-		.mem_fd = remote_mem_fd(stub), .who = l.who,
+		.own = &own->pages, .parent = parent ? &parent->pages : NULL, .uffd = -1, .pid = remote_tid(husk),
+		.mem_fd = remote_mem_fd(husk), .who = l.who,
 	};
 	l.kept = parent ? inherit_plan(t->mm, parent->task->mm) : mem_zalloc(t->mm->n_vmas + 1);
 	own->pages.consume = consume_at_once(r, t);

@@ -264,8 +264,8 @@ static bool is_early(const struct task *t, uint64_t page)
 /* What is there already, since the kernel has looked at it while the task was made: with content that is not the task's. */
 static int fill_touched(struct restore *r, const struct task *t, struct task_memory *m, const struct ranges *touched)
 {
-	struct remote *stub = t->threads[0].remote;
-	struct fill f = { .own = &m->pages, .uffd = -1, .pid = remote_tid(stub), .mem_fd = remote_mem_fd(stub), .who = "lazy memory" };
+	struct remote *husk = t->threads[0].remote;
+	struct fill f = { .own = &m->pages, .uffd = -1, .pid = remote_tid(husk), .mem_fd = remote_mem_fd(husk), .who = "lazy memory" };
 
 	int e = fetch(r, t, &m->pages, touched);
 	for (size_t i = 0; e == 0 && i < touched->list.n; i++)

@@ -38,10 +38,10 @@ int mem_dedup(struct image_dir *images, bool whole);
 uint64_t mm_find_hole(const struct tree *t, uint64_t size);
 /* Checks a task's mappings and page counts before anything is created. */
 int mm_check(struct restore *r, struct task *t);
-/* Lays out the address space of a stub: mappings, vdso, brk, exe, auxv (PR_SET_MM_MAP); fills the pages. The stub is empty
+/* Lays out the address space of a husk: mappings, vdso, brk, exe, auxv (PR_SET_MM_MAP); fills the pages. The husk is empty
  * (remote_empty), or, for the copy-on-write sharing of a forked program, still has its parent's restored memory: what matches is
- * kept, the rest goes. Files come from the builder over the stub's channel. */
-int mm_restore(struct restore *r, struct task *t, struct remote *stub);
+ * kept, the rest goes. Files come from the builder over the husk's channel. */
+int mm_restore(struct restore *r, struct task *t, struct remote *husk);
 int shmem_check(struct restore *r);     /* after mm_check of all tasks: the segments' pagemaps */
 int shmem_prepare(struct restore *r);   /* the shared segments as files in the engine */
 void shmem_done(struct restore *r);

@@ -36,8 +36,8 @@ struct image_pages {
 struct task_memory {
 	const struct task *task;
 	struct image_pages pages;
-	bool filled;                             /* its stub has it: children may inherit */
-	int uffd;                                /* lazy memory (lazy.c): of the stub, -1: none */
+	bool filled;                             /* its husk has it: children may inherit */
+	int uffd;                                /* lazy memory (lazy.c): of the husk, -1: none */
 };
 
 struct segment {
@@ -100,7 +100,7 @@ int foreign_segments(struct restore *r, struct task *t);
 
 /* --- inherit.c: copy-on-write --- */
 
-/* For every entry of mm->vmas whether the stub, which still has its parent's memory, keeps it. */
+/* For every entry of mm->vmas whether the husk, which still has its parent's memory, keeps it. */
 bool *inherit_plan(const MmEntry *child, const MmEntry *parent);
 
 /* --- consume.c: --auto-dedup --- */
@@ -145,7 +145,7 @@ int fill_run(struct fill *f, struct pool *pool);
 void fill_done(struct fill *f);
 
 /* --- segment.c --- */
-/* Fills a segment through a mapping of all of it in the stub. */
-int segment_fill(struct restore *r, struct segment *s, struct remote *stub, uint64_t address);
+/* Fills a segment through a mapping of all of it in the husk. */
+int segment_fill(struct restore *r, struct segment *s, struct remote *husk, uint64_t address);
 
 #endif

@@ -70,7 +70,7 @@ int shmem_prepare(struct restore *r)
 	return e;
 }
 
-int segment_fill(struct restore *r, struct segment *s, struct remote *stub, uint64_t address)
+int segment_fill(struct restore *r, struct segment *s, struct remote *husk, uint64_t address)
 {
 	char who[64];
 
@@ -79,7 +79,7 @@ int segment_fill(struct restore *r, struct segment *s, struct remote *stub, uint
 	int e = pages_open(&s->pages);
 	if (e < 0)
 		return e;
-	struct fill f = { .own = &s->pages, .pid = remote_tid(stub), .mem_fd = remote_mem_fd(stub), .uffd = -1, .who = who };
+	struct fill f = { .own = &s->pages, .pid = remote_tid(husk), .mem_fd = remote_mem_fd(husk), .uffd = -1, .who = who };
 	struct fill_where all = { .end = s->size, .writable = true };
 	fill_add(&f, &all, address);
 	e = fill_run(&f, &memory(r)->pool);

@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "remote/remote.h"
 
-/* A list of calls for one stub, each with what it does, for the message if it fails. */
+/* A list of calls for one husk, each with what it does, for the message if it fails. */
 struct step {
 	struct call call;
 	const char *what;            /* "map" */

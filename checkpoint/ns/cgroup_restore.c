@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Control groups of a tree that the engine restores by itself (a runtime makes its own).
  *
- *   before the root stub is born     hierarchies are opened, groups made, settings written; descriptors of the files that move a task
- *   the stub, taken over             writes itself into them, by one batch: it still has the engine's descriptors, and a task that moves
+ *   before the root husk is born     hierarchies are opened, groups made, settings written; descriptors of the files that move a task
+ *   the husk, taken over             writes itself into them, by one batch: it still has the engine's descriptors, and a task that moves
  *                                    itself does not wait for the lock that moving others takes. Then it gets its cgroup namespace
  *   the tree, born into them         tasks of other sets are moved by the engine
  *   the end                          groups that were frozen are frozen
@@ -101,7 +101,7 @@ int cgroup_read(struct restore *r)
 		return ret < 0 ? ret : fail_text(EBADMSG, "cgroup.img is empty");
 	ret = r->o->manage_cgroups ? parse_mode(r->o->manage_cgroups, &mode) : 0;
 	uint32_t set = task_set(tree_root(r->tree));
-	if (ret < 0 || r->o->stub || mode == IGNORE || !set || set == r->own_cgroup_set)
+	if (ret < 0 || r->o->husk || mode == IGNORE || !set || set == r->own_cgroup_set)
 		return ret;
 	r->cgroups = arena_new(r->arena, struct cgroup_plan);
 	*r->cgroups = (struct cgroup_plan){ .image = e, .mode = mode, .root_set = set };
@@ -431,19 +431,19 @@ int ns_cgroups_make(struct restore *r)
 	return ret < 0 || !set ? ret : open_entries(r, set);
 }
 
-static int enter(struct remote *stub, const int *fds, size_t n)
+static int enter(struct remote *husk, const int *fds, size_t n)
 {
-	int ret = remote_scratch_write(stub, 0, "0", 1);
+	int ret = remote_scratch_write(husk, 0, "0", 1);
 
 	for (size_t i = 0; i < n && ret >= 0; i++) {
-		int64_t done = remote_call(stub, SYS_write, (uint64_t)fds[i], remote_scratch(stub), 1, 0, 0, 0);
+		int64_t done = remote_call(husk, SYS_write, (uint64_t)fds[i], remote_scratch(husk), 1, 0, 0, 0);
 		if (done < 0)
 			ret = fail((int)-done, "put the root task into its cgroups (%s)", FD_PATH(fds[i]));
 	}
 	return ret;
 }
 
-int ns_cgroups_enter(struct restore *r, struct remote *stub)
+int ns_cgroups_enter(struct restore *r, struct remote *husk)
 {
 	struct cgroup_plan *p = r->cgroups;
 	int64_t done = 0;
@@ -451,12 +451,12 @@ int ns_cgroups_enter(struct restore *r, struct remote *stub)
 	if (!p)
 		return 0;
 	bool two = p->enter_first.n;
-	int ret = enter(stub, two ? p->enter_first.data : p->enter.data, two ? p->enter_first.n : p->enter.n);
+	int ret = enter(husk, two ? p->enter_first.data : p->enter.data, two ? p->enter_first.n : p->enter.n);
 	if (ret >= 0 && r->own_ns[NSK_CGROUP])
-		done = remote_call(stub, SYS_unshare, CLONE_NEWCGROUP, 0, 0, 0, 0, 0);
+		done = remote_call(husk, SYS_unshare, CLONE_NEWCGROUP, 0, 0, 0, 0, 0);
 	if (done < 0)
 		return fail((int)-done, "give the root task a cgroup namespace");
-	return ret >= 0 && two ? enter(stub, p->enter.data, p->enter.n) : ret;
+	return ret >= 0 && two ? enter(husk, p->enter.data, p->enter.n) : ret;
 }
 
 static int move_task(struct restore *r, const struct task *t, const CgSetEntry *set)

@@ -30,7 +30,7 @@ int net_restore(struct restore *r, struct task *root, uint32_t id);
 int time_save(struct dump *d, uint32_t id);
 int time_read(struct restore *r, uint32_t id);
 int mount_save(struct dump *d, uint32_t id);
-int mount_restore(struct restore *r, struct task *root, uint32_t id);   /* of a runtime's stub: what its mounts lack */
+int mount_restore(struct restore *r, struct task *root, uint32_t id);   /* of a runtime's husk: what its mounts lack */
 int mount_build(struct restore *r, struct task *root, uint32_t id);     /* of the engine's own: all of them */
 int cgroup_begin(struct dump *d);
 int cgroup_fill(struct dump *d, struct task *t);   /* cg_set of its threads */

@@ -2,7 +2,7 @@
 /* Namespaces that a restored tree does not get new, but has with others: those that the dump was told are external (pid[INODE]:KEY),
  * which the caller gives back as a descriptor (--inherit-fd fd[N]:KEY), and those of --join-ns. Network namespaces: net.c.
  *
- * The engine's thread enters them just for the clone of the root stub and comes back. What is in them belongs to others and is not restored. */
+ * The engine's thread enters them just for the clone of the root husk and comes back. What is in them belongs to others and is not restored. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>

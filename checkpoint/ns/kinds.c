@@ -96,7 +96,7 @@ int ns_read(struct restore *r)
 		return ret;
 	if (r->own_ns[NSK_USER])
 		return fail_text(ENOTSUP, "the checkpoint has a user namespace: not supported yet");
-	if (!r->o->stub)
+	if (!r->o->husk)
 		ret = ns_join_read(r, root->ids);
 	if (ret >= 0)
 		ret = cgroup_read(r);
@@ -105,7 +105,7 @@ int ns_read(struct restore *r)
 
 int ns_build(struct restore *r, struct task *root)
 {
-	return r->own_ns[NSK_MNT] && !r->o->stub ? mount_build(r, root, root->ids->mnt_ns_id) : 0;
+	return r->own_ns[NSK_MNT] && !r->o->husk ? mount_build(r, root, root->ids->mnt_ns_id) : 0;
 }
 
 void ns_restored(struct restore *r)
@@ -116,7 +116,7 @@ void ns_restored(struct restore *r)
 
 static bool wanted(const struct restore *r, enum ns_kind kind)
 {
-	return r->own_ns[kind] && !ns_joined(r, kind) && (r->o->stub || kind != NSK_MNT);
+	return r->own_ns[kind] && !ns_joined(r, kind) && (r->o->husk || kind != NSK_MNT);
 }
 
 int ns_restore(struct restore *r, struct task *root)

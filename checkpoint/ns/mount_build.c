@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Makes the mounts of a tree that the engine restores by itself (a runtime's stub has its mounts already).
+/* Makes the mounts of a tree that the engine restores by itself (a runtime's husk has its mounts already).
  *
  * The root task was cloned with a copy of the engine's mount namespace. A process of the engine's enters it and the task's other namespaces
  * (of which proc, sysfs and mqueue are views), and there:
@@ -8,7 +8,7 @@
  *      contents first;
  *   3. when all are there, they learn of each other: sharing groups as the images have them (MOVE_MOUNT_SET_GROUP, Linux 5.15). Before
  *      that, attaching to one of a group would attach to all;
- *   4. pivot_root() onto the new root, which takes the root directory of the stub along; the copies go.
+ *   4. pivot_root() onto the new root, which takes the root directory of the husk along; the copies go.
  *
  * A filesystem of which only parts are mounted is attached first on top of the old root, where the last step ends it: parts can be
  * taken of attached mounts only. Mount points that are not there are made, as a mount that the image has needs one.
@@ -310,7 +310,7 @@ static int build(struct restore *r, struct mount_plan *p)
 	return ret < 0 ? ret : enter_root(&p->nodes[0]);
 }
 
-/* The namespaces of the stub that mounts are views of; what it shares with the engine is entered already. */
+/* The namespaces of the husk that mounts are views of; what it shares with the engine is entered already. */
 static int join(const struct restore *r, pid_t pid)
 {
 	static const enum ns_kind kinds[] = { NSK_PID, NSK_NET, NSK_IPC, NSK_UTS, NSK_MNT };
@@ -335,11 +335,11 @@ static int wait_for(pid_t child)
 }
 
 /* In a child of the engine; a child of its own is in the pid namespace, where it mounts. */
-_Noreturn static void mounter(struct restore *r, struct mount_plan *p, pid_t stub, int out)
+_Noreturn static void mounter(struct restore *r, struct mount_plan *p, pid_t husk, int out)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	err_clear();
-	int ret = join(r, stub);
+	int ret = join(r, husk);
 	pid_t child = ret < 0 ? -1 : fork();
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -233,14 +233,14 @@ int net_read(struct restore *r, uint32_t id)
 	if (!r->own_ns[NSK_NET] || r->net_given || r->o->empty_net)
 		return 0;
 	int ret = image_read_one(r->images, IMG_NETNS, id, r->arena, &e);
-	if (ret == -ENOENT && r->o->stub) {
+	if (ret == -ENOENT && r->o->husk) {
 		log_warn("netns-%u.img is missing: nothing is done in the network namespace", id);
 		return 0;
 	}
 	if (ret < 0)
 		return ret == -ENOENT ? fail_text(ENOENT, "netns-%u.img is missing: the checkpoint is not complete, or was made with --empty-ns net and "
 						  "is to be restored with it", id) : ret;
-	if (e->ext_key && !r->o->stub)
+	if (e->ext_key && !r->o->husk)
 		return take_inherited(r, e->ext_key);
 	r->netns = e;
 	return 0;

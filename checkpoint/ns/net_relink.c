@@ -207,7 +207,7 @@ static int absent(struct net_restore *x, struct relink *d, const char *why, cons
 {
 	d->made = true;
 	leave(x, d);
-	if (x->r->o->stub) {
+	if (x->r->o->husk) {
 		log_warn("network device %s of the checkpoint is not in the network namespace prepared for it", d->e->name);
 		return 0;
 	}
@@ -283,7 +283,7 @@ static int make_one(struct net_restore *x, struct relink *list, size_t n, struct
 
 	if (now) {
 		d->made = true;
-		if (d->e->type != ND_TYPE__LOOPBACK && (x->r->o->stub || now->ifindex != d->e->ifindex))
+		if (d->e->type != ND_TYPE__LOOPBACK && (x->r->o->husk || now->ifindex != d->e->ifindex))
 			leave(x, d);
 		return 1;
 	}

@@ -27,19 +27,19 @@ struct mount_info {
 int mount_collect(struct dump *d);
 
 int ns_read(struct restore *r);                               /* checks the images; which namespaces the tree had */
-/* Around the clone of the engine's own root stub: into the namespaces that it has with others (external, --join-ns), and back. */
+/* Around the clone of the engine's own root husk: into the namespaces that it has with others (external, --join-ns), and back. */
 int ns_join_enter(struct restore *r);
 int ns_join_leave(struct restore *r);
-/* The engine's own root stub: its groups are made before it is born, and it goes into them while it still has the engine's descriptors;
+/* The engine's own root husk: its groups are made before it is born, and it goes into them while it still has the engine's descriptors;
  * then the others of the tree that are in other groups, by their host pids. A failed restore's groups go. */
 int ns_cgroups_make(struct restore *r);
-int ns_cgroups_enter(struct restore *r, struct remote *stub);
+int ns_cgroups_enter(struct restore *r, struct remote *husk);
 int ns_cgroups_spread(struct restore *r);
 int ns_cgroups_settle(struct restore *r);                     /* frozen groups freeze: the tasks run */
 void ns_cgroups_undo(struct restore *r);
-int ns_build(struct restore *r, struct task *root);           /* the mounts of the engine's own stub, before the builder starts */
+int ns_build(struct restore *r, struct task *root);           /* the mounts of the engine's own husk, before the builder starts */
 void ns_restored(struct restore *r);                          /* gives back what was taken */
-/* Contents of the namespaces that the stub has (uts, ipc, loopback; tmpfs contents by the builder). */
+/* Contents of the namespaces that the husk has (uts, ipc, loopback; tmpfs contents by the builder). */
 int ns_restore(struct restore *r, struct task *root);
 
 #endif

@@ -3,7 +3,7 @@
  * scratch for callers, a page for this folder, the records of a batch, and on top the thread's signal frame. The stack pointer
  * stands at the frame during a batch, so that the parts below are the stack of a handler that might run if the engine dies.
  *
- * A live task's area is mapped once, as large as its threads need; a stub's lies at a fixed address and grows.
+ * A live task's area is mapped once, as large as its threads need; a husk's lies at a fixed address and grows.
  * The code page is never writable in the task: it is written through /proc/PID/mem.
  *
  * An engine that is killed leaves the area behind, at any stage of its making. The next one must know it for what it is: by the loop in

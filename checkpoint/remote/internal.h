@@ -42,7 +42,7 @@ static inline uint64_t signal_bit(int signal)
 	return 1ull << (signal - 1);
 }
 
-/* A child that a stub has made: the engine's number of it, and that of the call's result. */
+/* A child that a husk has made: the engine's number of it, and that of the call's result. */
 struct birth {
 	pid_t host, number;
 };
@@ -51,7 +51,7 @@ struct remote_mm {
 	unsigned users;
 	int mem;                   /* /proc/PID/mem */
 	uint64_t area, area_size;  /* what is mapped; 0: nothing */
-	uint64_t limit;            /* a stub's area may grow up to this size; 0: it is as it is */
+	uint64_t limit;            /* a husk's area may grow up to this size; 0: it is as it is */
 	size_t slots, used;        /* slots that are mapped, and handed out */
 	struct status status;      /* of the thread that mapped it, in a live task */
 };
@@ -60,9 +60,9 @@ struct remote {
 	pid_t tid, tgid;
 	struct remote_mm *mm;
 	bool owner;                /* this thread mapped the area of a live task */
-	bool stub, dead, group_stopped;
+	bool husk, dead, group_stopped;
 	bool stands;               /* its first stop was waited for */
-	bool is_thread;            /* of a stub: not the leader */
+	bool is_thread;            /* of a husk: not the leader */
 	bool can_suspend_seccomp;
 	int own_mem, pidfd, channel, peer;
 	struct user_regs_struct found;   /* registers to be put back */

@@ -17,7 +17,7 @@
 int regs_save(const struct remote *r, struct arena *arena, CoreEntry *core, bool has_pending);
 /* Checks an image's register set: architecture, modes, sizes, no feature that this CPU lacks. */
 int regs_check(const CoreEntry *core, pid_t tid);
-/* Sets what the thread of a stub will run with once it is let go: no batch may follow. */
+/* Sets what the thread of a husk will run with once it is let go: no batch may follow. */
 int regs_load(struct remote *r, const CoreEntry *core);
 
 /* Last steps of a restored process, when all its threads but the leader have their final registers: unmaps the batch pages with

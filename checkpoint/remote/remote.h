@@ -11,7 +11,7 @@
  * space share a struct remote_mm: the r-x page with the loop and the rw- pages with records, signal frames and scratch areas.
  *
  * Two ways in. A live task of a dump is seized: nothing that the engine does to it may harm it if the engine is killed at any
- * moment (seize.c tells how). A stub of a restore is adopted: it dies with the engine (PTRACE_O_EXITKILL). */
+ * moment (seize.c tells how). A husk of a restore is adopted: it dies with the engine (PTRACE_O_EXITKILL). */
 
 struct call {
 	uint64_t nr, arg[6];
@@ -58,25 +58,25 @@ void remote_release(struct remote **r, int stop_signal);
 /* The process is killed (SIGKILL) and this thread's tracing ends; frees *r. Any thread of it will do. */
 void remote_kill(struct remote **r);
 
-/* --- stubs (restore) --- */
+/* --- husks (restore) --- */
 
 /* A process of our own making (fork of the engine, or a parked init of the runtime) is seized with EXITKILL, the batch pages
  * are mapped at `base` (REMOTE_AREA_SIZE bytes, free in it), rseq, robust list and clear-tid address of its C library are
  * unregistered. */
-int remote_take_stub(pid_t pid, uint64_t base, struct remote **out);
+int remote_take_husk(pid_t pid, uint64_t base, struct remote **out);
 /* Unmaps everything but the batch pages (and vsyscall, which cannot go). */
 int remote_empty(struct remote *r);
-/* A stopped child or thread, host tid `tid`, that a stub has just made by a batch (fork, clone, clone3; CLONE_PTRACE is not
+/* A stopped child or thread, host tid `tid`, that a husk has just made by a batch (fork, clone, clone3; CLONE_PTRACE is not
  * needed): waits for its first stop and takes it over. thread: it shares parent's address space (gets scratch of its own; more of the
  * area is mapped as needed); else it has a copy, batch pages included. */
 int remote_adopt(pid_t tid, const struct remote *parent, bool thread, struct remote **out);
-/* The same by the number that the call returned in the stub (its own pid namespace): the kernel told us its host tid. */
+/* The same by the number that the call returned in the husk (its own pid namespace): the kernel told us its host tid. */
 int remote_adopt_virtual(pid_t number, const struct remote *parent, bool thread, struct remote **out);
-/* That host tid; -ESRCH, bare, if this stub made no such child. */
+/* That host tid; -ESRCH, bare, if this husk made no such child. */
 pid_t remote_born(const struct remote *parent, pid_t number);
-/* Ends a stub by itself, so that it becomes a zombie of its parent with this wait status (exit code or signal); frees *r. */
+/* Ends a husk by itself, so that it becomes a zombie of its parent with this wait status (exit code or signal); frees *r. */
 int remote_exit(struct remote **r, int wait_status);
-#define REMOTE_AREA_SIZE (1u << 30)       /* address space set aside for the batch pages of a stub: 8,000 threads; mapped as needed */
+#define REMOTE_AREA_SIZE (1u << 30)       /* address space set aside for the batch pages of a husk: 8,000 threads; mapped as needed */
 
 /* --- batches --- */
 

@@ -118,7 +118,7 @@ static pid_t wait_sleeping(pid_t tid, int *status)
 /* Whether other threads of this process may be ours as well, so that its end would not be told to a waitpid() that sleeps. */
 static bool leads_others(const struct remote *r)
 {
-	bool leader = r->stub ? !r->is_thread : r->tgid == r->tid;
+	bool leader = r->husk ? !r->is_thread : r->tgid == r->tid;
 
 	return leader && r->mm && (r->mm->users > 1 || r->mm->status.threads > 1);
 }
@@ -126,7 +126,7 @@ static bool leads_others(const struct remote *r)
 /* A live process of one thread that is not the first of a pid namespace: its end is told at once, a waitpid() may sleep. */
 static bool ends_alone(const struct remote *r)
 {
-	return !r->stub && r->owner && r->mm && r->mm->status.threads == 1 && !r->mm->status.first;
+	return !r->husk && r->owner && r->mm && r->mm->status.threads == 1 && !r->mm->status.first;
 }
 
 static pid_t wait_for(const struct remote *r, int *status, int timeout_ms)

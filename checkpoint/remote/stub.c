@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stubs: processes of our own making that a restore turns into the tasks of an image.
+/* Husks: processes of our own making that a restore turns into the tasks of an image.
  *
- * A stub begins as a fork of a program with a C library, which has registered things with the kernel that lie in the memory we
- * are about to unmap. They are unregistered from outside, since the stub may not have run one instruction yet:
+ * A husk begins as a fork of a program with a C library, which has registered things with the kernel that lie in the memory we
+ * are about to unmap. They are unregistered from outside, since the husk may not have run one instruction yet:
  * - the rseq area: the kernel kills a task that comes back to user mode with its area gone (SIGSEGV, SI_KERNEL). ptrace tells where it is.
  * - the robust list and the clear-tid address: the kernel would write there when the thread ends.
  * - the alternate signal stack.
- * Children are copies of a stub that is clean already.
+ * Children are copies of a husk that is clean already.
  *
- * A stub dies with the engine (PTRACE_O_EXITKILL) until remote_outlive(), and so do its children: options are inherited. PTRACE_O_TRACEFORK and friends
+ * A husk dies with the engine (PTRACE_O_EXITKILL) until remote_outlive(), and so do its children: options are inherited. PTRACE_O_TRACEFORK and friends
  * make the kernel tell the host number of each child, and trace it from its first moment: it stops before its first
- * instruction. Its signal mask is that of its parent's batch, everything but STUB_SIGNAL. */
+ * instruction. Its signal mask is that of its parent's batch, everything but HUSK_SIGNAL. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -29,8 +29,8 @@
 #include "remote/internal.h"
 #include "remote/regs.h"
 
-#define STUB_SIGNAL SIGURG
-#define STUB_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
+#define HUSK_SIGNAL SIGURG
+#define HUSK_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
 #define ROBUST_HEAD_SIZE 24
 #define RSEQ_UNREGISTER 1
 
@@ -58,7 +58,7 @@ static int unregister(struct remote *r)
 	return e < 0 ? e : remote_batch_checked(r, c, n, "unregister what the C library has registered");
 }
 
-static int map_stub_area(struct remote *r, uint64_t base)
+static int map_husk_area(struct remote *r, uint64_t base)
 {
 	uint64_t instruction;
 	uint8_t saved[ARCH_CODE_MAX];
@@ -74,19 +74,19 @@ static int map_stub_area(struct remote *r, uint64_t base)
 	return e < 0 ? e : area_take_slot(r, r->mm);
 }
 
-int remote_take_stub(pid_t pid, uint64_t base, struct remote **out)
+int remote_take_husk(pid_t pid, uint64_t base, struct remote **out)
 {
 	struct remote *r = NULL;
 	size_t mark = err_mark();
-	int signal, e = remote_attach(pid, STUB_OPTIONS, &r);
+	int signal, e = remote_attach(pid, HUSK_OPTIONS, &r);
 
 	if (e < 0)
-		return e == -ESRCH ? fail(ESRCH, "take over stub %d", pid) : e;
-	r->stub = true;
-	r->signal = STUB_SIGNAL;
+		return e == -ESRCH ? fail(ESRCH, "take over husk %d", pid) : e;
+	r->husk = true;
+	r->signal = HUSK_SIGNAL;
 	e = remote_wait_stop(r, &signal, 0);
 	if (e == 0)
-		e = map_stub_area(r, base);
+		e = map_husk_area(r, base);
 	if (e == 0)
 		e = unregister(r);
 	if (e < 0) {
@@ -112,7 +112,7 @@ static int empty_singly(struct remote *r)
 			continue;
 		int64_t ret = remote_call(r, SYS_munmap, m.start, m.end - m.start, 0, 0, 0, 0);
 		if (ret < 0)
-			return fail((int)-ret, "unmap %" PRIx64 "-%" PRIx64 " %.*s of stub %d", m.start, m.end, (int)m.name_length, m.name, r->tid);
+			return fail((int)-ret, "unmap %" PRIx64 "-%" PRIx64 " %.*s of husk %d", m.start, m.end, (int)m.name_length, m.name, r->tid);
 	}
 	return 0;
 }
@@ -146,7 +146,7 @@ static int wait_first_stop(struct remote *r)
 	int status, e = remote_wait(r, &status, -1);
 
 	if (e == 0 && status >> 16 != PTRACE_EVENT_STOP)
-		return fail_text(EPROTO, "child %d of a stub stopped by signal %d instead of its start", r->tid, WSTOPSIG(status));
+		return fail_text(EPROTO, "child %d of a husk stopped by signal %d instead of its start", r->tid, WSTOPSIG(status));
 	return e;
 }
 
@@ -164,7 +164,7 @@ int remote_adopt(pid_t tid, const struct remote *parent, bool thread, struct rem
 {
 	struct remote *r = remote_new(tid);
 
-	r->stub = r->stands = true;
+	r->husk = r->stands = true;
 	r->is_thread = thread;
 	r->can_suspend_seccomp = parent->can_suspend_seccomp;
 	r->signal = parent->signal;

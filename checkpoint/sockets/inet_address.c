@@ -181,10 +181,10 @@ static int open_routes(struct restore *r, struct asking *q)
 {
 	char path[64] = "/proc/self/ns/net";
 
-	if (r->o->stub)
-		snprintf(path, sizeof path, "/proc/%d/ns/net", r->o->stub);
+	if (r->o->husk)
+		snprintf(path, sizeof path, "/proc/%d/ns/net", r->o->husk);
 	autoclose int netns = open(path, O_RDONLY | O_CLOEXEC);
-	int ret = netns < 0 ? -errno : netlink_open(&q->nl, NETLINK_ROUTE, r->o->stub ? netns : -1);
+	int ret = netns < 0 ? -errno : netlink_open(&q->nl, NETLINK_ROUTE, r->o->husk ? netns : -1);
 	q->open = ret >= 0;
 	return ret < 0 ? fail(-ret, "ask for the addresses of the network namespace %s", path) : 0;
 }

@@ -10,7 +10,7 @@
  *  7. no_new_privs. Seccomp filters are in place by then, installed with CAP_SYS_ADMIN: they do not need it;
  *  8. what every change of credentials resets: the parent-death signal, and, for the leader, the dumpable flag of the memory.
  *
- * A call may be refused to a stub without privileges and not matter, because the thread has that value already (a restore by the user whose
+ * A call may be refused to a husk without privileges and not matter, because the thread has that value already (a restore by the user whose
  * program it is). So refusals are only an error if what /proc shows afterwards is not what the image wants; the message names the call.
  *
  * The dumpable flag has a third value (2: readable by root only), which prctl cannot set: 0 is set for it. */

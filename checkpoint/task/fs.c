@@ -3,7 +3,7 @@
  *
  * The directories are files known by path to files/: their ids are in fs-<pid>.img. A restored task gets descriptors of them from the builder,
  * changes into them (fchdir) and closes them. The root is changed (chroot to the descriptor) only when it is not the root of the tree's
- * mounts, where a stub already is; afterwards the working directory is set, which may lie outside of it. */
+ * mounts, where a husk already is; afterwards the working directory is set, which may lie outside of it. */
 #include "task/subject.h"
 
 #include <errno.h>

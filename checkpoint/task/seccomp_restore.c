@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Seccomp, put back. seccomp.c tells what the image has.
  *
- * Filters are installed while the stub has its privileges (CAP_SYS_ADMIN in its user namespace), so that no thread needs no_new_privs for it. They
- * do not act on the engine's batches: every stub is traced with PTRACE_O_SUSPEND_SECCOMP. Strict mode likewise.
+ * Filters are installed while the husk has its privileges (CAP_SYS_ADMIN in its user namespace), so that no thread needs no_new_privs for it. They
+ * do not act on the engine's batches: every husk is traced with PTRACE_O_SUSPEND_SECCOMP. Strict mode likewise.
  *
  * A program may later install a filter for all its threads at once (SECCOMP_FILTER_FLAG_TSYNC), which the kernel allows only when the chain
  * of every thread is a beginning of the caller's: the same objects. So what the chains of all threads of a process have in common is

@@ -12,7 +12,7 @@
  * - SIGSTOP cannot be blocked: one that waits in a queue is not queued again, the task is let go stopped instead (signal_check).
  * - si_sys_private of a timer's signal belongs to the kernel that made it: cleared.
  *
- * What the building of the tree has sent to a stub (SIGCHLD of a zombie, mostly) is taken out before the queue is filled. */
+ * What the building of the tree has sent to a husk (SIGCHLD of a zombie, mostly) is taken out before the queue is filled. */
 #include "task/subject.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
  *
  *   task_check            image values, before anything is created
  *   task_restore_threads  (clone.c) all threads stand in the loop
- *   task_restore_state    with the stub's privileges: directories, handlers, personality, seccomp, what is written from outside
+ *   task_restore_state    with the husk's privileges: directories, handlers, personality, seccomp, what is written from outside
  *   task_restore_creds    limits, then each thread's credentials: from here on no call needs a privilege
  *   task_restore_last     names, stacks, rseq; signal queues; timers; then no more batches: masks and registers
  *

@@ -20,7 +20,7 @@ int task_check(struct restore *r, struct task *t);        /* image values, befor
 int task_restore_threads(struct restore *r, struct task *t);      /* clones the other threads; all stand in the loop */
 int task_restore_state(struct restore *r, struct task *t);        /* handlers, prctl, umask, cwd, root, seccomp; privileged things */
 int task_restore_creds(struct restore *r, struct task *t);        /* limits, credentials per thread; then only its own privileges */
-int task_restore_zombie(struct restore *r, struct task *t);       /* its stub dies with the recorded status, unreaped; frees its remote */
+int task_restore_zombie(struct restore *r, struct task *t);       /* its husk dies with the recorded status, unreaped; frees its remote */
 int task_restore_last(struct restore *r, struct task *t);         /* signal queues, timers armed, batch pages away, masks, registers */
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making a stub a zombie with the status that the image has (a raw wait status: exit code in the second byte, or a signal in the low 7 bits) and
+/* Making a husk a zombie with the status that the image has (a raw wait status: exit code in the second byte, or a signal in the low 7 bits) and
  * its name. It must not write a core file: it is made not dumpable (a limit does not stop a core_pattern that is a pipe).
  *
  * Not restored: the "core was dumped" bit of a status, which only a core dump sets; the log tells. The zombie's parent must have its signal

@@ -24,7 +24,7 @@
  * The mount is made before the clone. The last one to close its descriptor waits for an RCU grace period: that is the runtime, when the
  * program runs already (container.late_fd).
  *
- * A stub for restore is not detached: the engine replaces all of it before anything of the container runs. */
+ * A husk for restore is not detached: the engine replaces all of it before anything of the container runs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -14,7 +14,7 @@
  * and no procfs inside the container; connecting to it fails at once when init is dead; what goes wrong at the execve() goes back over
  * the connection, and success is its end (the descriptor closes on exec). Only who may enter the state directory can connect.
  *
- * A stub for restore waits in read(), restarted if a signal or a tracer interrupts it, and exits at the end of file: then the runtime has
+ * A husk for restore waits in read(), restarted if a signal or a tracer interrupts it, and exits at the end of file: then the runtime has
  * died. It keeps root's privileges, since the engine gives it the image's. */
 #include <errno.h>
 #include <fcntl.h>
@@ -114,7 +114,7 @@ static int receive_devices(struct init *i)
 	return r < 0 || !i->spec->n_net_devices ? r : channel_meet(i->sock);
 }
 
-/* What init and the stub for restore share. */
+/* What init and the husk for restore share. */
 static int init_prepare(struct init *i)
 {
 	int r = i->restore ? 0 : exe_detach(i);

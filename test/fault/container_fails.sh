@@ -9,16 +9,16 @@ fast_directory work
 bundle=$work/bundle images=$work/images file=$work/dir/status
 make_bundle busybox "$bundle" sh -c 'sleep 100000 5>>/var/log/file &
 	connect() {
-		while [ ! -e /work/connect ]; do sleep 1; done
+		while [ ! -e /outside/connect ]; do sleep 1; done
 		sleep 1000 | nc -l -p 4711 >/dev/null &
 		while ! sleep 1000 | nc 127.0.0.1 4711; do :; done
 	}
 	connect &
-	exec /worker /work/status tree'
+	exec /worker /outside/status tree'
 copy_program "$bundle/rootfs" "$TOOLS/worker"
 install "$TOOLS/worker" "$bundle/rootfs/worker"
 mkdir "$work/dir"
-configure "$bundle" '.mounts += [{destination: "/work", type: "bind", source: $dir, options: ["bind", "rw"]}]' --arg dir "$work/dir"
+configure "$bundle" '.mounts += [{destination: "/outside", type: "bind", source: $dir, options: ["bind", "rw"]}]' --arg dir "$work/dir"
 cgroups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 4 -type d -path "*${TEST_CGROUP#/}/*" 2>/dev/null; }
 mounts=$(cut -d' ' -f5 /proc/self/mountinfo)
 delete_at_exit c
@@ -156,7 +156,7 @@ refused "" "no bundle" --bundle "$work/dir"
 refused "" "a pid file in no directory" --pid-file "$work/no/such"
 refused_with '.linux.namespaces |= map(select(.type != "pid"))' "pid namespace"
 refused_with '.linux.namespaces |= map(select(.type != "network"))' "network namespace"
-refused_with '.mounts |= map(select(.destination != "/work"))' "/work"
+refused_with '.mounts |= map(select(.destination != "/outside"))' "/outside"
 refused_with '.root.readonly = true' "/var/log/file"
 refused_with '.root.path = "nowhere"' "nowhere"
 refused_with '.mounts += [{destination: "/mnt", type: "bind", source: "/no/such/source", options: ["bind"]}]' "/no/such/source"

@@ -7,11 +7,11 @@
 
 fast_directory work
 bundle=$work/bundle
-make_bundle busybox "$bundle" /worker /work/status tree
+make_bundle busybox "$bundle" /worker /outside/status tree
 copy_program "$bundle/rootfs" "$TOOLS/worker"
 install "$TOOLS/worker" "$bundle/rootfs/worker"
 mkdir "$work/dir"
-configure "$bundle" '.mounts += [{destination: "/work", type: "bind", source: $dir, options: ["bind", "rw"]}]' --arg dir "$work/dir"
+configure "$bundle" '.mounts += [{destination: "/outside", type: "bind", source: $dir, options: ["bind", "rw"]}]' --arg dir "$work/dir"
 file=$work/dir/status
 delete_at_exit c
 

@@ -58,7 +58,7 @@ end_tree() { # PID
 	# shellcheck disable=SC2086
 	kill -9 $all 2>/dev/null || :
 }
-# Processes of this pid namespace that a restore may have made: stubs and builders of the engine, and the programs.
+# Processes of this pid namespace that a restore may have made: husks and builders of the engine, and the programs.
 made() {
 	local p comm
 	for p in /proc/[0-9]*; do

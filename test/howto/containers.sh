@@ -7,9 +7,9 @@ own_pids=1
 . "${0%/*}/lib_hosts.sh"
 
 program=$TEST_BUILD/test/cr/track_random
-make_bundle busybox "$TEST_DIR/c" "$program" /work/ready
+make_bundle busybox "$TEST_DIR/c" "$program" /outside/ready
 copy_program "$TEST_DIR/c/rootfs" "$program"
-mkdir "$TEST_DIR/c/rootfs/work"
+mkdir "$TEST_DIR/c/rootfs/outside"
 export TRACK_SEED=5
 configure "$TEST_DIR/c" '.process.env += ["TRACK_SEED=5"]'
 
@@ -18,7 +18,7 @@ start() { # the container c1 on a; b is to have nothing yet
 	on a cp -a "$TEST_DIR/c" "$disk/c"
 	on a sed -i 's,/c",/a",' "$disk/c/config.json"
 	runtime a run --detach --bundle "$disk/c" c1 </dev/null >/dev/null 2>&1
-	wait_until 20 on a test -e "$disk/c/rootfs/work/ready"
+	wait_until 20 on a test -e "$disk/c/rootfs/outside/ready"
 }
 # The bundle, root filesystem and all, goes over as the images do, when the container stands still.
 copy_bundle() {
@@ -30,9 +30,9 @@ restore() { # DIR OPTION…: on b
 		fail "restore on b: $(cat "$TEST_DIR/restore.err")"
 }
 verdict() { # the program's own, on b; and nothing is left
-	on b touch "$disk/c/rootfs/work/go"
-	wait_until 30 on b test -s "$disk/c/rootfs/work/result"
-	equal "$(on b cat "$disk/c/rootfs/work/result")" ok "the program's verdict on b ($1)"
+	on b touch "$disk/c/rootfs/outside/go"
+	wait_until 30 on b test -s "$disk/c/rootfs/outside/result"
+	equal "$(on b cat "$disk/c/rootfs/outside/result")" ok "the program's verdict on b ($1)"
 	runtime b delete --force c1
 	equal "$(runtime a list --quiet)" "" "containers on a"
 	on a sh -c "rm -rf '$disk'/*"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files of a restore without a tree of tasks: what the images may say, and the builder with this process in the place of a stub. */
+/* Files of a restore without a tree of tasks: what the images may say, and the builder with this process in the place of a husk. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Registers of an image: interrupted calls, saving, checking, loading; the last steps of a stub. x86-64. */
+/* Registers of an image: interrupted calls, saving, checking, loading; the last steps of a husk. x86-64. */
 #include "remote/regs.h"
 
 #include <errno.h>
@@ -147,11 +147,11 @@ static CoreEntry *saved(const struct remote *r, struct arena *arena)
 	return core;
 }
 
-static struct remote *stub(void)
+static struct remote *husk(void)
 {
 	struct remote *r = NULL;
 
-	CHECK_OK(remote_take_stub(program(NULL), BASE, &r));
+	CHECK_OK(remote_take_husk(program(NULL), BASE, &r));
 	return r;
 }
 
@@ -163,7 +163,7 @@ static void save_and_load(void)
 	struct arena arena = { 0 };
 
 	usleep(50000);
-	struct remote *r = seized(pid), *s = stub();
+	struct remote *r = seized(pid), *s = husk();
 	CoreEntry *core = saved(r, &arena);
 	CHECK_EQ(core->mtype, CORE_ENTRY__MARCH__X86_64);
 	CHECK_EQ(core->thread_info->gpregs->r15, 0x1234);
@@ -221,11 +221,11 @@ static void bad_images(void)
 	arena_done(&arena);
 }
 
-/* A stub's end: emptied, a program of four instructions mapped, final registers, batch pages gone, let go. */
+/* A husk's end: emptied, a program of four instructions mapped, final registers, batch pages gone, let go. */
 static void last_steps(void)
 {
 	static const uint8_t code[] = { 0xb8, 0xe7, 0, 0, 0, 0xbf, 42, 0, 0, 0, 0x0f, 0x05 };      /* exit_group(42) */
-	struct remote *s = stub(), *other = seized(program(NULL));
+	struct remote *s = husk(), *other = seized(program(NULL));
 	struct arena arena = { 0 };
 	CoreEntry *core = saved(other, &arena);
 	pid_t pid = remote_tid(s);
@@ -265,7 +265,7 @@ static void parked_in_namespace(void)
 		_exit(1);
 	}
 	usleep(20000);
-	CHECK_OK(remote_take_stub(pid, BASE, &r));
+	CHECK_OK(remote_take_husk(pid, BASE, &r));
 	CHECK_EQ(remote_call(r, SYS_getpid, 0, 0, 0, 0, 0, 0), 1);
 	CHECK_OK(remote_empty(r));
 	CHECK_EQ(remote_call(r, SYS_getppid, 0, 0, 0, 0, 0, 0), 0);
@@ -283,7 +283,7 @@ static void parked_in_namespace(void)
 static void no_library(void)
 {
 	static const uint8_t code[] = { 0x48, 0xff, 0x05, 0xf9, 0x0f, 0, 0, 0xeb, 0xf7 };      /* 1: incq 0x401000(%rip); jmp 1b */
-	struct remote *s = stub(), *r = seized(program(NULL));
+	struct remote *s = husk(), *r = seized(program(NULL));
 	struct arena arena = { 0 };
 	CoreEntry *core = saved(r, &arena);
 	pid_t pid = remote_tid(s);
@@ -323,7 +323,7 @@ static void no_library(void)
 	arena_done(&arena);
 }
 
-/* A stub that is parked in a blocking read, as an init of the runtime is, in a pid namespace of its own. The sanitizer's search for leaks
+/* A husk that is parked in a blocking read, as an init of the runtime is, in a pid namespace of its own. The sanitizer's search for leaks
  * does not work in a process that has unshared it, so another one does. */
 static void parked(void)
 {
@@ -338,7 +338,7 @@ static void parked(void)
 	CHECK_EQ(status, 0);
 }
 
-/* Stubs die with the engine. */
+/* Husks die with the engine. */
 static void dies_with_the_engine(void)
 {
 	int pipes[2];
@@ -347,7 +347,7 @@ static void dies_with_the_engine(void)
 	CHECK_OK(pipe(pipes));
 	pid_t engine = fork();
 	if (!engine) {
-		struct remote *r = stub(), *c = NULL;
+		struct remote *r = husk(), *c = NULL;
 		pids[0] = remote_tid(r);
 		pids[1] = (pid_t)remote_call(r, SYS_fork, 0, 0, 0, 0, 0, 0);
 		CHECK_OK(remote_adopt_virtual(pids[1], r, false, &c));

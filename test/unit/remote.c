@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Driving tasks from outside: stubs, batches, descriptors, threads; live programs seized and released. */
+/* Driving tasks from outside: husks, batches, descriptors, threads; live programs seized and released. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -37,11 +37,11 @@ static pid_t sleeper(void)
 		pause();
 }
 
-static struct remote *stub(void)
+static struct remote *husk(void)
 {
 	struct remote *r = NULL;
 
-	CHECK_OK(remote_take_stub(sleeper(), BASE, &r));
+	CHECK_OK(remote_take_husk(sleeper(), BASE, &r));
 	return r;
 }
 
@@ -55,7 +55,7 @@ static char *maps_of(pid_t pid)
 
 static void batch_results(void)
 {
-	struct remote *r = stub();
+	struct remote *r = husk();
 	pid_t pid = remote_tid(r);
 	struct call c[] = {
 		{ .nr = SYS_getpid },
@@ -87,7 +87,7 @@ static void batch_results(void)
 
 static void long_batches(void)
 {
-	struct remote *r = stub();
+	struct remote *r = husk();
 	enum { N = 3 * REMOTE_CALLS_MAX + 5 };
 	static struct call c[N];
 
@@ -101,7 +101,7 @@ static void long_batches(void)
 
 static void memory(void)
 {
-	struct remote *r = stub();
+	struct remote *r = husk();
 	char text[] = "written from outside", back[sizeof text];
 	struct call c = { .nr = SYS_mmap, .arg = { 0x500000000000, 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1ul, 0 }, .must = 1 };
 
@@ -119,7 +119,7 @@ static void memory(void)
 
 static void descriptors(void)
 {
-	struct remote *r = stub();
+	struct remote *r = husk();
 	enum { N = 600 };
 	static int fds[N], numbers[N];
 	char byte = 'x';
@@ -149,7 +149,7 @@ static void descriptors(void)
 
 static void emptied(void)
 {
-	struct remote *r = stub();
+	struct remote *r = husk();
 	struct call vdso = { .nr = SYS_arch_prctl, .arg = { 0x2003, 0x7f0000000000 } };
 
 	CHECK_OK(remote_empty(r));
@@ -178,7 +178,7 @@ static int64_t clone_in(struct remote *r, uint64_t flags, uint64_t exit_signal)
 
 static void children(void)
 {
-	struct remote *r = stub(), *child[20];
+	struct remote *r = husk(), *child[20];
 
 	CHECK_OK(remote_empty(r));
 	for (int i = 0; i < 20; i++) {
@@ -198,7 +198,7 @@ static void children(void)
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 static void threads(void)
 {
-	struct remote *r = stub(), *t[100];
+	struct remote *r = husk(), *t[100];
 
 	CHECK_OK(remote_empty(r));
 	for (int i = 0; i < 100; i++) {
@@ -224,7 +224,7 @@ static void threads(void)
 
 static void exits(void)
 {
-	struct remote *r = stub(), *child;
+	struct remote *r = husk(), *child;
 	int wanted[] = { 3 << 8, SIGTERM, SIGKILL, SIGSEGV, 0 };
 
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -240,10 +240,10 @@ static void exits(void)
 	remote_kill(&r);
 }
 
-/* A stub gets the whole state of a program that computes, and goes on with it. */
+/* A husk gets the whole state of a program that computes, and goes on with it. */
 static void dies_with_message(void)
 {
-	struct remote *r = stub();
+	struct remote *r = husk();
 	pid_t pid = remote_tid(r);
 
 	CHECK_EQ(remote_call(r, SYS_exit_group, 7, 0, 0, 0, 0, 0), -ESRCH);
@@ -251,7 +251,7 @@ static void dies_with_message(void)
 	err_clear();
 	remote_kill(&r);
 	CHECK_EQ(waitpid(pid, NULL, 0), -1);
-	r = stub();
+	r = husk();
 	kill(remote_tid(r), SIGKILL);
 	CHECK_EQ(remote_call(r, SYS_getpid, 0, 0, 0, 0, 0, 0), -ESRCH);
 	CHECK_HAS(err_line(0), "signal 9");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The stub that restore works on: where it waits, what it holds, that it ends with the runtime, and what a failure leaves. */
+/* The husk that restore works on: where it waits, what it holds, that it ends with the runtime, and what a failure leaves. */
 #include "init/spawn.h"
 
 #include <errno.h>
@@ -35,13 +35,13 @@ static void setup(const char *mounts)
 		test_skip("no cgroups are mounted");
 	autofree char *root = str_printf("%s/rootfs", test_dir()), *state = str_printf("%s/state", test_dir());
 	autofree char *text = str_printf("{\"ociVersion\":\"1.1.0\",\"root\":{\"path\":\"rootfs\"},\"process\":{\"args\":[\"x\"],\"cwd\":\"/\"},"
-					 "\"hostname\":\"stub\",\"mounts\":[%s],\"linux\":{\"cgroupsPath\":\"%s/stub\","
+					 "\"hostname\":\"husk\",\"mounts\":[%s],\"linux\":{\"cgroupsPath\":\"%s/husk\","
 					 "\"namespaces\":[{\"type\":\"pid\"},"
 					 "{\"type\":\"mount\"},{\"type\":\"uts\"},{\"type\":\"network\"}]}}",
 		mounts, group ? group : "/torpor-test");
 	mkdir(root, 0755);
 	CHECK_OK(spec_parse(test_dir(), NULL, text, strlen(text), &spec));
-	CHECK_OK(container_new(state, "stub", spec, &c));
+	CHECK_OK(container_new(state, "husk", spec, &c));
 }
 
 static int before(void *arg)

@@ -7,4 +7,4 @@ if ! reason=$("$TEST_TOP/test/vm/boot" check) || ! "$TEST_TOP/test/peers" has cr
 	echo "skipped vm/chain: ${reason:-no criu: run test/peers fetch}"
 	exit 0
 fi
-TORPOR_VM_PEERS=1 "$TEST_TOP/test/vm/boot" sh ". /work/test/vm/lib_chain.sh"
+TORPOR_VM_PEERS=1 "$TEST_TOP/test/vm/boot" sh ". /guest/test/vm/lib_chain.sh"
