@@ -132,26 +132,26 @@ goes_on
 torpor delete --force c
 
 # -- the network and the clocks --------------------------------------------------------------------------------------------------
-mkdir b/rootfs/work
+mkdir b/rootfs/outside
 worker=$TEST_BUILD/test/fault/worker
 copy_program b/rootfs "$worker"
-install "$worker" b/rootfs/worker
-configure b '.process.args = ["/worker", "/work/status", "clocks"]'
+install "$worker" b/rootfs/outsideer
+configure b '.process.args = ["/worker", "/outside/status", "clocks"]'
 run </dev/null >run.out 2>&1
-wait_until 10 "$worker" b/rootfs/work/status watch 1
+wait_until 10 "$worker" b/rootfs/outside/status watch 1
 loopback() { torpor exec c sh -c 'ifconfig lo; nc -l -p 99 >/tmp/got & sleep 0.5; echo "inet hello" | nc -w 5 127.0.0.1 99; wait; cat /tmp/got'; }
 loopback >before || fail "loopback: $(cat before)"
 grep -q UP before && grep -q 127.0.0.1 before && grep -q hello before || fail "the loopback is not up: $(cat before)"
 checkpoint
 sleep 4
 restore </dev/null >run.out 2>&1
-"$worker" b/rootfs/work/status watch 10 || fail "clocks"
+"$worker" b/rootfs/outside/status watch 10 || fail "clocks"
 loopback >after || fail "loopback after the restore: $(cat after)"
 equal "$(grep -E 'inet|UP' after)" "$(grep -E 'inet|UP' before)" "the loopback"
 checkpoint
 sleep 4
 restore </dev/null >run.out 2>&1
-"$worker" b/rootfs/work/status watch 10 || fail "clocks, the second time"
+"$worker" b/rootfs/outside/status watch 10 || fail "clocks, the second time"
 
 # -- a host with many cgroups ----------------------------------------------------------------------------------------------------
 if command -v strace >/dev/null; then
