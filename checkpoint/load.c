@@ -42,6 +42,7 @@ int inventory_read(struct restore *r)
 		return fail_text(EPROTONOSUPPORT, "%s needs the CRIU plugin %s, which torpor does not have", r->images->path,
 				 e->plugins_entry->plugins[0]);
 	r->root_ids = e->root_ids;
+	r->lock_left = e->torpor_lock;
 	r->lazy_mark = e->has_torpor_lazy && e->torpor_lazy ? wire_mark(e->dump_criu_run_id) : 0;
 	return 0;
 }

@@ -123,6 +123,8 @@ int shim_checkpoint(struct shim_call *c)
 		.shell_job = o->shell_job,
 		.file_locks = o->file_locks,
 		.manage_cgroups_mode = o->manage_cgroups_mode,
+		.action_scripts = o->action_scripts.data,
+		.network_lock = o->network_lock,
 	};
 	struct container *container;
 
@@ -165,6 +167,8 @@ int shim_restore(struct shim_call *c)
 		.page_address = address,
 		.page_port = port,
 		.manage_cgroups_mode = o->manage_cgroups_mode,
+		.action_scripts = o->action_scripts.data,
+		.network_lock = o->network_lock,
 	};
 	struct container *container = NULL;
 

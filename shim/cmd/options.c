@@ -136,7 +136,11 @@ static const struct option rows[] = {
 	{ "status-fd", 0, OPTION_INT, V(CHECKPOINT), AT(status_fd), "FD", "with --lazy-pages: write a byte there when memory can be fetched" },
 	{ "tcp-skip-in-flight", 0, OPTION_FLAG, V(CHECKPOINT), 0, .help = "drop half-open connections", .refused = NO_TCP },
 	{ "tcp-close", 0, OPTION_FLAG, V(RESTORE), 0, .help = "restore established connections as closed ones", .refused = NO_TCP },
-	{ "network-lock", 0, OPTION_STRING, IMAGES, 0, "iptables|nftables|skip", "how connections are kept still", .refused = NO_TCP },
+	{ "network-lock", 0, OPTION_STRING, IMAGES, AT(network_lock), "nftables|iptables|skip",
+	  "with --tcp-established, how packets are kept away from connections meanwhile (default nftables, or what the annotation "
+	  "org.torpor.network-lock says)" },
+	{ "action-script", 0, OPTION_LIST, IMAGES, AT(action_scripts), "FILE",
+	  "run FILE at the points of the operation, after those of /etc/torpor/actions.d (repeatable)" },
 	{ "lsm-profile", 0, OPTION_STRING, V(RESTORE), 0, "TYPE:NAME", "security profile to restore with", .refused = NO_LABEL },
 	{ "lsm-mount-context", 0, OPTION_STRING, V(RESTORE), 0, "CONTEXT", "mount context to restore with", .refused = NO_LABEL },
 

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "checkpoint.h"
+#include "netlock.h"
 #include "scripts.h"
 #include "cr/pages.h"
 #include "cr/rpc.h"
@@ -57,8 +58,6 @@ static int check_modes(const struct cr_options *o)
 {
 	if (o->manage_cgroups && strcmp(o->manage_cgroups, "ignore") != 0 && strcmp(o->manage_cgroups, "none") != 0)
 		return fail_text(ENOTSUP, "--manage-cgroups=%s: only ignore and none are supported yet", o->manage_cgroups);
-	if (o->network_lock && strcmp(o->network_lock, "skip") != 0 && strcmp(o->network_lock, "none") != 0)
-		return fail_text(ENOTSUP, "--network-lock %s: only skip and none are supported yet", o->network_lock);
 	if (o->pre_dump_mode && strcmp(o->pre_dump_mode, "splice") != 0 && strcmp(o->pre_dump_mode, "read") != 0)
 		return fail_text(EINVAL, "--pre-dump-mode %s: splice and read are known", o->pre_dump_mode);
 	if (o->ext_unix_sk && *o->ext_unix_sk)
@@ -115,7 +114,8 @@ static int save(const struct cr_options *o, bool pre_dump)
 
 	if (o->lazy_pages && stop < 0)
 		return stop;
-	return ck_dump(&d);
+	int r = netlock_find(o->network_lock, &d.network_lock);
+	return r < 0 ? r : ck_dump(&d);
 }
 
 static int run_dump(const struct cr_options *o)
@@ -173,7 +173,8 @@ static int restore_tree(struct cr_options *o, void *root)
 		if (ret < 0)
 			return ret;
 	}
-	return ck_restore(&r, root);
+	int ret = netlock_find(o->network_lock, &r.network_lock);
+	return ret < 0 ? ret : ck_restore(&r, root);
 }
 
 static int run_restore(const struct cr_options *o)
