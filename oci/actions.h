@@ -15,8 +15,8 @@ struct oci_actions {
 	const struct ck_lock_method *lock;
 };
 
-/* annotations: of the container's configuration; more: scripts that were asked for by the caller (NULL-terminated, or NULL); lock: the method likewise, NULL: the
- * annotation's, or nftables. */
+/* annotations: of the container's configuration; more: scripts that were asked for by the caller (NULL-terminated, or NULL); lock: the
+ * method likewise, NULL: the annotation's, or nftables. */
 int oci_actions_begin(struct oci_actions *a, const struct spec_pairs *annotations, const char *const *more, const char *lock, const char *id);
 void oci_actions_end(struct oci_actions *a);
 const struct ck_actions *oci_actions_or_null(const struct oci_actions *a);   /* NULL: nobody wants to know */
