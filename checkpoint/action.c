@@ -3,20 +3,19 @@
  * RPC connection. Names, order and what an error means are CRIU's (criu(8), --action-script).
  *
  * In a dump with actions the tree stands until post-dump is over: a script may copy what the images do not have, a file system for
- * one. The lock of the network is taken right after the tree stands, before connections are looked at, and is left in place when the
- * tree ends by the dump: the restore's network-unlock belongs to it.
+ * one. network-lock and network-unlock are network_lock.c's.
  *
  * The engine waits for each action. An action must leave the tasks alone. */
 #define LOG_PREFIX "action"
 #include "action.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "dump.h"
+#include "network_lock.h"
 #include "ns/ns.h"
 #include "restore.h"
 
@@ -50,45 +49,11 @@ int action_dump_begin(void *ctx)
 	return action_run(d->o->actions, CK_PRE_DUMP, d->images, d->o->pid);
 }
 
-static bool own_network(pid_t pid)
-{
-	struct stat here, there;
-	char path[64];
-
-	snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
-	return stat("/proc/self/ns/net", &here) == 0 && stat(path, &there) == 0 && here.st_ino != there.st_ino;
-}
-
-int action_dump_lock(void *ctx)
-{
-	struct dump *d = ctx;
-
-	if (!d->o->actions || (!own_network(d->o->pid) && !d->o->tcp_established))
-		return 0;
-	d->locked = true;   /* even if it fails: half a lock is unlocked as well */
-	return action_run(d->o->actions, CK_NETWORK_LOCK, d->images, d->o->pid);
-}
-
-static void unlock(struct dump *d)
-{
-	if (d->locked)
-		action_run(d->o->actions, CK_NETWORK_UNLOCK, d->images, d->o->pid);
-	d->locked = false;
-}
-
-void action_dump_undo_lock(void *ctx)
-{
-	unlock(ctx);
-}
-
 int action_dump_end(void *ctx)
 {
 	struct dump *d = ctx;
-	int r = action_run(d->o->actions, CK_POST_DUMP, d->images, d->o->pid);
 
-	if (r >= 0 && d->o->leave_running)
-		unlock(d);
-	return r;
+	return action_run(d->o->actions, CK_POST_DUMP, d->images, d->o->pid);
 }
 
 int action_restore_begin(void *ctx)
@@ -133,8 +98,8 @@ int action_restore_end(void *ctx)
 	pid_t root = tree_root(r->tree)->host_pid;
 	int ret = action_run(r->o->actions, CK_POST_RESTORE, r->images, root);
 
-	if (ret >= 0 && (r->own_ns[NSK_NET] || r->o->tcp_established))
-		ret = action_run(r->o->actions, CK_NETWORK_UNLOCK, r->images, root);
+	if (ret >= 0)
+		ret = net_lock_restore_scripts(r);
 	if (ret >= 0 && r->o->actions)
 		tell(r, CK_PRE_RESUME);
 	return ret;

@@ -11,8 +11,6 @@ int action_run(const struct ck_actions *actions, enum ck_action action, const st
 
 /* The points of a dump and of a restore that are stages of their own (ctx is the struct dump or struct restore). */
 int action_dump_begin(void *ctx);       /* pre-dump */
-int action_dump_lock(void *ctx);        /* network-lock, if the tree has a network namespace of its own, or keeps connections */
-void action_dump_undo_lock(void *ctx);
 int action_dump_end(void *ctx);         /* post-dump: an error leaves the images, and lets the tree go on */
 int action_restore_begin(void *ctx);    /* pre-restore */
 int action_restore_made(void *ctx);     /* setup-namespaces */

@@ -3,6 +3,7 @@
  *
  *   open       images directory; nothing of the tree is touched
  *   freeze     every thread stands (freeze.c)
+ *   lock       the network, if connections are saved (network_lock.c)
  *   prepare    batch pages in every task
  *   namespaces which are the tree's own; mounts
  *   tasks      descriptors, memory maps, threads: into the tree, in memory
@@ -36,6 +37,7 @@
 #include "files/table.h"
 #include "freeze.h"
 #include "inventory.h"
+#include "network_lock.h"
 #include "mem/mem.h"
 #include "mem/track.h"
 #include "ns/ns.h"
@@ -145,6 +147,7 @@ static void undo_open(void *ctx)
 	fd_close(&d->root_fd);
 	image_dir_free(d->images);
 	d->images = NULL;
+	net_lock_dump_end(d);
 	tracker_end(d, !d->killed);   /* last: a keeper is a copy of what is in memory then */
 }
 
@@ -261,6 +264,8 @@ static void thaw(struct dump *d)
 {
 	if (!d->o->leave_stopped)
 		tcp_let_go(d);
+	if (d->o->leave_running)
+		net_lock_dump_release(d);
 	freeze_release(d);
 	d->released = true;
 	d->stats.frozen_us = clock_us() - d->freeze_begin_us;
@@ -367,7 +372,7 @@ static int stage_finish(void *ctx)
 static const struct stage stages[] = {
 	{ "open", stage_open, undo_open },
 	{ "freeze", stage_freeze, undo_freeze },
-	{ "lock", action_dump_lock, action_dump_undo_lock },
+	{ "lock", net_lock_dump, net_lock_dump_undo },
 	{ "prepare", stage_prepare, NULL },
 	{ "namespaces", stage_namespaces, NULL },
 	{ "tasks", stage_tasks, NULL },

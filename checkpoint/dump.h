@@ -33,7 +33,8 @@ struct dump {
 	struct task_facts *task_facts;   /* task/: seccomp filters, user mappings, objects compared so far (in the arena) */
 	struct image *shared[IMG_KINDS]; /* images that many resources append to, opened when first needed (dump_image) */
 	bool released;                   /* the tasks are no longer held */
-	bool locked;                     /* network-lock was run, network-unlock not yet */
+	struct net_lock *lock;           /* network_lock.c */
+	const char *lock_left;           /* the name of a lock that may outlive the dump; NULL: none */
 	bool killed;                     /* the tree has ended by our hand */
 	bool taken;                      /* lazy: the program may run at the other side, and must not go on here by itself */
 	struct lazy_source *lazy;        /* mem/give.c */

@@ -73,6 +73,7 @@ static int write_entry(struct dump *d, InventoryEntry e)
 	e.plugins_entry = &plugins;
 	e.dump_criu_run_id = d->run_id;
 	e.torpor_parent_run_id = parent;
+	e.torpor_lock = d->lock_left ? arena_str(d->arena, d->lock_left) : NULL;
 	e.has_torpor_lazy = e.torpor_lazy = d->o->lazy_pages != NULL;
 	e.has_dump_uptime = d->o->track_mem || d->o->pre_dump;
 	e.dump_uptime = uptime_us();

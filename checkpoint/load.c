@@ -44,6 +44,7 @@ int inventory_read(struct restore *r)
 	r->tcp_closed = e->has_tcp_close && e->tcp_close;
 	r->root_ids = e->root_ids;
 	r->own_cgroup_set = e->has_root_cg_set ? e->root_cg_set : 0;
+	r->lock_left = e->torpor_lock;
 	r->lazy_mark = e->has_torpor_lazy && e->torpor_lazy ? wire_mark(e->dump_criu_run_id) : 0;
 	return 0;
 }

@@ -3,7 +3,7 @@
  *
  *   open         images into the tree; everything is checked before anything is made
  *   plan         who makes whom; where the batch pages go
- *   husk         the root husk, empty
+ *   husk         the root husk, empty; its network is locked (network_lock.c)
  *   builder      a process in the husk's namespaces; contents of namespaces; files that mappings need
  *   tree         all husks, with their memory
  *   files        every open file, into every task
@@ -35,6 +35,7 @@
 #include "files/builder.h"
 #include "inventory.h"
 #include "lazy.h"
+#include "network_lock.h"
 #include "mem/lazy.h"
 #include "mem/mem.h"
 #include "ns/ns.h"
@@ -120,6 +121,8 @@ static int stage_husk(void *ctx)
 {
 	int ret = build_root(ctx);
 
+	if (ret >= 0)
+		ret = net_lock_restore(ctx);
 	return ret < 0 ? ret : action_restore_made(ctx);
 }
 
@@ -127,6 +130,7 @@ static void undo_husk(void *ctx)
 {
 	build_kill(ctx);
 	ns_cgroups_undo(ctx);
+	net_lock_restore_undo(ctx);
 }
 
 static int stage_builder(void *ctx)
@@ -267,6 +271,8 @@ static int stage_go(void *ctx)
 	if (ret >= 0)
 		ret = outlive_all(r);
 	if (ret >= 0)
+		ret = net_lock_restore_release(r);
+	if (ret >= 0)
 		ret = for_tasks(r, let_go);
 	if (ret >= 0)
 		ret = ns_cgroups_settle(r);
@@ -306,6 +312,7 @@ int ck_restore(const struct ck_restore_options *o, pid_t *root)
 	int ret = stage_run(stages, sizeof stages / sizeof *stages, &r, &report);
 	if (ret >= 0) {
 		*root = tree_root(r.tree)->host_pid;
+		net_lock_restore_end(&r);
 		r.stats.restore_us = report.total_us;
 		shmem_done(&r);
 		size_t mark = err_mark();

@@ -52,6 +52,8 @@ struct restore {
 	bool has_times;                  /* clocks at the time of the dump, ns */
 	int64_t monotonic, boottime;
 	uint64_t lazy_mark;              /* of the lazy dump, to know its page server again (pages/wire.h); 0: it does not tell */
+	struct net_lock *lock;           /* network_lock.c */
+	const char *lock_left;           /* the lock that the dump may have left; NULL: none */
 	char *pidfile_made;
 	SeccompEntry *seccomp;           /* seccomp.img; read by task_check */
 	struct restore_stats {

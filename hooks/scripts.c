@@ -3,6 +3,7 @@
  *   CRTOOLS_SCRIPT_ACTION   the point that was reached
  *   CRTOOLS_IMAGE_DIR       a path of the images directory, good while the engine lives
  *   CRTOOLS_INIT_PID        the root task, once it is known
+ *   TORPOR_ID               the container, if it is one
  * Standard output and error are the caller's. Signal handling is the default, and no other descriptor is handed on (all of ours are
  * close-on-exec). */
 #include "scripts.h"
@@ -21,12 +22,12 @@
 
 extern char **environ;
 
-#define OURS 3
+#define OURS 4
 
 static bool is_ours(const char *entry)
 {
 	return !strncmp(entry, "CRTOOLS_SCRIPT_ACTION=", 22) || !strncmp(entry, "CRTOOLS_IMAGE_DIR=", 18) ||
-	       !strncmp(entry, "CRTOOLS_INIT_PID=", 17);
+	       !strncmp(entry, "CRTOOLS_INIT_PID=", 17) || !strncmp(entry, "TORPOR_ID=", 10);
 }
 
 /* The caller's environment with ours in front; the array is the caller's to free, its strings are not. */
@@ -95,7 +96,8 @@ int action_scripts_run(void *arg, const struct ck_action_event *event)
 		return 0;
 	autofree char *action = str_printf("CRTOOLS_SCRIPT_ACTION=%s", name), *images = str_printf("CRTOOLS_IMAGE_DIR=%s", event->images);
 	autofree char *root = event->root ? str_printf("CRTOOLS_INIT_PID=%d", event->root) : NULL;
-	char **env = make_environment((char *[OURS]){ action, images, root });
+	autofree char *id = s->id ? str_printf("TORPOR_ID=%s", s->id) : NULL;
+	char **env = make_environment((char *[OURS]){ action, images, root, id });
 	while (n-- > 0) {
 		int status, r = run_one(s->paths[n], name, env, &status);
 		if (r < 0 && ret == 0) {

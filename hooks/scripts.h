@@ -9,6 +9,7 @@
 /* Action scripts: programs that are run at the points of a dump and a restore. */
 struct action_scripts {
 	const char *const *paths;   /* NULL-terminated, or NULL */
+	const char *id;             /* of the container; NULL: none */
 	int status;                 /* exit status of the last that failed (128 + signal); 0: none did */
 	enum ck_action failed;      /* where */
 };

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "actions.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -112,7 +113,7 @@ static char *joined_net(const struct container *c)
 	return NULL;
 }
 
-static int dump(struct container *c, const struct oci_checkpoint_options *k)
+static int dump(struct container *c, const struct oci_checkpoint_options *k, const struct oci_actions *a)
 {
 	const char *external[5] = { NULL }, *freezer = cgroup_path(&c->cgroups, "");
 	autofree char *path = str_printf("%s/descriptors.json", k->image_path);
@@ -153,6 +154,9 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k)
 		.ready = is_ready,
 		.before_seal = k->pre_dump ? NULL : write_descriptors,
 		.arg = &saving,
+		.actions = oci_actions_or_null(a),
+		.network_lock = a->lock,
+		.lock_name = c->id,
 	};
 	int r = ck_dump(&d);
 	if (r < 0 && !older)
@@ -166,8 +170,19 @@ static int checkpoint_locked(struct container *c, const struct oci_checkpoint_op
 
 	if (status != OCI_RUNNING && status != OCI_PAUSED)
 		return fail_text(ESRCH, "container not running: %s is %s", c->id, oci_status_names[status]);
-	int r = make_directories(k->image_path);
-	return r < 0 ? r : dump(c, k);
+	struct oci_actions actions;
+	int r = oci_actions_begin(&actions, &c->annotations, k->action_scripts, k->network_lock, c->id);
+	bool locks = k->tcp_established && actions.lock && !k->pre_dump;
+	if (r >= 0)
+		r = make_directories(k->image_path);
+	if (r >= 0 && locks)
+		r = oci_lock_note(c, actions.lock);
+	if (r >= 0)
+		r = dump(c, k, &actions);
+	if (locks)
+		oci_lock_forget(c);
+	oci_actions_end(&actions);
+	return r;
 }
 
 int oci_checkpoint(struct container *c, const struct oci_checkpoint_options *k)

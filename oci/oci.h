@@ -93,6 +93,8 @@ struct oci_checkpoint_options {
 	bool leave_running, tcp_established, skip_in_flight, ext_unix_sk, shell_job, file_locks, link_remap;
 	bool empty_net;            /* nothing of the network namespace is saved */
 	const char *manage_cgroups_mode;
+	const char *const *action_scripts;   /* NULL-terminated, or NULL */
+	const char *network_lock;            /* a method's name; NULL: as the annotation says */
 };
 int oci_checkpoint(struct container *c, const struct oci_checkpoint_options *k);
 
@@ -106,6 +108,8 @@ struct oci_restore_options {
 	unsigned page_port;
 	bool lazy_pages;              /* the container runs before it has its memory; a process that ends by itself brings it */
 	const char *manage_cgroups_mode;
+	const char *const *action_scripts;
+	const char *network_lock;
 };
 int oci_restore(const struct oci_options *o, const char *id, const struct oci_restore_options *r, struct container **out);
 

@@ -11,10 +11,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "actions.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -32,6 +34,8 @@ struct restoring {
 	const struct oci_restore_options *o;
 	struct ck_image_info info;
 	struct ck_inherit inherit[4];
+	struct oci_actions actions;
+	bool locked;       /* the network, here */
 	size_t n_inherit;
 	bool net_ready;    /* the configuration names the network namespace */
 	int own_time;      /* to come back from the new time namespace */
@@ -154,13 +158,35 @@ static int rebuild(struct restoring *r, pid_t husk)
 		.manage_cgroups = r->o->manage_cgroups_mode,
 		.before_resume = settle,
 		.arg = r,
+		.actions = oci_actions_or_null(&r->actions),
+		.network_lock = r->actions.lock,
+		.lock_name = r->c->id,
 	};
 	pid_t root;
 
 	return ck_restore(&k, &root);
 }
 
-static int restore_container(struct restoring *r, const struct spec *s)
+/* What others put into the network namespace (devices, addresses by hooks) must not work before the connections are there. */
+static int lock_network(struct restoring *r, const char *path)
+{
+	return oci_lock_joined(path, r->c->id, r->actions.lock, &r->locked);
+}
+
+static int lock_own_network(void *arg, pid_t init)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/%d/ns/net", init);
+	return lock_network(arg, path);
+}
+
+static bool wants_lock(const struct restoring *r, const struct spec *s)
+{
+	return r->o->tcp_established && r->actions.lock && s->namespaces[NS_NETWORK].wanted;
+}
+
+static int spawn_and_rebuild(struct restoring *r, const struct spec *s)
 {
 	struct oci_spawn_options spawn = {
 		.create = &r->o->create,
@@ -174,6 +200,8 @@ static int restore_container(struct restoring *r, const struct spec *s)
 	pid_t husk;
 	int ret = s->process.terminal ? 0 : read_descriptors(r);   /* stdio were the terminal's then */
 
+	if (wants_lock(r, s) && !s->namespaces[NS_NETWORK].path)
+		spawn.network_made = lock_own_network;
 	if (r->info.has_times) {
 		spawn.before_clone = enter_time;
 		spawn.after_clone = leave_time;
@@ -184,7 +212,10 @@ static int restore_container(struct restoring *r, const struct spec *s)
 		return ret;
 	if (r->console >= 0)
 		r->inherit[r->n_inherit++] = (struct ck_inherit){ CK_TERMINAL_KEY, r->console };
-	ret = rebuild(r, husk);
+	if (r->o->tcp_established && r->actions.lock)
+		ret = oci_lock_note(r->c, r->actions.lock);
+	if (ret >= 0)
+		ret = rebuild(r, husk);
 	fd_close(&r->park);
 	fd_close(&r->console);
 	if (ret < 0) {
@@ -192,6 +223,24 @@ static int restore_container(struct restoring *r, const struct spec *s)
 		oci_spawn_undo(r->c);
 		err_rewind(mark);
 	}
+	return ret;
+}
+
+static int restore_container(struct restoring *r, const struct spec *s)
+{
+	const char *path = s->namespaces[NS_NETWORK].path;
+	int ret = oci_actions_begin(&r->actions, &s->annotations, r->o->action_scripts, r->o->network_lock, r->c->id);
+
+	if (ret >= 0 && path && wants_lock(r, s))
+		ret = oci_lock_note(r->c, r->actions.lock);
+	if (ret >= 0 && path && wants_lock(r, s))
+		ret = lock_network(r, path);
+	if (ret >= 0)
+		ret = spawn_and_rebuild(r, s);
+	if (ret < 0 && path && r->locked)
+		oci_unlock_joined(path, r->c->id, r->actions.lock);
+	oci_lock_forget(r->c);
+	oci_actions_end(&r->actions);
 	return ret;
 }
 

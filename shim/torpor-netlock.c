@@ -62,7 +62,7 @@ static int from_environment(struct call *c)
 	uint64_t n;
 
 	if (!c->o.id)
-		c->o.id = getenv("TORPOR_NETLOCK_ID");
+		c->o.id = getenv("TORPOR_ID");
 	if (c->o.pid || c->o.netns || !pid)
 		return 0;
 	if (parse_u64(pid, 10, &n) < 0 || !n || n > INT32_MAX)
@@ -92,7 +92,7 @@ static bool is_own(int netns)
 
 static int need_id(struct call *c)
 {
-	return c->o.id && *c->o.id ? 0 : fail_text(EINVAL, "no id: give --id ID, or TORPOR_NETLOCK_ID in the environment");
+	return c->o.id && *c->o.id ? 0 : fail_text(EINVAL, "no id: give --id ID, or TORPOR_ID in the environment");
 }
 
 /* All packets of the namespace that the caller itself lives in are never meant. */

@@ -23,7 +23,9 @@ FUZZERS := $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(wildcard test/fuzz/*.c))
 FUZZED_spec := $(wildcard oci/spec/*.c) $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
 FUZZED_frame := shim/containerd/frame.c $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
 FUZZED_wire := checkpoint/pages/wire.c $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
-$(FUZZERS): $(O)/fuzz/%: test/fuzz/%.c
+FUZZED_netlink := hooks/netlock_rules.c $(addprefix checkpoint/base/,netlink.c netlink_batch.c err.c fd.c str.c log.c json_escape.c)
+.SECONDEXPANSION:
+$(FUZZERS): $(O)/fuzz/%: test/fuzz/%.c $$(FUZZED_$$*)
 	@mkdir -p $(@D)
 	clang -std=gnu17 -g -O1 -fsanitize=fuzzer$(,)address$(,)undefined $(CPPFLAGS) -Icheckpoint -Ihooks -Ioci -Ishim $< $(FUZZED_$*) $(LDLIBS) -o $@
 fuzz: $(FUZZERS)

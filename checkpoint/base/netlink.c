@@ -198,11 +198,19 @@ static int take(struct netlink *nl, const struct nlmsghdr *m, netlink_handler ha
 	return r < 0 ? r : NETLINK_MORE;
 }
 
+/* The message at the beginning, or NULL. (mnl_nlmsg_ok() takes a length above 2^31 for a negative one, and lets it pass.) */
+static const struct nlmsghdr *message_at(const void *data, size_t size)
+{
+	const struct nlmsghdr *m = data;
+
+	return size >= sizeof *m && m->nlmsg_len >= sizeof *m && m->nlmsg_len <= size ? m : NULL;
+}
+
 int netlink_take(struct netlink *nl, const void *data, size_t size, netlink_handler handler, void *arg)
 {
-	int left = size < IN_SIZE ? (int)size : IN_SIZE;
+	const struct nlmsghdr *m;
 
-	for (const struct nlmsghdr *m = data; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
+	for (size_t at = 0; at < size && (m = message_at((const char *)data + at, size - at)); at += MNL_ALIGN((size_t)m->nlmsg_len)) {
 		if (m->nlmsg_seq != nl->seq)
 			continue;
 		nl->interrupted |= (m->nlmsg_flags & NLM_F_DUMP_INTR) != 0;

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "actions.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -179,6 +180,8 @@ static int delete_locked(struct container *c, bool force)
 		r = cgroup_remove(&c->cgroups);
 	if (r == 0)
 		rdt_remove(&c->resctrl);
+	if (r == 0)
+		oci_lock_sweep(c);
 	return r < 0 ? r : container_remove(c);
 }
 

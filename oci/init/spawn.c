@@ -234,6 +234,10 @@ static int wait_for_init(struct spawn *s)
 
 	if (r >= 0)
 		r = channel_wait(s->sock, &s->console);
+	if (r == CHANNEL_MEET && s->o->network_made) {
+		int ready = s->o->network_made(s->o->arg, s->pid);
+		r = ready < 0 ? ready : r;
+	}
 	if (r == CHANNEL_MEET && s->init.spec->n_net_devices) {
 		r = give_devices(s);
 		if (r >= 0)

@@ -23,6 +23,7 @@ struct oci_spawn_options {
 	/* Run in the caller around the clone. before_clone may unshare(CLONE_NEWTIME) and write the offsets (a time namespace is
 	 * then not made by the clone itself); after_clone runs whenever before_clone succeeded, also when the clone failed. */
 	int (*before_clone)(void *arg);
+	int (*network_made)(void *arg, pid_t init);   /* before devices and hooks get at its network namespace */
 	int (*after_clone)(void *arg);
 	void *arg;
 	/* Restore only: the caller's end of the socket on which init waits. Init exits when it is closed (the caller died). */

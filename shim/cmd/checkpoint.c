@@ -136,6 +136,8 @@ int shim_checkpoint(struct shim_call *c)
 		.skip_in_flight = o->tcp_skip_in_flight,
 		.empty_net = o->empty_ns != NULL,
 		.manage_cgroups_mode = o->manage_cgroups_mode,
+		.action_scripts = o->action_scripts.data,
+		.network_lock = o->network_lock,
 	};
 	struct container *container;
 
@@ -182,6 +184,8 @@ int shim_restore(struct shim_call *c)
 		.page_address = address,
 		.page_port = port,
 		.manage_cgroups_mode = o->manage_cgroups_mode,
+		.action_scripts = o->action_scripts.data,
+		.network_lock = o->network_lock,
 	};
 	struct container *container = NULL;
 	autoclose int console = -1;

@@ -42,7 +42,8 @@ struct shim_options {
 	int format;
 	/* exec */
 	const char *cwd, *user, *process, *process_label, *apparmor;
-	struct option_list env, caps, additional_gids, cgroups;
+	struct option_list env, caps, additional_gids, cgroups, action_scripts;
+	const char *network_lock;
 	bool no_new_privs, ignore_paused, tty;
 	/* update, events */
 	const char *resources, *update[SHIM_UPDATES], *interval, *l3_cache_schema, *mem_bw_schema;

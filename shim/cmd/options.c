@@ -11,7 +11,6 @@
 #define MAKES (V(CREATE) | V(RUN) | V(RESTORE))
 #define STARTS (MAKES | V(EXEC))
 #define IMAGES (V(CHECKPOINT) | V(RESTORE))
-#define NO_LOCK "the network is not locked so far"
 #define NO_LABEL "security labels are not set so far"
 
 static const char *const log_formats[] = { [LOG_TEXT] = "text", [LOG_JSON] = "json", NULL };
@@ -136,7 +135,11 @@ static const struct option rows[] = {
 	{ "tcp-skip-in-flight", 0, OPTION_FLAG, V(CHECKPOINT), AT(tcp_skip_in_flight), .help = "give up connections that nobody has accepted yet" },
 	{ "tcp-close", 0, OPTION_FLAG, V(RESTORE), AT(tcp_close), .help = "restore TCP connections as closed ones" },
 	{ "map-address", 0, OPTION_LIST, V(RESTORE), AT(map_address), "OLD=NEW", "sockets with the address OLD get NEW (repeatable)" },
-	{ "network-lock", 0, OPTION_STRING, IMAGES, 0, "iptables|nftables|skip", "how connections are kept still", .refused = NO_LOCK },
+	{ "network-lock", 0, OPTION_STRING, IMAGES, AT(network_lock), "nftables|iptables|skip",
+	  "with --tcp-established, how packets are kept away from connections meanwhile (default nftables, or what the annotation "
+	  "org.torpor.network-lock says)" },
+	{ "action-script", 0, OPTION_LIST, IMAGES, AT(action_scripts), "FILE",
+	  "run FILE at the points of the operation, after those of /etc/torpor/actions.d (repeatable)" },
 	{ "lsm-profile", 0, OPTION_STRING, V(RESTORE), 0, "TYPE:NAME", "security profile to restore with", .refused = NO_LABEL },
 	{ "lsm-mount-context", 0, OPTION_STRING, V(RESTORE), 0, "CONTEXT", "mount context to restore with", .refused = NO_LABEL },
 

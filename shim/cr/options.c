@@ -62,7 +62,8 @@ static const struct option rows[] = {
 	{ "manage-cgroups", 0, OPTION_OPTIONAL, DUMP | RESTORE, AT(manage_cgroups), "MODE",
 	  "soft (default): save cgroups, make those that are not there; none: only put tasks into them; props: and restore their settings; full: "
 	  "make all, with settings; strict: none may be there; ignore: leave tasks in the caller's", .bare = "soft" },
-	{ "network-lock", 0, OPTION_STRING, DUMP | RESTORE, AT(network_lock), "METHOD", "skip or none (no connection is saved, so nothing is locked)" },
+	{ "network-lock", 0, OPTION_STRING, DUMP | RESTORE, AT(network_lock), "METHOD",
+	  "with --tcp-established, how packets are kept away meanwhile: nftables (default), iptables, skip or none" },
 	{ "feature", 0, OPTION_STRING, CHECK, AT(feature), "NAME", "ask for one feature" },
 	{ "extra", 0, OPTION_FLAG, CHECK, AT(extra), NULL, "features that some programs need as well", .negatable = true },
 	{ "experimental", 0, OPTION_FLAG, CHECK, AT(experimental), NULL, "as --extra", .negatable = true },

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "checkpoint.h"
+#include "netlock.h"
 #include "scripts.h"
 #include "cr/pages.h"
 #include "cr/rpc.h"
@@ -64,8 +65,6 @@ static int check_modes(const struct cr_options *o)
 		return fail_text(EINVAL, "--manage-cgroups=%s: ignore, none, props, soft, full or strict", o->manage_cgroups);
 	if (o->empty_ns && strcmp(o->empty_ns, "net") != 0)
 		return fail_text(EINVAL, "--empty-ns %s: only a network namespace (net) can be left empty", o->empty_ns);
-	if (o->network_lock && strcmp(o->network_lock, "skip") != 0 && strcmp(o->network_lock, "none") != 0)
-		return fail_text(ENOTSUP, "--network-lock %s: only skip and none are supported yet", o->network_lock);
 	if (o->pre_dump_mode && strcmp(o->pre_dump_mode, "splice") != 0 && strcmp(o->pre_dump_mode, "read") != 0)
 		return fail_text(EINVAL, "--pre-dump-mode %s: splice and read are known", o->pre_dump_mode);
 	if (o->ext_unix_sk && *o->ext_unix_sk)
@@ -172,7 +171,8 @@ static int save(const struct cr_options *o, bool pre_dump)
 		return r;
 	if (o->lazy_pages && stop < 0)
 		return stop;
-	return ck_dump(&d);
+	r = netlock_find(o->network_lock, &d.network_lock);
+	return r < 0 ? r : ck_dump(&d);
 }
 
 static int run_dump(const struct cr_options *o)
@@ -260,6 +260,8 @@ static int restore_tree(struct cr_options *o, void *root)
 			return ret;
 	}
 	int ret = joined(o, &r.join_net);
+	if (ret >= 0)
+		ret = netlock_find(o->network_lock, &r.network_lock);
 	return ret < 0 ? ret : ck_restore(&r, root);
 }
 

@@ -18,7 +18,7 @@ static const struct option_verb verbs[NETLOCK_VERBS] = {
 };
 
 static const struct option rows[] = {
-	{ "id", 'i', OPTION_STRING, LOCK | UNLOCK | STATUS, AT(id), "ID", "whose lock, normally a container; default: TORPOR_NETLOCK_ID of the environment" },
+	{ "id", 'i', OPTION_STRING, LOCK | UNLOCK | STATUS, AT(id), "ID", "whose lock, normally a container; default: TORPOR_ID of the environment" },
 	{ "pid", 'p', OPTION_INT, EVERY, AT(pid), "PID", "in the network namespace of this process; default: CRTOOLS_INIT_PID of the environment" },
 	{ "netns", 'n', OPTION_STRING, EVERY, AT(netns), "FILE", "in this network namespace (/run/netns/NAME, /proc/PID/ns/net)" },
 	{ "hook", 0, OPTION_FLAG, LOCK | UNLOCK, AT(hook), NULL, "id and pid come as an OCI hook gets them: the container's state, on standard input" },

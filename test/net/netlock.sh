@@ -101,11 +101,11 @@ on box nft delete table inet torpor-c9
 echo "{\"ociVersion\": \"1.3.0\", \"id\": \"h1\", \"status\": \"running\", \"pid\": $box_pid, \"bundle\": \"/b\"}" | netlock lock --hook
 equal "$(netlock status --pid "$box_pid")" $'h1\tall packets' "the hook's"
 echo '{"id": "h1"}' | netlock unlock --hook --pid "$box_pid"
-export TORPOR_NETLOCK_ID=s1 CRTOOLS_INIT_PID=$box_pid
+export TORPOR_ID=s1 CRTOOLS_INIT_PID=$box_pid
 for action in pre-dump network-lock post-dump; do CRTOOLS_SCRIPT_ACTION=$action netlock; done
 equal "$(netlock status)" $'s1\tall packets' "the script's"
 CRTOOLS_SCRIPT_ACTION=network-unlock netlock
-unset TORPOR_NETLOCK_ID CRTOOLS_INIT_PID
+unset TORPOR_ID CRTOOLS_INIT_PID
 equal "$(netlock status --pid "$box_pid")" "" "the status in the end"
 refuses "--id" netlock lock --pid "$box_pid"
 refuses "would be cut off" netlock lock --id c1 --pid $$
