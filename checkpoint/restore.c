@@ -156,6 +156,9 @@ static int stage_tree(void *ctx)
 {
 	struct restore *r = ctx;
 	uint64_t begin = clock_us();
+
+	turns_begin(&r->turns, tree_root(r->tree)->host_pid);
+	builder_share(r);
 	int ret = shmem_prepare(r);
 
 	if (ret >= 0)
@@ -164,6 +167,13 @@ static int stage_tree(void *ctx)
 		ret = ns_cgroups_spread(r);
 	r->stats.forking_us = clock_us() - begin;
 	return ret;
+}
+
+static void undo_tree(void *ctx)
+{
+	struct restore *r = ctx;
+
+	turns_end(&r->turns);
 }
 
 static int stage_files(void *ctx)
@@ -199,8 +209,10 @@ static int stage_state(void *ctx)
 static int stage_finish(void *ctx)
 {
 	struct restore *r = ctx;
+	int ret = for_tasks(r, task_restore_last);
 
-	return for_tasks(r, task_restore_last);
+	turns_end(&r->turns);
+	return ret;
 }
 
 static int write_pidfile(struct restore *r)
@@ -288,7 +300,7 @@ static const struct stage stages[] = {
 	{ "plan", stage_plan, NULL },
 	{ "husk", stage_husk, undo_husk },
 	{ "builder", stage_builder, undo_builder },
-	{ "tree", stage_tree, NULL },
+	{ "tree", stage_tree, undo_tree },
 	{ "files", stage_files, NULL },
 	{ "threads", stage_threads, NULL },
 	{ "state", stage_state, NULL },

@@ -2,6 +2,7 @@
 #ifndef RESTORE_H
 #define RESTORE_H
 
+#include "base/turns.h"
 #include "checkpoint.h"
 #include "image/stream.h"
 #include "model/tree.h"
@@ -53,6 +54,7 @@ struct restore {
 	int64_t monotonic, boottime;
 	uint64_t lazy_mark;              /* of the lazy dump, to know its page server again (pages/wire.h); 0: it does not tell */
 	char *pidfile_made;
+	struct turns turns;              /* the engine, the builder and the husks share a processor */
 	SeccompEntry *seccomp;           /* seccomp.img; read by task_check */
 	struct restore_stats {
 		uint64_t pages_restored, pages_compared, pages_skipped_cow, forking_us, restore_us;

@@ -132,6 +132,12 @@ int builder_start(struct restore *r, pid_t root_host_pid)
 	return 0;
 }
 
+void builder_share(const struct restore *r)
+{
+	if (r->builder && r->builder->pid > 0)
+		turns_join(&r->turns, r->builder->pid);
+}
+
 void builder_stop(struct restore *r)
 {
 	struct builder *b = r->builder;

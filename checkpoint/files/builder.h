@@ -29,6 +29,8 @@ int builder_foreground(struct restore *r, pid_t sid);
 /* Calls fn in the builder (a fork of the engine: same addresses): its return value and trail come back. For one-off work in the
  * tree's namespaces. data (at most 64 KiB) is copied there. Not between open_all_start and _wait. */
 int builder_call(struct restore *r, int (*fn)(struct restore *r, void *data, size_t size), const void *data, size_t size);
+/* It takes turns with the engine from here on. */
+void builder_share(const struct restore *r);
 void builder_stop(struct restore *r);   /* ends and waits for it; harmless if there is none */
 
 /* --- in the builder --- */
