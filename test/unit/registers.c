@@ -448,7 +448,8 @@ static void many_threads(void)
 }
 
 const struct test tests[] = {
-	TEST(interrupted_calls), TEST(interrupted_sleeps), TEST(restarted_sleeps), TEST(sleeps_about_to_restart), TEST(released_calls), TEST(save_and_load), TEST(bad_images),
+	TEST(interrupted_calls), TEST(interrupted_sleeps), TEST(restarted_sleeps), TEST(sleeps_about_to_restart),
+	TEST(released_calls), TEST(save_and_load), TEST(bad_images),
 	TEST(last_steps), TEST(no_library), TEST(parked),
 	TEST(dies_with_the_engine), TEST(many_threads), {},
 };
