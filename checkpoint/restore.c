@@ -37,6 +37,7 @@
 #include "lazy.h"
 #include "mem/lazy.h"
 #include "mem/mem.h"
+#include "mem/memfd.h"
 #include "ns/ns.h"
 #include "plan.h"
 #include "remote/regs.h"
@@ -179,8 +180,10 @@ static void undo_tree(void *ctx)
 static int stage_files(void *ctx)
 {
 	struct restore *r = ctx;
-	int ret = builder_open_all_start(r);
+	int ret = memfds_fill(r);
 
+	if (ret >= 0)
+		ret = builder_open_all_start(r);
 	if (ret >= 0)
 		ret = builder_open_all_wait(r);
 	if (ret >= 0)

@@ -14,6 +14,7 @@
 #include "files/eventfd.h"
 #include "files/eventpoll.h"
 #include "files/fifo.h"
+#include "files/memfd.h"
 #include "files/pipe.h"
 #include "files/reg.h"
 #include "files/signalfd.h"
@@ -21,7 +22,7 @@
 #include "files/tty.h"
 
 const struct file_kind *const file_kinds[] = {
-	&reg_kind, &pipe_kind, &fifo_kind, &eventfd_kind, &eventpoll_kind, &timerfd_kind, &signalfd_kind, &tty_kind, &unix_kind, &inet_kind, NULL,
+	&reg_kind, &pipe_kind, &fifo_kind, &eventfd_kind, &eventpoll_kind, &timerfd_kind, &signalfd_kind, &memfd_kind, &tty_kind, &unix_kind, &inet_kind, NULL,
 };
 
 const struct file_kind *file_kind_of(FdTypes type)

@@ -143,6 +143,8 @@ static const FownEntry *fown_of(const FileEntry *e)
 		return e->tfd->fown;
 	case FD_TYPES__TTY:
 		return e->tty->fown;
+	case FD_TYPES__MEMFD:
+		return e->memfd->fown;
 	}
 	return NULL;
 }

@@ -46,6 +46,7 @@ struct segment {
 	void *mapping;                           /* ours, which keeps it alive */
 	int fd;
 	bool filled;
+	uint32_t memfd_file;                     /* it is the content of a memfd: this file of the images; 0: it is not */
 };
 
 /* A file of the images that is none, but a segment (foreign.c). */
@@ -58,6 +59,7 @@ struct memory {
 	ARRAY(struct image_dir *) chain;         /* parent, its parent, … (chain.c) */
 	ARRAY(struct task_memory *) tasks;
 	ARRAY(struct foreign_segment) foreign;
+	ARRAY(struct MemfdInodeEntry *) memfds;  /* memfd.c */
 	ARRAY(struct segment) segments;
 	struct pool pool;
 	int lazy;                                /* connection to the pager, 0: none */
