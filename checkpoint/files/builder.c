@@ -165,7 +165,13 @@ int builder_open_all_start(struct restore *r)
 	struct builder *b = NULL;
 	int ret = ready(r, &b);
 
-	return ret < 0 ? ret : request_send(b, (struct request){ .op = OP_OPEN_ALL }, NULL, 0);
+	if (ret < 0)
+		return ret;
+	autofree uint32_t *pids = mem_alloc((r->tree->tasks.n + 1) * sizeof *pids);
+	for (size_t i = 0; i < r->tree->tasks.n; i++)
+		pids[i] = (uint32_t)r->tree->tasks.data[i]->host_pid;
+	struct request q = { .op = OP_OPEN_ALL, .n = (uint32_t)r->tree->tasks.n };
+	return request_send(b, q, pids, q.n * sizeof *pids);
 }
 
 int builder_open_all_wait(struct restore *r)

@@ -13,7 +13,7 @@
 int builder_start(struct restore *r, pid_t root_host_pid);
 /* Opens all files that mappings, executables, cwd and root need: before memory is laid out. */
 int builder_open_paths(struct restore *r);
-/* Opens everything else, then runs the kinds' `finish`. Started (returns at once) and waited for, so that it overlaps with the
+/* Opens everything else, now that all husks exist, then runs the kinds' `finish`. Started (returns at once) and waited for, so that it overlaps with the
  * engine's work on memory. */
 int builder_open_all_start(struct restore *r);
 int builder_open_all_wait(struct restore *r);

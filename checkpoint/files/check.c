@@ -63,6 +63,12 @@ static const void *message_of(const FileEntry *e)
 		return e->tty;
 	case FD_TYPES__MEMFD:
 		return e->memfd;
+	case FD_TYPES__PIDFD:
+		return e->pidfd;
+	case FD_TYPES__INOTIFY:
+		return e->ify;
+	case FD_TYPES__FANOTIFY:
+		return e->ffy;
 	}
 	return NULL;
 }

@@ -16,7 +16,6 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/fanotify.h>
-#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -40,29 +39,13 @@ static bool use_memfd(int fd)
 	return ftruncate(fd, 2 << 20) == 0;
 }
 
-static int open_inotify(void)
-{
-	int fd = inotify_init1(IN_NONBLOCK);
-
-	need(fd >= 0 && inotify_add_watch(fd, cr_dir, IN_CREATE) >= 0);
-	return fd;
-}
-
-static bool use_inotify(int fd)
-{
-	char event[4096];
-
-	cr_write("noticed", 0, "");
-	return read(fd, event, sizeof(event)) > 0;
-}
-
 static int open_fanotify(void)
 {
 	int fd = fanotify_init(FAN_CLASS_NOTIF | FAN_NONBLOCK, O_RDONLY);
 
 	if (fd < 0)
 		cr_skip(": fanotify: %s", strerror(errno));
-	need(fanotify_mark(fd, FAN_MARK_ADD, FAN_OPEN | FAN_EVENT_ON_CHILD, AT_FDCWD, cr_dir) == 0);
+	need(fanotify_mark(fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN, AT_FDCWD, cr_dir) == 0);
 	return fd;
 }
 
@@ -143,7 +126,7 @@ static bool use_io_uring(int fd)
 
 static int open_pidfd(void)
 {
-	int fd = syscall(SYS_pidfd_open, getpid(), 0);
+	int fd = syscall(SYS_pidfd_open, getppid(), 0);
 
 	need(fd >= 0);
 	return fd;
@@ -232,7 +215,6 @@ static const struct kind {
 	bool (*use)(int fd);
 } kinds[] = {
 	{ "memfd_huge", "huge pages", open_memfd, use_memfd },
-	{ "inotify", "inotify", open_inotify, use_inotify },
 	{ "fanotify", "fanotify", open_fanotify, use_fanotify },
 	{ "netlink", "netlink", open_netlink, use_socket },
 	{ "packet", "packet", open_packet, use_socket },
