@@ -10,10 +10,6 @@
  * 3. A child in state Z is a zombie: it cannot be seized and needs not be.
  * 4. A pid may have been used again between the listing and the seizing: after the seizing a child must still name its parent.
  *
- * A freezer cgroup is not needed for that and costs time. It matters when the group is frozen already (a paused container): no batch
- * can run in it. With cgroup2 a frozen task can be seized: the group is thawed when all stand. A task frozen by cgroup v1 never
- * reaches its ptrace stop: that group is thawed first. Either is frozen again at the release.
- *
  * Not handled, refused by name: a process whose leader has exited while other threads live on; tasks in a pid namespace below the
  * root's. */
 #define LOG_PREFIX "freeze"
@@ -25,15 +21,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "freezer.h"
 #include "remote/remote.h"
 
 #define PASSES_MAX 1000   /* a fork bomb that outruns us is an error, not a hang */
@@ -326,63 +321,7 @@ static void order_tree(struct tree *tree)
 	tree->tasks.cap = n;
 }
 
-/* --- the freezer cgroup --- */
-
-static int freezer_read(const char *dir, const char *file, char *out, size_t size)
-{
-	autofree char *path = str_printf("%s/%s", dir, file), *text = NULL;
-	ssize_t n = file_read(AT_FDCWD, path, &text, 65536);
-
-	if (n < 0)
-		return (int)n;
-	snprintf(out, size, "%.*s", (int)strcspn(text, "\n"), text);
-	return 0;
-}
-
-static int freezer_write(const char *dir, const char *file, const char *text)
-{
-	autofree char *path = str_printf("%s/%s", dir, file);
-	int r = file_write(AT_FDCWD, path, text);
-
-	return r < 0 ? fail(-r, "write %s to %s", text, path) : 0;
-}
-
-static int freezer_look(struct dump *d)
-{
-	char state[32];
-
-	if (!d->o->freeze_cgroup)
-		return 0;
-	if (freezer_read(d->o->freeze_cgroup, "cgroup.freeze", state, sizeof state) == 0) {
-		d->freezer_v2 = true;
-		d->was_frozen = !strcmp(state, "1");
-		return 0;
-	}
-	int r = freezer_read(d->o->freeze_cgroup, "freezer.state", state, sizeof state);
-	if (r < 0)
-		return fail(-r, "%s is not a freezer cgroup", d->o->freeze_cgroup);
-	d->was_frozen = strcmp(state, "THAWED") != 0;
-	return 0;
-}
-
-static int freezer_thaw(struct dump *d, bool v2)
-{
-	if (!d->was_frozen || d->freezer_v2 != v2)
-		return 0;
-	return v2 ? freezer_write(d->o->freeze_cgroup, "cgroup.freeze", "0") : freezer_write(d->o->freeze_cgroup, "freezer.state", "THAWED");
-}
-
-/* Back to what it was before the dump. */
-static void freezer_end(struct dump *d)
-{
-	size_t mark = err_mark();
-
-	if (d->was_frozen && d->freezer_v2)
-		freezer_write(d->o->freeze_cgroup, "cgroup.freeze", "1");
-	else if (d->was_frozen)
-		freezer_write(d->o->freeze_cgroup, "freezer.state", "FROZEN");
-	err_rewind(mark);
-}
+/* --- the whole tree --- */
 
 /* Processes in the container's cgroup that are not of the tree: they came in from outside (exec), and the end of the container would take
  * them along unsaved. */

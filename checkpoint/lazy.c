@@ -65,8 +65,25 @@ static int read_images(struct restore *r)
 	return e;
 }
 
-static int serve_restore(struct restore *r, const struct ck_lazy_options *o)
+/* Reads the images, and gives them to fn with its argument. */
+static int with_images(const struct ck_restore_options *ro, int (*fn)(struct restore *r, const void *arg), const void *arg)
 {
+	struct restore r = { .o = ro };
+
+	r.tree = tree_new();
+	r.arena = &r.tree->arena;
+	int e = ro->images_dir ? read_images(&r) : fail_text(EINVAL, "no images directory given (--images-dir DIR)");
+	if (e >= 0)
+		e = fn(&r, arg);
+	shmem_done(&r);
+	image_dir_free(r.images);
+	tree_free(r.tree);
+	return e;
+}
+
+static int serve_restore(struct restore *r, const void *arg)
+{
+	const struct ck_lazy_options *o = arg;
 	autofree char *path = NULL;
 	autoclose int sock = listen_here(o->work_dir ? o->work_dir : o->images_dir, &path);
 	int e = sock < 0 ? sock : o->ready ? o->ready(o->arg, 0) : 0;
@@ -88,17 +105,8 @@ int ck_lazy_pages(const struct ck_lazy_options *o)
 	const struct ck_restore_options ro = {
 		.images_dir = o->images_dir, .work_dir = o->work_dir, .lazy_pages = true, .own_pager = true, .page_server = o->page_server,
 	};
-	struct restore r = { .o = &ro };
 
-	r.tree = tree_new();
-	r.arena = &r.tree->arena;
-	int e = o->images_dir ? read_images(&r) : fail_text(EINVAL, "no images directory given (--images-dir DIR)");
-	if (e >= 0)
-		e = serve_restore(&r, o);
-	shmem_done(&r);
-	image_dir_free(r.images);
-	tree_free(r.tree);
-	return e;
+	return with_images(&ro, serve_restore, o);
 }
 
 /* --- the other side of a page server: images that are served --- */
@@ -123,8 +131,9 @@ static int read_images_of(void *arg, pid_t pid, uint64_t address, char *buffer, 
 	return content_read(s->content, tree_find(s->r->tree, pid), address, buffer, size);
 }
 
-static int give(struct restore *r, const struct ck_give_options *o)
+static int give(struct restore *r, const void *arg)
 {
+	const struct ck_give_options *o = arg;
 	struct source s = { .r = r };
 	autofree char *id = image_run_id(r->images);
 	const struct giver g = {
@@ -147,17 +156,8 @@ static int give(struct restore *r, const struct ck_give_options *o)
 int ck_give_pages(const struct ck_give_options *o)
 {
 	const struct ck_restore_options ro = { .images_dir = o->images_dir };
-	struct restore r = { .o = &ro };
 
-	r.tree = tree_new();
-	r.arena = &r.tree->arena;
-	int e = o->images_dir ? read_images(&r) : fail_text(EINVAL, "no images directory given (--images-dir DIR)");
-	if (e >= 0)
-		e = give(&r, o);
-	shmem_done(&r);
-	image_dir_free(r.images);
-	tree_free(r.tree);
-	return e;
+	return with_images(&ro, give, o);
 }
 
 /* --- a restore's own --- */

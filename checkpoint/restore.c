@@ -38,6 +38,7 @@
 #include "network_lock.h"
 #include "mem/lazy.h"
 #include "mem/mem.h"
+#include "mem/memfd.h"
 #include "ns/ns.h"
 #include "plan.h"
 #include "remote/regs.h"
@@ -160,6 +161,9 @@ static int stage_tree(void *ctx)
 {
 	struct restore *r = ctx;
 	uint64_t begin = clock_us();
+
+	turns_begin(&r->turns, tree_root(r->tree)->host_pid);
+	builder_share(r);
 	int ret = shmem_prepare(r);
 
 	if (ret >= 0)
@@ -170,11 +174,20 @@ static int stage_tree(void *ctx)
 	return ret;
 }
 
+static void undo_tree(void *ctx)
+{
+	struct restore *r = ctx;
+
+	turns_end(&r->turns);
+}
+
 static int stage_files(void *ctx)
 {
 	struct restore *r = ctx;
-	int ret = builder_open_all_start(r);
+	int ret = memfds_fill(r);
 
+	if (ret >= 0)
+		ret = builder_open_all_start(r);
 	if (ret >= 0)
 		ret = builder_open_all_wait(r);
 	if (ret >= 0)
@@ -203,8 +216,10 @@ static int stage_state(void *ctx)
 static int stage_finish(void *ctx)
 {
 	struct restore *r = ctx;
+	int ret = for_tasks(r, task_restore_last);
 
-	return for_tasks(r, task_restore_last);
+	turns_end(&r->turns);
+	return ret;
 }
 
 static int write_pidfile(struct restore *r)
@@ -294,7 +309,7 @@ static const struct stage stages[] = {
 	{ "plan", stage_plan, NULL },
 	{ "husk", stage_husk, undo_husk },
 	{ "builder", stage_builder, undo_builder },
-	{ "tree", stage_tree, NULL },
+	{ "tree", stage_tree, undo_tree },
 	{ "files", stage_files, NULL },
 	{ "threads", stage_threads, NULL },
 	{ "state", stage_state, NULL },

@@ -2,6 +2,7 @@
 #ifndef RESTORE_H
 #define RESTORE_H
 
+#include "base/turns.h"
 #include "checkpoint.h"
 #include "image/stream.h"
 #include "model/tree.h"
@@ -55,6 +56,7 @@ struct restore {
 	struct net_lock *lock;           /* network_lock.c */
 	const char *lock_left;           /* the lock that the dump may have left; NULL: none */
 	char *pidfile_made;
+	struct turns turns;              /* the engine, the builder and the husks share a processor */
 	SeccompEntry *seccomp;           /* seccomp.img; read by task_check */
 	struct restore_stats {
 		uint64_t pages_restored, pages_compared, pages_skipped_cow, forking_us, restore_us;

@@ -7,12 +7,13 @@ TEST_PROGRAMS := $(patsubst test/%.c,$(O)/test/%,$(filter-out test/unit/% test/f
 T ?=
 
 # A unit test may reach into every folder, the programs' tables included.
-$(O)/test/unit/%.o $(O)/test/harness.o: CPPFLAGS += -Icheckpoint -Ihooks -Ioci -Ishim -Itest -isystem $(O)/proto
+$(O)/test/unit/%.o $(O)/test/harness.o $(O)/test/live.o: CPPFLAGS += -Icheckpoint -Ihooks -Ioci -Ishim -Itest -isystem $(O)/proto
 $(O)/test/%.o: test/%.c $(O)/proto/.stamp
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(UNIT_TESTS): %: %.o $(O)/test/harness.o $(LIBS)
-	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) $(LDLIBS) -o $@
+$(O)/test/unit/live $(O)/test/unit/live_killed: $(O)/test/live.o
 # What is checkpointed is an ordinary program: no sanitizer in it.
 $(TEST_PROGRAMS): $(O)/test/%: test/%.c $(wildcard test/*.h test/*/*.h)
 	@mkdir -p $(@D)

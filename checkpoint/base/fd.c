@@ -4,14 +4,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "base/str.h"
 
 void fd_close(int *fd)
@@ -230,6 +233,19 @@ int fd_recv(int sock, int *fds, size_t max)
 		}
 	}
 	return msg.msg_flags & MSG_CTRUNC ? -EMSGSIZE : (int)n;
+}
+
+int fd_end_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return fd < 0 ? fail(errno, "make a signalfd") : fd;
 }
 
 struct fd_path fd_path(int fd)

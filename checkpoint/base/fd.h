@@ -28,6 +28,10 @@ int file_replace(int dirfd, const char *path, const void *data, size_t size, mod
 /* The same without fsync: for what is of no use any more once the machine has gone down. */
 int file_swap(int dirfd, const char *path, const void *data, size_t size, mode_t mode);
 
+/* For a program that waits for others: SIGTERM, SIGINT and SIGHUP are blocked and can be read from the descriptor that is returned (a signalfd)
+ * instead, so that it gives up in good order. -errno when it failed, explained. */
+int fd_end_signals(void);
+
 /* Passing descriptors with SCM_RIGHTS and one data byte, at most FD_PASS_MAX a message. fd_recv() returns how many came
  * (CLOEXEC set) or -errno; -ENODATA when the peer has gone. */
 #define FD_PASS_MAX 250

@@ -132,6 +132,12 @@ int builder_start(struct restore *r, pid_t root_host_pid)
 	return 0;
 }
 
+void builder_share(const struct restore *r)
+{
+	if (r->builder && r->builder->pid > 0)
+		turns_join(&r->turns, r->builder->pid);
+}
+
 void builder_stop(struct restore *r)
 {
 	struct builder *b = r->builder;
@@ -159,7 +165,13 @@ int builder_open_all_start(struct restore *r)
 	struct builder *b = NULL;
 	int ret = ready(r, &b);
 
-	return ret < 0 ? ret : request_send(b, (struct request){ .op = OP_OPEN_ALL }, NULL, 0);
+	if (ret < 0)
+		return ret;
+	autofree uint32_t *pids = mem_alloc((r->tree->tasks.n + 1) * sizeof *pids);
+	for (size_t i = 0; i < r->tree->tasks.n; i++)
+		pids[i] = (uint32_t)r->tree->tasks.data[i]->host_pid;
+	struct request q = { .op = OP_OPEN_ALL, .n = (uint32_t)r->tree->tasks.n };
+	return request_send(b, q, pids, q.n * sizeof *pids);
 }
 
 int builder_open_all_wait(struct restore *r)

@@ -13,7 +13,7 @@
 int builder_start(struct restore *r, pid_t root_host_pid);
 /* Opens all files that mappings, executables, cwd and root need: before memory is laid out. */
 int builder_open_paths(struct restore *r);
-/* Opens everything else, then runs the kinds' `finish`. Started (returns at once) and waited for, so that it overlaps with the
+/* Opens everything else, now that all husks exist, then runs the kinds' `finish`. Started (returns at once) and waited for, so that it overlaps with the
  * engine's work on memory. */
 int builder_open_all_start(struct restore *r);
 int builder_open_all_wait(struct restore *r);
@@ -29,6 +29,8 @@ int builder_foreground(struct restore *r, pid_t sid);
 /* Calls fn in the builder (a fork of the engine: same addresses): its return value and trail come back. For one-off work in the
  * tree's namespaces. data (at most 64 KiB) is copied there. Not between open_all_start and _wait. */
 int builder_call(struct restore *r, int (*fn)(struct restore *r, void *data, size_t size), const void *data, size_t size);
+/* It takes turns with the engine from here on. */
+void builder_share(const struct restore *r);
 void builder_stop(struct restore *r);   /* ends and waits for it; harmless if there is none */
 
 /* --- in the builder --- */

@@ -61,6 +61,14 @@ static const void *message_of(const FileEntry *e)
 		return e->tfd;
 	case FD_TYPES__TTY:
 		return e->tty;
+	case FD_TYPES__MEMFD:
+		return e->memfd;
+	case FD_TYPES__PIDFD:
+		return e->pidfd;
+	case FD_TYPES__INOTIFY:
+		return e->ify;
+	case FD_TYPES__FANOTIFY:
+		return e->ffy;
 	}
 	return NULL;
 }
@@ -129,7 +137,7 @@ static int check_paths(struct restore *r)
 
 	path_ids_collect(r->tree, &ids);
 	for (size_t i = 0; i < ids.n && ret >= 0; i++)
-		if (!file_entry(r, FD_TYPES__REG, ids.data[i]))
+		if (!file_entry(r, FD_TYPES__REG, ids.data[i]) && !file_entry(r, FD_TYPES__MEMFD, ids.data[i]))
 			ret = fail_text(EBADMSG, "a mapping or directory refers to file %u, which is not a file of the images", ids.data[i]);
 	array_free(&ids);
 	return ret;

@@ -14,6 +14,9 @@
 #include "files/eventfd.h"
 #include "files/eventpoll.h"
 #include "files/fifo.h"
+#include "files/memfd.h"
+#include "files/notify.h"
+#include "files/pidfd.h"
 #include "files/pipe.h"
 #include "files/reg.h"
 #include "files/signalfd.h"
@@ -21,7 +24,8 @@
 #include "files/tty.h"
 
 const struct file_kind *const file_kinds[] = {
-	&reg_kind, &pipe_kind, &fifo_kind, &eventfd_kind, &eventpoll_kind, &timerfd_kind, &signalfd_kind, &tty_kind, &unix_kind, &inet_kind, NULL,
+	&reg_kind, &pipe_kind, &fifo_kind, &eventfd_kind, &eventpoll_kind, &timerfd_kind, &signalfd_kind, &memfd_kind, &pidfd_kind, &inotify_kind,
+	&fanotify_kind, &tty_kind, &unix_kind, &inet_kind, NULL,
 };
 
 const struct file_kind *file_kind_of(FdTypes type)
@@ -58,10 +62,6 @@ bool file_listed(const struct dump *d, const char *key)
 static const struct {
 	const char *prefix, *name;    /* of the link's text */
 } refused_links[] = {
-	{ "anon_inode:inotify", "an inotify instance" },
-	{ "anon_inode:[fanotify]", "a fanotify group" },
-	{ "anon_inode:[pidfd]", "a pidfd" },
-	{ "pidfd:", "a pidfd" },
 	{ "anon_inode:[userfaultfd]", "a userfaultfd" },
 	{ "anon_inode:[io_uring]", "an io_uring" },
 	{ "anon_inode:[perf_event]", "a performance counter" },

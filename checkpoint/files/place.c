@@ -143,6 +143,14 @@ static const FownEntry *fown_of(const FileEntry *e)
 		return e->tfd->fown;
 	case FD_TYPES__TTY:
 		return e->tty->fown;
+	case FD_TYPES__MEMFD:
+		return e->memfd->fown;
+	case FD_TYPES__PIDFD:
+		return e->pidfd->fown;
+	case FD_TYPES__INOTIFY:
+		return e->ify->fown;
+	case FD_TYPES__FANOTIFY:
+		return e->ffy->fown;
 	}
 	return NULL;
 }
@@ -158,6 +166,10 @@ static uint32_t flags_of(const FileEntry *e)
 		return e->usk->flags;
 	case FD_TYPES__TTY:
 		return e->tty->flags;
+	case FD_TYPES__INOTIFY:
+		return e->ify->flags;
+	case FD_TYPES__FANOTIFY:
+		return e->ffy->flags;
 	}
 	return e->reg ? e->reg->flags : 0;
 }

@@ -268,11 +268,14 @@ static int open_table(struct restore *r, const struct fdtable *t)
 	return 0;
 }
 
-static int open_all(struct restore *r)
+/* The pids that the tasks have by now come with the request. */
+static int open_all(struct restore *r, const uint32_t *pids, size_t n)
 {
 	struct builder *b = r->builder;
 	int ret = 0;
 
+	for (size_t i = 0; i < n && i < r->tree->tasks.n; i++)
+		r->tree->tasks.data[i]->host_pid = (pid_t)pids[i];
 	for (size_t i = 0; i < r->tree->fdtables.n && ret >= 0; i++)
 		ret = open_table(r, r->tree->fdtables.data[i]);
 	for (size_t i = 0; i < b->n && ret >= 0; i++) {
@@ -341,7 +344,7 @@ static int serve_one(struct restore *r, const struct request *q, void *data)
 	case OP_OPEN_PATHS:
 		return open_paths(r);
 	case OP_OPEN_ALL:
-		return open_all(r);
+		return open_all(r, data, q->n);
 	case OP_SEND:
 		return serve_send(r, data, q->n);
 	case OP_GET:

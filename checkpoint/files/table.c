@@ -34,6 +34,7 @@
 #include "base/proc.h"
 #include "files/kinds.h"
 #include "files/lock.h"
+#include "files/memfd.h"
 #include "files/reg.h"
 #include "remote/remote.h"
 
@@ -455,11 +456,12 @@ int files_dump_path(struct dump *d, struct task *t, int what, int local, const c
 			*id = n->paths.data[i].id;
 			return 0;
 		}
-	if (!reg_kind.match(&f))
+	const struct file_kind *k = memfd_kind.match(&f) ? &memfd_kind : &reg_kind;
+	if (!k->match(&f))
 		return file_unsupported(&f);
 	f.external = file_is_external(d, &f);
-	FileEntry *e = file_add_entry(d, reg_kind.type);
-	r = reg_kind.dump(d, &f, e);
+	FileEntry *e = file_add_entry(d, k->type);
+	r = k->dump(d, &f, e);
 	if (r < 0)
 		return r;
 	array_push(&n->paths) = (struct path){ f.mnt_id, f.flags, e->id };

@@ -32,16 +32,9 @@ struct content {
 /* The run that holds an address; NULL. */
 static const struct image_run *run_of(const struct image_pages *p, uint64_t at)
 {
-	size_t low = 0, high = p->runs.n;
+	size_t i = image_run_at(p, at);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (p->runs.data[middle].end > at)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low < p->runs.n && p->runs.data[low].start <= at ? &p->runs.data[low] : NULL;
+	return i < p->runs.n && p->runs.data[i].start <= at ? &p->runs.data[i] : NULL;
 }
 
 /* --- the connection --- */

@@ -295,6 +295,20 @@ int pages_read(struct restore *r, enum image_kind kind, uint64_t id, const char 
 
 /* --- content --- */
 
+size_t image_run_at(const struct image_pages *p, uint64_t address)
+{
+	size_t low = 0, high = p->runs.n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (p->runs.data[middle].end > address)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
 uint64_t pages_remote(const struct image_pages *p)
 {
 	uint64_t size = 0;

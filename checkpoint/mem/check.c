@@ -35,8 +35,10 @@
 
 struct memory *memory(struct restore *r)
 {
-	if (!r->memory)
+	if (!r->memory) {
 		r->memory = mem_zalloc(sizeof *r->memory);
+		r->memory->pool.turns = &r->turns;
+	}
 	return r->memory;
 }
 

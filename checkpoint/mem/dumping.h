@@ -13,6 +13,7 @@
 struct shmem_segment {
 	uint64_t inode;
 	uint64_t size;               /* the end of what is mapped of it, anywhere in the tree */
+	uint64_t end;                /* bytes that can be read of it, if it may end within a page; 0: all of its pages */
 	int fd;                      /* the segment itself, for reading */
 };
 

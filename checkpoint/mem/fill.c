@@ -60,21 +60,6 @@ static void piece_add(struct fill *f, uint64_t start, uint64_t end, struct origi
 	}
 }
 
-/* The first run that ends behind the address. */
-static size_t run_at(const struct image_pages *p, uint64_t address)
-{
-	size_t low = 0, high = p->runs.n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (p->runs.data[middle].end > address)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
-}
-
 static uint64_t max64(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -95,7 +80,7 @@ void fill_add(struct fill *f, const struct fill_where *w, uint64_t shift)
 {
 	const struct image_pages *own = f->own;
 
-	for (size_t i = run_at(own, w->start); i < own->runs.n && own->runs.data[i].start < w->end; i++) {
+	for (size_t i = image_run_at(own, w->start); i < own->runs.n && own->runs.data[i].start < w->end; i++) {
 		const struct image_run *r = &own->runs.data[i];
 		uint64_t start = max64(r->start, w->start);
 		piece_add(f, start + shift, min64(r->end, w->end) + shift, new_from(r, start), w);
@@ -107,7 +92,7 @@ static void add_against(struct fill *f, const struct image_run *r, uint64_t star
 {
 	const struct image_pages *parent = f->parent;
 
-	for (size_t i = run_at(parent, start); i < parent->runs.n && parent->runs.data[i].start < end; i++) {
+	for (size_t i = image_run_at(parent, start); i < parent->runs.n && parent->runs.data[i].start < end; i++) {
 		const struct image_run *p = &parent->runs.data[i];
 		uint64_t from = max64(p->start, start), to = min64(p->end, end);
 		struct origin o = new_from(r, from);
@@ -123,7 +108,7 @@ static void add_against(struct fill *f, const struct image_run *r, uint64_t star
 /* [start, end) of the parent's pages without what the child has: dropped. */
 static void drop_without(struct fill *f, uint64_t start, uint64_t end, const struct image_pages *own)
 {
-	for (size_t i = run_at(own, start); i < own->runs.n && own->runs.data[i].start < end; i++) {
+	for (size_t i = image_run_at(own, start); i < own->runs.n && own->runs.data[i].start < end; i++) {
 		const struct image_run *r = &own->runs.data[i];
 		if (r->start > start)
 			array_push(&f->drop) = (struct image_run){ start, r->start, 0, 0 };
@@ -137,11 +122,11 @@ void fill_add_inherited(struct fill *f, const struct fill_where *w)
 {
 	const struct image_pages *own = f->own, *parent = f->parent;
 
-	for (size_t i = run_at(own, w->start); i < own->runs.n && own->runs.data[i].start < w->end; i++) {
+	for (size_t i = image_run_at(own, w->start); i < own->runs.n && own->runs.data[i].start < w->end; i++) {
 		const struct image_run *r = &own->runs.data[i];
 		add_against(f, r, max64(r->start, w->start), min64(r->end, w->end), w);
 	}
-	for (size_t i = run_at(parent, w->start); i < parent->runs.n && parent->runs.data[i].start < w->end; i++) {
+	for (size_t i = image_run_at(parent, w->start); i < parent->runs.n && parent->runs.data[i].start < w->end; i++) {
 		const struct image_run *p = &parent->runs.data[i];
 		drop_without(f, max64(p->start, w->start), min64(p->end, w->end), own);
 	}

@@ -12,63 +12,39 @@
 #include <sys/mman.h>
 
 #include "base/err.h"
+#include "mem/memfd.h"
 #include "mem/restoring.h"
-#include "memfd.pb-c.h"
-
-struct inodes {
-	ARRAY(MemfdInodeEntry *) list;
-};
-
-static int read_inodes(struct restore *r, struct inodes *out)
-{
-	auto_image struct image *i = NULL;
-	int e = image_open(r->images, IMG_MEMFD, 0, &i);
-
-	if (e == -ENOENT)
-		return fail_text(ENOENT, "files.img has a memfd, but image memfd.img is missing");
-	while (e >= 0) {
-		MemfdInodeEntry *entry;
-		e = image_read(i, r->arena, &entry);
-		if (e <= 0)
-			break;
-		array_push(&out->list) = entry;
-	}
-	return e;
-}
 
 /* The segment that a file entry means; false: it is a real memfd. */
-static bool segment_of(const struct inodes *inodes, const FileEntry *f, uint64_t *shmid)
+static bool segment_of(struct restore *r, const FileEntry *f, uint64_t *shmid)
 {
-	for (size_t i = 0; i < inodes->list.n; i++) {
-		const MemfdInodeEntry *n = inodes->list.data[i];
-		if (n->inode_id != f->memfd->inode_id || strcmp(n->name, "/dev/zero"))
-			continue;
-		*shmid = n->shmid;
-		return true;
-	}
-	return false;
+	const MemfdInodeEntry *n = memfd_inode(r, f->memfd->inode_id);
+
+	if (!n || strcmp(n->name, "/dev/zero") != 0)
+		return false;
+	*shmid = n->shmid;
+	return true;
 }
 
 /* Takes the files out of the tree that are segments, and remembers which. */
 static int sort_out(struct restore *r, struct memory *m)
 {
 	struct tree *t = r->tree;
-	struct inodes inodes = { 0 };
 	size_t kept = 0;
 	int e = 0;
 
 	for (size_t i = 0; e == 0 && i < t->files.n; i++) {
 		FileEntry *f = t->files.data[i];
 		struct foreign_segment s = { .file = f->id };
-		if (f->type == FD_TYPES__MEMFD && f->memfd && !inodes.list.n)
-			e = read_inodes(r, &inodes);
-		if (e == 0 && f->type == FD_TYPES__MEMFD && f->memfd && segment_of(&inodes, f, &s.shmid))
+		bool memfd = f->type == FD_TYPES__MEMFD && f->memfd;
+		if (memfd)
+			e = memfds_read(r);
+		if (e == 0 && memfd && segment_of(r, f, &s.shmid))
 			array_push(&m->foreign) = s;
 		else
 			t->files.data[kept++] = f;
 	}
 	t->files.n = e == 0 ? kept : t->files.n;
-	array_free(&inodes.list);
 	return e;
 }
 

@@ -36,6 +36,7 @@
 #include "files/builder.h"
 #include "mem/lazy.h"
 #include "mem/mem.h"
+#include "mem/memfd.h"
 #include "mem/restoring.h"
 #include "mem/steps.h"
 
@@ -47,7 +48,8 @@
 /* A file or a segment that the husk has a descriptor of while it maps it. */
 struct object {
 	uint64_t id;
-	bool segment, reopen;           /* reopen: the mapping needs another access mode than the file was opened with */
+	bool segment;
+	int reopen;                     /* the mapping needs this access mode, with which the file was not opened; -1: it does not */
 	uint32_t flags;
 	int number;                     /* in the husk */
 };
@@ -84,16 +86,29 @@ static bool is_new_mapping(const struct layout *l, size_t i)
 
 /* --- objects --- */
 
-static bool needs_reopen(const struct layout *l, const VmaEntry *v)
+/* The access mode that a shared mapping of a file has to have; -1: any. One of a memfd that is sealed cannot become writable. */
+static int wanted_mode(struct restore *r, const FileEntry *e, const VmaEntry *v)
 {
-	const FileEntry *e = tree_file(l->r->tree, (uint32_t)v->shmid);
+	const MemfdInodeEntry *n = e && e->memfd ? memfd_inode(r, e->memfd->inode_id) : NULL;
 
-	return v->has_fdflags && (v->fdflags & O_ACCMODE) == O_RDWR && e && e->reg && (e->reg->flags & O_ACCMODE) != O_RDWR;
+	if (n && (n->seals & F_SEAL_WRITE) && (v->status & VMA_FILE_SHARED))
+		return O_RDONLY;
+	return v->has_fdflags && (v->fdflags & O_ACCMODE) == O_RDWR ? O_RDWR : -1;
+}
+
+static int reopen_mode(const struct layout *l, const VmaEntry *v)
+{
+	const FileEntry *e = v->status & VMA_ANON_SHARED ? NULL : tree_file(l->r->tree, (uint32_t)v->shmid);
+	uint32_t flags = e && e->reg ? e->reg->flags : e && e->memfd ? e->memfd->flags : 0;
+	int mode = wanted_mode(l->r, e, v);
+
+	return e && mode >= 0 && (flags & O_ACCMODE) != (uint32_t)mode ? mode : -1;
 }
 
 static struct object *object_find(struct layout *l, const VmaEntry *v)
 {
-	bool segment = v->status & VMA_ANON_SHARED, reopen = !segment && needs_reopen(l, v);
+	bool segment = v->status & VMA_ANON_SHARED;
+	int reopen = reopen_mode(l, v);
 
 	for (size_t i = 0; i < l->objects.n; i++) {
 		struct object *o = &l->objects.data[i];
@@ -109,14 +124,14 @@ static void plan_objects(struct layout *l)
 
 	l->set_exe = !l->parent || l->parent->task->mm->exe_file_id != m->exe_file_id;
 	if (l->set_exe)
-		array_push(&l->objects) = (struct object){ .id = m->exe_file_id, .number = -1 };
+		array_push(&l->objects) = (struct object){ .id = m->exe_file_id, .reopen = -1, .number = -1 };
 	for (size_t i = 0; i < m->n_vmas; i++) {
 		const VmaEntry *v = m->vmas[i];
 		if (!is_new_mapping(l, i) || (v->status & VMA_ANON_PRIVATE) || object_find(l, v))
 			continue;
 		bool segment = v->status & VMA_ANON_SHARED;
 		array_push(&l->objects) =
-			(struct object){ .id = v->shmid, .segment = segment, .reopen = !segment && needs_reopen(l, v), .number = -1 };
+			(struct object){ .id = v->shmid, .segment = segment, .reopen = reopen_mode(l, v), .number = -1 };
 	}
 }
 
@@ -127,7 +142,7 @@ static int receive_files(struct layout *l)
 	size_t k = 0;
 
 	for (size_t i = 0; i < l->objects.n; i++)
-		if (!l->objects.data[i].segment && !l->objects.data[i].reopen)
+		if (!l->objects.data[i].segment && l->objects.data[i].reopen < 0)
 			array_push(&ids) = (uint32_t)l->objects.data[i].id;
 	if (!ids.n)
 		return 0;
@@ -136,7 +151,7 @@ static int receive_files(struct layout *l)
 	if (e >= 0)
 		e = remote_recv_fds(l->husk, ids.n, numbers);
 	for (size_t i = 0; e >= 0 && i < l->objects.n; i++)
-		if (!l->objects.data[i].segment && !l->objects.data[i].reopen)
+		if (!l->objects.data[i].segment && l->objects.data[i].reopen < 0)
 			l->objects.data[i].number = numbers[k++];
 	array_free(&ids);
 	return e < 0 ? e : 0;
@@ -149,9 +164,9 @@ static int receive_other(struct layout *l, struct object *o)
 	autoclose int was = builder_get(l->r, (uint32_t)o->id);
 	if (was < 0)
 		return was;
-	autoclose int fd = open(FD_PATH(was), O_RDWR | O_CLOEXEC);
+	autoclose int fd = open(FD_PATH(was), o->reopen | O_CLOEXEC);
 	if (fd < 0)
-		return fail(errno, "%s: open file %" PRIu64 " for writing, which is mapped shared", l->who, o->id);
+		return fail(errno, "%s: open file %" PRIu64 " again, which is mapped shared", l->who, o->id);
 	return remote_send_fds(l->husk, &fd, 1, &o->number);
 }
 
@@ -162,7 +177,7 @@ static int receive_objects(struct layout *l)
 	if (e >= 0)
 		e = receive_files(l);
 	for (size_t i = 0; e >= 0 && i < l->objects.n; i++)
-		if (l->objects.data[i].segment || l->objects.data[i].reopen)
+		if (l->objects.data[i].segment || l->objects.data[i].reopen >= 0)
 			e = receive_other(l, &l->objects.data[i]);
 	return e < 0 ? e : 0;
 }

@@ -69,7 +69,7 @@ static unsigned thread_count(size_t n, uint64_t bytes)
 	cpu_set_t cpus;
 
 	if (n < 2 || bytes < PARALLEL_FROM)
-		return n ? 1 : 0;
+		return 1;
 	int have = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
 	unsigned want = have < THREADS_MAX ? (unsigned)have : THREADS_MAX;
 	return n < want ? (unsigned)n : want;
@@ -102,16 +102,21 @@ int pool_run(struct pool *p, size_t n, uint64_t bytes, int (*job)(void *arg, siz
 {
 	struct run r = { .n = n, .job = job, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct worker w[THREADS_MAX];
-	unsigned threads = thread_count(n, bytes);
+	bool roam = p->turns && bytes >= PARALLEL_FROM;
 
-	if (threads == 0)
+	if (n == 0)
 		return 0;
+	if (roam)
+		turns_pause(p->turns);
+	unsigned threads = thread_count(n, bytes);
 	for (unsigned i = 0; i < threads; i++)
 		w[i] = (struct worker){ .run = &r, .buffer = pool_buffer(p, i) };
 	if (threads == 1)
 		work(&w[0]);
 	else
 		run_workers(w, threads);
+	if (roam)
+		turns_resume(p->turns);
 	int e = atomic_load(&r.error);
 	for (size_t i = 0; i < r.trail.n; i++) {
 		fail_text(-e, "%s", r.trail.data[i]);

@@ -5,11 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/turns.h"
 #include "base/str.h"
 
 /* Work on many pieces by a few threads, each with a buffer of its own that is kept from one run to the next. */
 struct pool {
 	ARRAY(void *) buffers;
+	const struct turns *turns;   /* the caller's thread may be bound to a processor, the others not; NULL: it is not */
 };
 
 #define POOL_BUFFER (1u << 20)

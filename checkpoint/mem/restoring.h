@@ -46,6 +46,7 @@ struct segment {
 	void *mapping;                           /* ours, which keeps it alive */
 	int fd;
 	bool filled;
+	uint32_t memfd_file;                     /* it is the content of a memfd: this file of the images; 0: it is not */
 };
 
 /* A file of the images that is none, but a segment (foreign.c). */
@@ -58,6 +59,7 @@ struct memory {
 	ARRAY(struct image_dir *) chain;         /* parent, its parent, … (chain.c) */
 	ARRAY(struct task_memory *) tasks;
 	ARRAY(struct foreign_segment) foreign;
+	ARRAY(struct MemfdInodeEntry *) memfds;  /* memfd.c */
 	ARRAY(struct segment) segments;
 	struct pool pool;
 	int lazy;                                /* connection to the pager, 0: none */
@@ -73,7 +75,9 @@ struct segment *segment_find(struct restore *r, uint64_t shmid);             /* 
 /* --- chain.c --- */
 /* Reads and checks a pagemap image, and those of the parents that it refers to. A bare -ENOENT if there is none. */
 int pages_read(struct restore *r, enum image_kind kind, uint64_t id, const char *who, struct image_pages *p);
-int pages_open(struct image_pages *p);       /* the pages files that runs refer to; explained */
+int pages_open(struct image_pages *p);       /* The index of the first run that ends behind the address; the number of runs when none does. */
+size_t image_run_at(const struct image_pages *p, uint64_t address);
+/* the pages files that runs refer to; explained */
 uint64_t pages_remote(const struct image_pages *p);   /* bytes whose content only the source has */
 void pages_close(struct image_pages *p);
 void pages_done(struct image_pages *p);

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "mem/mem.h"
+#include "mem/memfd.h"
 #include "mem/restoring.h"
 
 static int segment_make(struct segment *s)
@@ -53,7 +54,7 @@ static int segment_read(struct restore *r, struct segment *s)
 int shmem_check(struct restore *r)
 {
 	struct memory *m = memory(r);
-	int e = 0;
+	int e = memfds_check(r);
 
 	for (size_t i = 0; e == 0 && i < m->segments.n; i++)
 		e = segment_read(r, &m->segments.data[i]);
@@ -66,7 +67,8 @@ int shmem_prepare(struct restore *r)
 	int e = 0;
 
 	for (size_t i = 0; e == 0 && i < m->segments.n; i++)
-		e = segment_make(&m->segments.data[i]);
+		if (!m->segments.data[i].memfd_file)
+			e = segment_make(&m->segments.data[i]);
 	return e;
 }
 
@@ -114,6 +116,7 @@ void shmem_done(struct restore *r)
 	array_free(&m->segments);
 	array_free(&m->tasks);
 	array_free(&m->foreign);
+	array_free(&m->memfds);
 	pool_done(&m->pool);
 	if (m->lazy)
 		fd_close(&m->lazy);

@@ -95,7 +95,7 @@ static int segment_save(struct dump *d, const struct shmem_segment *s)
 	int r = segment_runs(s, &runs, &pages);
 
 	snprintf(what, sizeof what, "shared memory segment %" PRIu64, s->inode);
-	struct page_source from = { .fd = s->fd, .what = what };
+	struct page_source from = { .fd = s->fd, .end = s->end, .what = what };
 	if (r == 0)
 		r = sink_put(d->sink, IMG_PAGEMAP_SHMEM, s->inode, &from, &runs, NULL);
 	d->stats.shpages_scanned += s->size / PAGE;

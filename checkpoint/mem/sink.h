@@ -16,6 +16,7 @@
 /* Where page content is read from, by address: /proc/PID/mem, or the file that a shared segment is. */
 struct page_source {
 	int fd;
+	uint64_t end;                /* bytes of it, if it is a file that may end within a page; 0: whole pages */
 	pid_t pid;                   /* of a process, with `sole`: what process_vm_readv may read */
 	const struct ranges *sole;   /* ranges none of whose pages another address space has; NULL: none */
 	bool running;                /* the task runs on: what is no longer there when it is read is left out, as if it had not been asked for */

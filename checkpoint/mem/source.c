@@ -59,7 +59,10 @@ int source_read(const struct page_source *from, const struct page_piece *p, size
 	if (sole && read_sole(from, p, n, buffer))
 		return 0;
 	for (size_t i = 0; i < n; i++, p++) {
-		int r = fd_pread_all(from->fd, buffer, p->size, p->address);
+		uint64_t size = from->end && p->address + p->size > from->end ? from->end - p->address : p->size;
+		int r = fd_pread_all(from->fd, buffer, size, p->address);
+		if (size < p->size)
+			memset(buffer + size, 0, p->size - size);
 		if (r < 0 && !from->running)
 			return fail(-r, "%s: read %" PRIu64 " bytes of memory at %" PRIx64, from->what, p->size, p->address);
 		if (r < 0)

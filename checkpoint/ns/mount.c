@@ -4,7 +4,7 @@
  * Every mount is described in the image, as CRIU does it, so that all of them can be made again from it (mount_build.c): by its kind of
  * filesystem and options, as a part of another mount, or as external: from a path outside that whoever restores names by a key. Which are
  * external the caller says (mnt[/path]:key; mnt[]: those that can be nothing else are); a mount that is neither is refused by name.
- * The contents of a tmpfs are saved once, as a tar (tar.c).
+ * The contents of a tmpfs are saved once, as a tar (tar_write.c).
  *
  * When it is a runtime that dumps, it makes the mounts again from its bundle (o->bundle): each may be anything then, and one of a
  * superblock that is mounted in the engine's own namespace is external by its place. At restore, every mount point of the image must be one

@@ -10,7 +10,7 @@
  *      that, attaching to one of a group would attach to all;
  *   4. pivot_root() onto the new root, which takes the root directory of the husk along; the copies go.
  *
- * A filesystem of which only parts are mounted is attached first on top of the old root, where the last step ends it: parts can be
+ * A filesystem of which only parts are mounted is attached first on top of the old root, where the last step ends it (detach_old): parts can be
  * taken of attached mounts only. Mount points that are not there are made, as a mount that the image has needs one.
  *
  * The cgroup namespace is not entered: roots of cgroup mounts are in the images as seen from outside.
@@ -285,15 +285,28 @@ static int share(const struct mount_plan *p)
 
 /* --- all of it --- */
 
-static int enter_root(const struct mount_node *root)
+/* The old root lies upon the new one, and on it, one upon the other, the filesystems of which only parts are mounted: "." is the topmost. */
+static int detach_old(const struct mount_plan *p)
 {
+	size_t n = 1;
+
+	for (size_t i = 0; i < p->n; i++)
+		n += p->nodes[i].fstype && *p->nodes[i].part;
+	for (; n > 0; n--)
+		if (umount2(".", MNT_DETACH) < 0)
+			return fail(errno, "detach the old root");
+	return 0;
+}
+
+static int enter_root(const struct mount_plan *p)
+{
+	const struct mount_node *root = &p->nodes[0];
+
 	if (fchdir(root->fd) < 0)
 		return fail(errno, "enter the new root %s", root->host);
 	if (syscall(SYS_pivot_root, ".", ".") < 0)
 		return fail(errno, "make %s the root of the new mount namespace", root->host);
-	if (umount2(".", MNT_DETACH) < 0)
-		return fail(errno, "detach the old root");
-	return 0;
+	return detach_old(p);
 }
 
 static int build(struct restore *r, struct mount_plan *p)
@@ -307,7 +320,7 @@ static int build(struct restore *r, struct mount_plan *p)
 		ret = make_one(r, &p->nodes[i]);
 	if (ret >= 0)
 		ret = share(p);
-	return ret < 0 ? ret : enter_root(&p->nodes[0]);
+	return ret < 0 ? ret : enter_root(p);
 }
 
 /* The namespaces of the husk that mounts are views of; what it shares with the engine is entered already. */

@@ -135,22 +135,32 @@ static int save_nftables(struct dump *d, uint32_t id)
 	return r;
 }
 
+/* -ENOENT: nothing was saved, or nothing was there. */
+static int open_saved(struct restore *r, const char *name)
+{
+	struct stat st;
+	autoclose int fd = image_open_raw(r->images, name);
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return fail(errno, "look at %s", name);
+	return st.st_size ? take_fd(&fd) : -ENOENT;
+}
+
 static int restore_nftables(struct restore *r, uint32_t id)
 {
 	static const char *const argv[] = { "nft", "-f", "-", NULL };
 	autofree char *name = str_printf("nftables-%u.img", id);
 	struct tables t = { .arena = r->arena };
-	struct stat st;
-	autoclose int fd = image_open_raw(r->images, name);
+	autoclose int fd = open_saved(r, name);
 
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
-	if (fstat(fd, &st) < 0)
-		return fail(errno, "look at %s", name);
-	int ret = st.st_size ? list_tables(&t) : 0;
+	int ret = list_tables(&t);
 	size_t present = t.words.n;
 	array_free(&t.words);
-	if (ret < 0 || !st.st_size)
+	if (ret < 0)
 		return ret;
 	if (present) {
 		log_info("the network namespace has nftables tables already: those of the checkpoint are not added");
@@ -183,14 +193,9 @@ static int restore_legacy(struct restore *r, const struct legacy *l, uint32_t id
 {
 	const char *const argv[] = { l->restore, "-w", "-c", NULL };
 	autofree char *name = str_printf("%s-%u.img", l->image, id);
-	struct stat st;
-	autoclose int fd = image_open_raw(r->images, name);
+	autoclose int fd = open_saved(r, name);
 
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	if (fstat(fd, &st) < 0)
-		return fail(errno, "look at %s", name);
-	return st.st_size ? net_tool(argv, fd, -1) : 0;
+	return fd < 0 ? fd == -ENOENT ? 0 : fd : net_tool(argv, fd, -1);
 }
 
 /* --- connections --- */

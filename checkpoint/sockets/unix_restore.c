@@ -16,13 +16,10 @@
  * Kernel facts relied on:
  * - An accepted socket shares the name of the listening one: no second bind. So names survive, abstract ones too.
  * - connect(2) to /proc/self/fd/N with N from SIOCUNIXFILE reaches a bound socket whatever became of its path. The builder's
- *   /proc/self/fd is its working directory for that moment, since the container may have no /proc.
- * - bind(2) makes the file, and fails if the name is there. What the dumped socket left is removed first; for a socket whose name
- *   was gone or taken by another file, the other file is moved aside and back. */
+ *   /proc/self/fd is its working directory for that moment, since the container may have no /proc. */
 #include "sockets/unix.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -31,7 +28,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -40,6 +36,7 @@
 #include "base/str.h"
 #include "files/builder.h"
 #include "sockets/socket.h"
+#include "sockets/unix_bind.h"
 
 #ifndef SIOCUNIXFILE
 #define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
@@ -101,110 +98,13 @@ static const FileEntry *find_ino(struct restore *r, uint32_t ino)
 	return NULL;
 }
 
-static bool named(const UnixSkEntry *u)
-{
-	return u->name.len > 0;
-}
-
-static bool by_path(const UnixSkEntry *u)
-{
-	return named(u) && u->name.data[0];
-}
-
-/* --- binding --- */
-
-static int address_of(const FileEntry *e, struct sockaddr_un *a, socklen_t *size)
-{
-	const UnixSkEntry *u = e->usk;
-
-	if (u->name.len > sizeof a->sun_path)
-		return fail_text(EBADMSG, ENTRY_FMT ": a name of %zu bytes", ENTRY_ARG(e), u->name.len);
-	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	memcpy(a->sun_path, u->name.data, u->name.len);
-	*size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + u->name.len);
-	return 0;
-}
-
-static int bind_address(const FileEntry *e, int fd, const struct sockaddr_un *a, socklen_t size)
-{
-	const char *name = a->sun_path;
-
-	if (bind(fd, (const struct sockaddr *)a, size) >= 0)
-		return 0;
-	return fail(errno, ENTRY_FMT ": bind it to %s%.*s", ENTRY_ARG(e), name[0] ? "" : "@", (int)(sizeof a->sun_path - !name[0]),
-		    name[0] ? name : name + 1);
-}
-
-static int set_perms(const FileEntry *e, const char *path)
-{
-	const FilePermsEntry *p = e->usk->file_perms;
-
-	if (!p)
-		return 0;
-	if (chmod(path, p->mode & 07777) < 0 || lchown(path, p->uid, p->gid) < 0)
-		return fail(errno, ENTRY_FMT ": set owner and mode of %s", ENTRY_ARG(e), path);
-	return 0;
-}
-
-/* The name belongs to nobody, or to what the dumped socket left. */
-static int bind_here(const FileEntry *e, int fd, const struct sockaddr_un *a, socklen_t size, const char *path)
-{
-	struct stat st;
-
-	if (lstat(path, &st) == 0) {
-		if (!S_ISSOCK(st.st_mode))
-			return fail_text(EEXIST, ENTRY_FMT ": %s, which it was bound to, is not a socket any more", ENTRY_ARG(e), path);
-		if (unlink(path) < 0)
-			return fail(errno, ENTRY_FMT ": remove the old %s", ENTRY_ARG(e), path);
-	}
-	int r = bind_address(e, fd, a, size);
-	return r < 0 ? r : set_perms(e, path);
-}
-
-/* The name was gone: it is only lent for the moment. */
-static int bind_and_remove(const FileEntry *e, int fd, const struct sockaddr_un *a, socklen_t size, const char *path)
-{
-	char aside[sizeof a->sun_path + 32];
-	bool moved = false;
-
-	snprintf(aside, sizeof aside, "%s.torpor-%u", path, e->id);
-	if (rename(path, aside) == 0)
-		moved = true;
-	else if (errno != ENOENT)
-		return fail(errno, ENTRY_FMT ": move %s aside", ENTRY_ARG(e), path);
-	int r = bind_address(e, fd, a, size);
-	if (r >= 0)
-		r = set_perms(e, path);
-	if (moved ? rename(aside, path) < 0 : r >= 0 && unlink(path) < 0)
-		return r < 0 ? r : fail(errno, ENTRY_FMT ": put %s back", ENTRY_ARG(e), path);
-	return r;
-}
-
-static int bind_name(const FileEntry *e, int fd, bool gone)
-{
-	const UnixSkEntry *u = e->usk;
-	struct sockaddr_un a;
-	char path[sizeof a.sun_path + 1];
-	socklen_t size;
-
-	if (!named(u))
-		return 0;
-	int r = address_of(e, &a, &size);
-	if (r < 0 || !by_path(u))
-		return r < 0 ? r : bind_address(e, fd, &a, size);
-	snprintf(path, sizeof path, "%.*s", (int)u->name.len, (const char *)u->name.data);
-	if (chdir(u->name_dir && u->name_dir[0] ? u->name_dir : "/") < 0)
-		return fail(errno, ENTRY_FMT ": change to %s, which its name is relative to", ENTRY_ARG(e), u->name_dir);
-	return gone ? bind_and_remove(e, fd, &a, size, path) : bind_here(e, fd, &a, size, path);
-}
-
 /* --- reaching a bound socket --- */
 
 /* An address by which `fd` is reached from the builder. Changes the working directory. */
 static int reach(struct restore *r, const FileEntry *e, int fd, struct sockaddr_un *a, socklen_t *size, int *file)
 {
-	if (!by_path(e->usk))
-		return address_of(e, a, size);
+	if (!unix_by_path(e->usk))
+		return unix_address(e, a, size);
 	*file = ioctl(fd, SIOCUNIXFILE);
 	if (*file < 0 || file_chdir_self(r) < 0)
 		return fail(errno, ENTRY_FMT ": open the file it is bound to", ENTRY_ARG(e));
@@ -259,7 +159,7 @@ static int temporary_listener(const FileEntry *e)
 
 	if (fd < 0)
 		return fd;
-	int r = bind_name(e, fd, true);
+	int r = unix_bind(e, fd, true);
 	if (r < 0)
 		return r;
 	return listen(fd, 1) < 0 ? fail(errno, ENTRY_FMT ": listen by its name", ENTRY_ARG(e)) : take_fd(&fd);
@@ -298,16 +198,16 @@ static int make_pair(const FileEntry *e, int ends[2])
 /* Both ends of a stream connection: ends[0] is e, ends[1] its peer p (NULL: gone, an end of ours stands for it). */
 static int connection(struct restore *r, const FileEntry *e, const FileEntry *p, int ends[2])
 {
-	const FileEntry *server = named(e->usk) ? e : p && named(p->usk) ? p : NULL;
+	const FileEntry *server = unix_named(e->usk) ? e : p && unix_named(p->usk) ? p : NULL;
 
 	/* Both may have names; the accepted one shares that of a listening socket. */
-	if (server == e && p && named(p->usk) && !find_listener(r, e->usk))
+	if (server == e && p && unix_named(p->usk) && !find_listener(r, e->usk))
 		server = p;
 	if (!server)
 		return make_pair(e, ends);
 	const FileEntry *client = server == e ? p : e;
 	autoclose int fd = new_socket(e);
-	int ret = fd < 0 ? fd : client ? bind_name(client, fd, client->usk->has_deleted && client->usk->deleted) : 0;
+	int ret = fd < 0 ? fd : client ? unix_bind(client, fd, client->usk->has_deleted && client->usk->deleted) : 0;
 	if (ret < 0)
 		return ret;
 	int accepted = accept_by_name(r, server, fd);
@@ -343,7 +243,7 @@ static int open_single(const FileEntry *e)
 {
 	const UnixSkEntry *u = e->usk;
 	autoclose int fd = new_socket(e);
-	int r = fd < 0 ? fd : bind_name(e, fd, u->has_deleted && u->deleted);
+	int r = fd < 0 ? fd : unix_bind(e, fd, u->has_deleted && u->deleted);
 
 	if (r < 0)
 		return r;
@@ -376,7 +276,7 @@ int unix_open(struct restore *r, const FileEntry *e)
 		return fail_text(EBADMSG, ENTRY_FMT ": its peer (inode %u) is not in the images", ENTRY_ARG(e), u->peer);
 	bool mutual = p && p != e && p->usk->peer == u->ino && p->usk->type == u->type;
 	if (u->type == SOCK_DGRAM)
-		return mutual && !named(u) && !named(p->usk) ? open_connected(r, e, p) : open_single(e);
+		return mutual && !unix_named(u) && !unix_named(p->usk) ? open_connected(r, e, p) : open_single(e);
 	if (mutual || (u->state == TCP_ESTABLISHED && !u->peer))
 		return open_connected(r, e, p);
 	if (p && p->usk->state != TCP_LISTEN)
@@ -449,7 +349,7 @@ static int fill_one(struct restore *r, const struct packet *k)
 	const FileEntry *p = find_ino(r, e->usk->peer);
 	const struct loose_end *l = loose_of(r, e->usk->ino);
 	int from = l ? l->fd : p && p->usk->peer == e->usk->ino ? builder_fd(r, p->id) : -1;
-	if (e->usk->type == SOCK_DGRAM && named(e->usk))
+	if (e->usk->type == SOCK_DGRAM && unix_named(e->usk))
 		return send_by_name(r, e, fd, k);
 	if (from < 0)
 		return fail_text(EBADMSG, ENTRY_FMT ": it has contents, and no peer that could have sent them", ENTRY_ARG(e));
@@ -472,7 +372,7 @@ static int connect_external(const FileEntry *e, int fd, const FileEntry *p)
 {
 	struct sockaddr_un a;
 	socklen_t size;
-	int r = address_of(p, &a, &size);
+	int r = unix_address(p, &a, &size);
 
 	if (r >= 0 && chdir("/") < 0)
 		r = fail(errno, "change to the root directory");
@@ -495,7 +395,7 @@ static int connect_one(struct restore *r, const FileEntry *e, int fd)
 	int target = builder_fd(r, p->id);
 	if (target < 0 || (p->usk->state != TCP_LISTEN && e->usk->type != SOCK_DGRAM))
 		return 0;
-	if (e->usk->type == SOCK_DGRAM && !named(p->usk))
+	if (e->usk->type == SOCK_DGRAM && !unix_named(p->usk))
 		return 0;   /* a pair */
 	return connect_to(r, e, fd, p, target);
 }

@@ -151,8 +151,15 @@ static int last_batch(struct thread *th)
 	return ask_run(&a);
 }
 
+static int let_roam(struct restore *r, struct thread *th)
+{
+	int e = turns_release(&r->turns, th->host_tid);
+
+	return e < 0 ? fail(-e, "set the processors that " THREAD_FMT " may use", THREAD_ARG(th)) : 0;
+}
+
 /* No batch in this thread from here on. Its own scheduling comes last: one that gets little time would hold up the rest. */
-static int set_going(struct thread *th)
+static int set_going(struct restore *restore, struct thread *th)
 {
 	const ThreadCoreEntry *tce = th->core->thread_core;
 	uint64_t mask = tce->has_blk_sigset ? tce->blk_sigset : th->core->tc ? th->core->tc->blk_sigset : 0;
@@ -162,12 +169,13 @@ static int set_going(struct thread *th)
 		r = remote_set_sigmask(th->remote, mask & ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1)));
 	if (r >= 0)
 		r = regs_load(th->remote, th->core);
+	if (r >= 0)
+		r = let_roam(restore, th);
 	return r < 0 ? r : sched_restore(th);
 }
 
 int task_restore_last(struct restore *r, struct task *t)
 {
-	(void)r;
 	int ret = 0;
 
 	for (size_t i = t->n_threads; i-- > 0 && ret >= 0;)
@@ -175,8 +183,8 @@ int task_restore_last(struct restore *r, struct task *t)
 	if (ret >= 0)
 		ret = timer_restore(t);
 	for (size_t i = 1; i < t->n_threads && ret >= 0; i++)
-		ret = set_going(&t->threads[i]);
+		ret = set_going(r, &t->threads[i]);
 	if (ret >= 0)
 		ret = remote_drop_area(t->threads[0].remote);
-	return ret < 0 ? ret : set_going(&t->threads[0]);
+	return ret < 0 ? ret : set_going(r, &t->threads[0]);
 }

@@ -3,11 +3,9 @@
  * next and expect to hear that it does not exist. A restored one is run's container from there on. */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -57,20 +55,6 @@ static int parse_server(const char *text, char **address, unsigned *port)
 	return 0;
 }
 
-/* A lazy checkpoint waits for others: who tells it to end means that it shall give up in good order. */
-static int signals_to_fd(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	int fd = signalfd(-1, &set, SFD_CLOEXEC);
-	return fd < 0 ? fail(errno, "make a signalfd") : fd;
-}
-
 static int memory_can_be_fetched(void *arg, unsigned port)
 {
 	const struct shim_options *o = arg;
@@ -109,7 +93,7 @@ int shim_checkpoint(struct shim_call *c)
 	const struct shim_options *o = c->o;
 	autofree char *images = absolute(image_path(o)), *work = absolute(o->work_path ? o->work_path : image_path(o));
 	autofree char *address = NULL;
-	autoclose int stop = o->lazy_pages ? signals_to_fd() : -1;
+	autoclose int stop = o->lazy_pages ? fd_end_signals() : -1;
 	unsigned port = 0;
 	int r = o->lazy_pages && stop < 0 ? stop : check_lazy(o);
 	if (r == 0)

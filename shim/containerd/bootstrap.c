@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a shim begins and ends.
  *
- * One shim serves a group of containers: those of a pod (the annotation that names the sandbox). Its socket's name follows from containerd's
- * address, the namespace and the group, so that the second container's `start` finds the shim of the first: it cannot bind that name,
- * and if somebody answers there, that is the answer. If nobody does, the socket is a dead shim's and is removed.
+ * One shim serves a group of containers: those of a pod (the annotation that names the sandbox); address.c finds it.
  *
  * `start` must print the answer and nothing else, on neither output, and end; the shim lives on as its orphan, in a session of its own,
  * with the bundle's `log` FIFO (which containerd reads) as its standard error. */
@@ -19,7 +17,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +26,7 @@
 #include "base/str.h"
 #include "bootstrap.pb-c.h"
 #include "cmd/cmd.h"
+#include "containerd/address.h"
 #include "containerd/publish.h"
 #include "containerd/task.h"
 #include "introspection.pb-c.h"
@@ -37,9 +35,9 @@
 #include "spec/json.h"
 
 #define RUN_DIR "/run/containerd"
-#define SOCKET_DIR RUN_DIR "/s"
 #define LISTEN_FD 3
 #define INPUT_MAX (10u << 20)
+#define SETTLE_MS 3000   /* containerd gives `delete` five seconds */
 
 struct shim shim;
 
@@ -48,7 +46,7 @@ char *bootstrap_state_root(const char *ns)
 	return str_printf(RUN_DIR "/torpor/%s", ns);
 }
 
-static int make_directories(const char *path)
+int bootstrap_make_directories(const char *path)
 {
 	autofree char *copy = str_dup(path);
 
@@ -67,23 +65,7 @@ struct wishes {
 	char *cgroup, *socket_dir;   /* NULL: none */
 };
 
-/* --- where the shim of a group listens ------------------------------------------------------------------------------------------ */
-
-/* FNV-1a twice, with two starts: it only has to spread. Whoever can choose ids so that two collide has containerd in hand. */
-static uint64_t hash(const char *text, uint64_t h)
-{
-	for (; *text; text++)
-		h = (h ^ (uint8_t)*text) * 1099511628211u;
-	return h;
-}
-
-static char *socket_path(const struct bootstrap *b, const char *group, const char *dir)
-{
-	autofree char *name = str_printf("%s/%s/%s", b->address, b->ns, group);
-
-	return str_printf("%s/torpor-%016llx%016llx", dir, (unsigned long long)hash(name, 14695981039346656037u),
-		(unsigned long long)hash(name, 7809847782465536322u));
-}
+/* --- the group ------------------------------------------------------------------------------------------------------------------------ */
 
 static const char *find_group(const struct json *config, const char *id)
 {
@@ -98,12 +80,12 @@ static const char *find_group(const struct json *config, const char *id)
 	return id;
 }
 
-static int read_group(const struct bootstrap *b, char **group)
+static int read_group(const struct bootstrap *b, int bundle, char **group)
 {
 	struct arena arena = { 0 };
 	struct json *config;
 	autofree char *text = NULL;
-	ssize_t n = file_read(AT_FDCWD, "config.json", &text, JSON_MAX_SIZE);
+	ssize_t n = file_read(bundle, "config.json", &text, JSON_MAX_SIZE);
 
 	if (n < 0)
 		return fail((int)-n, "read the bundle's config.json");
@@ -112,46 +94,6 @@ static int read_group(const struct bootstrap *b, char **group)
 		*group = str_dup(find_group(config, b->id));
 	arena_done(&arena);
 	return r;
-}
-
-static int address_of(const char *path, struct sockaddr_un *at)
-{
-	*at = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if (strlen(path) >= sizeof at->sun_path)
-		return fail_text(ENAMETOOLONG, "the socket's path %s is too long", path);
-	memcpy(at->sun_path, path, strlen(path));
-	return 0;
-}
-
-static bool answers(const struct sockaddr_un *at)
-{
-	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	return fd >= 0 && connect(fd, (const struct sockaddr *)at, sizeof *at) == 0;
-}
-
-/* A listening socket; -EADDRINUSE without a trail when a living shim has the name. */
-static int listen_at(const char *path)
-{
-	struct sockaddr_un at;
-	int r = address_of(path, &at);
-	autoclose int fd = r < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (r < 0)
-		return r;
-	for (int tries = 0; tries < 3; tries++) {
-		mode_t mask = umask(0177);
-		r = fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 ? -errno : 0;
-		umask(mask);
-		if (r == 0)
-			return listen(fd, 128) < 0 ? fail(errno, "listen at %s", path) : take_fd(&fd);
-		if (r != -EADDRINUSE)
-			return fail(-r, "make the socket %s", path);
-		if (answers(&at))
-			return -EADDRINUSE;
-		unlink(path);
-	}
-	return fail(EADDRINUSE, "make the socket %s", path);
 }
 
 /* --- start ---------------------------------------------------------------------------------------------------------------------------- */
@@ -176,8 +118,8 @@ static void set_oom_score(void)
 	file_write(AT_FDCWD, "/proc/self/oom_score_adj", value);   /* lower than it may be is not allowed: no harm */
 }
 
-/* The shim: in the bundle's directory, its standard error in the log FIFO. */
-static _Noreturn void become_shim(const struct bootstrap *b, const char *group, const char *path, int listener)
+/* The shim: in the bundle's directory, its standard error in the log FIFO. What keeps it from running is told over `said`. */
+static _Noreturn void become_shim(const struct bootstrap *b, const char *group, const char *path, int listener, int said)
 {
 	autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int log = open("log", O_WRONLY | O_CLOEXEC);   /* containerd reads it */
@@ -185,15 +127,16 @@ static _Noreturn void become_shim(const struct bootstrap *b, const char *group, 
 
 	setsid();
 	set_oom_score();
+	int high = fcntl(said, F_DUPFD_CLOEXEC, 10), sock = fcntl(listener, F_DUPFD_CLOEXEC, 10);
 	dup2(null, 0);
 	dup2(null, 1);
 	dup2(log >= 0 ? log : null, 2);
 	fcntl(2, F_SETFL, O_WRONLY | O_NONBLOCK);   /* rather lose a message than wait for a reader that does not read */
-	if (listener == LISTEN_FD)
-		fcntl(listener, F_SETFD, 0);
-	else
-		dup2(listener, LISTEN_FD);
-	execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+	if (listen(sock, 128) == 0 && dup2(sock, LISTEN_FD) == LISTEN_FD)
+		execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+	int error = errno;
+	if (write(high, &error, sizeof error) < 0)
+		_exit(126);
 	_exit(127);
 }
 
@@ -257,20 +200,37 @@ static int note_address(const char *path)
 	return r < 0 ? fail(-r, "write the file address in the bundle") : 0;
 }
 
-static int start_shim(const struct bootstrap *b, const char *group, const char *path, const char *cgroup)
+/* Until the shim is a program of its own, and can be found. */
+static int make_shim(const struct bootstrap *b, const char *group, const char *path, int listener, pid_t *pid)
 {
-	autoclose int listener = listen_at(path);
+	int said[2], error;
 
-	if (listener == -EADDRINUSE)
-		return 0;
+	*pid = -1;
+	if (pipe2(said, O_CLOEXEC) < 0)
+		return fail(errno, "make a pipe to the shim");
+	*pid = fork();
+	if (*pid == 0)
+		become_shim(b, group, path, listener, said[1]);
+	close(said[1]);
+	autoclose int in = said[0];
+	if (*pid < 0 || fd_read_all(in, &error, sizeof error) == 0) {
+		error = *pid < 0 ? errno : error;
+		unlink(path);
+		return fail(error, "start the shim");
+	}
+	return 0;
+}
+
+static int start_shim(const struct bootstrap *b, const char *group, const char *path, const struct wishes *w, const char *dir)
+{
+	autoclose int lock = address_lock(dir);
+	autoclose int listener = lock < 0 ? lock : address_bind(path);
+	pid_t pid = -1;
+
 	if (listener < 0)
-		return listener;
-	pid_t pid = fork();
-	if (pid == 0)
-		become_shim(b, group, path, listener);
-	if (pid < 0)
-		return fail(errno, "start the shim");
-	return cgroup ? join_cgroup(pid, cgroup) : 0;
+		return listener == -EADDRINUSE ? 0 : listener;
+	int r = make_shim(b, group, path, listener, &pid);
+	return r == 0 && w->cgroup ? join_cgroup(pid, w->cgroup) : r;
 }
 
 static int check(const struct bootstrap *b)
@@ -289,19 +249,17 @@ int bootstrap_start(const struct bootstrap *b)
 	int r = check(b);
 
 	if (r >= 0)
-		r = read_group(b, &group);
+		r = read_group(b, AT_FDCWD, &group);
 	if (r < 0)
 		return r;
 	read_wishes(b, &w);
-	const char *dir = w.socket_dir ? w.socket_dir : SOCKET_DIR;
-	autofree char *path = socket_path(b, group, dir);
-	r = make_directories(dir);
+	const char *dir = w.socket_dir ? w.socket_dir : ADDRESS_DIR;
+	autofree char *path = address_path(dir, b->address, b->ns, group);
+	r = note_address(path);   /* first: `delete` reads it, whatever becomes of this */
 	if (r >= 0)
-		r = start_shim(b, group, path, w.cgroup);
+		r = start_shim(b, group, path, &w, dir);
 	free_pointer(&w.cgroup);
 	free_pointer(&w.socket_dir);
-	if (r >= 0)
-		r = note_address(path);
 	return r < 0 ? r : say(path);
 }
 
@@ -339,19 +297,31 @@ static int delete_container(const struct bootstrap *b, pid_t *pid)
 	return r == -ENOENT ? 0 : r;
 }
 
-/* Its socket too, if nobody is there any more: of a pod the others' shim may live on. The bundle says where it was. */
-static void remove_socket(const struct bootstrap *b)
+/* Where its shim was: the bundle says it. To be freed. */
+static char *socket_of(const struct bootstrap *b)
 {
-	autofree char *file = str_printf("%s/address", b->bundle), *text = NULL, *path = socket_path(b, b->id, SOCKET_DIR);
-	struct sockaddr_un at;
-	const char *prefix = "unix:///";
+	autofree char *text = NULL, *group = NULL;
+	autoclose int bundle = open(b->bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const char *prefix = "unix://";
 
-	if (file_read(AT_FDCWD, file, &text, sizeof at.sun_path + strlen(prefix)) > 0 && str_starts(text, prefix)) {
-		free_pointer(&path);
-		path = str_dup(text + strlen(prefix) - 1);
-	}
-	if (address_of(path, &at) == 0 && !answers(&at))
-		unlink(path);
+	if (bundle >= 0 && file_read(bundle, "address", &text, 4096) > 0 && str_starts(text, prefix))
+		return str_dup(text + strlen(prefix));
+	if (bundle < 0 || read_group(b, bundle, &group) < 0)
+		err_clear();
+	return address_path(ADDRESS_DIR, b->address, b->ns, group ? group : b->id);
+}
+
+/* If nobody is there any more: of a pod the others' shim may live on. */
+static void remove_socket(char *path)
+{
+	autofree char *dir = str_dup(path);
+	char *slash = strrchr(dir, '/');
+
+	if (slash)
+		*slash = '\0';
+	autoclose int lock = slash && access(dir, F_OK) == 0 ? address_lock(dir) : -1;
+	if (lock >= 0)
+		address_remove(path);
 	err_clear();
 }
 
@@ -365,13 +335,16 @@ int bootstrap_delete(const struct bootstrap *b)
 
 	if (r >= 0 && !b->bundle)
 		return fail_text(EINVAL, "delete: the flag -bundle is needed");
-	if (r >= 0)
-		r = delete_container(b, &pid);
+	if (r < 0)
+		return r;
+	autofree char *path = socket_of(b);
+	address_settle(path, SETTLE_MS);
+	r = delete_container(b, &pid);
 	if (r < 0)
 		return r;
 	autofree char *rootfs = str_printf("%s/rootfs", b->bundle);
 	r = rootfs_unmount(rootfs);
-	remove_socket(b);
+	remove_socket(path);
 	clock_gettime(CLOCK_REALTIME, &now);
 	timestamp_fill(&at, &now);
 	a.pid = (uint32_t)pid;
@@ -414,7 +387,7 @@ int bootstrap_serve(const struct bootstrap *b)
 	if (r >= 0 && !b->socket)
 		return fail_text(EINVAL, "an action is needed: start or delete; this program is called by containerd");
 	if (r >= 0)
-		r = make_directories(root);
+		r = bootstrap_make_directories(root);
 	if (r < 0)
 		return r;
 	shim = (struct shim){ .ns = b->ns, .id = b->id, .address = events ? events : "", .socket = b->socket, .oci = { .root = root },

@@ -15,6 +15,8 @@ int bootstrap_delete(const struct bootstrap *b);   /* prints a packed DeleteResp
 int bootstrap_info(void);                          /* prints a packed RuntimeInfo */
 int bootstrap_serve(const struct bootstrap *b);
 
+/* A path of directories, as far as they are not there; the last is ours alone. */
+int bootstrap_make_directories(const char *path);
 /* Where the containers of a namespace have their state: below /run/containerd/torpor. To be freed. */
 char *bootstrap_state_root(const char *ns);
 

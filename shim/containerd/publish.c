@@ -3,8 +3,8 @@
  *
  * One event at a time is under way, and it stays the first of the queue until containerd has acknowledged it, so that order is kept and
  * nothing is lost while containerd is away: then it is tried again, with growing delays, for as long as the shim lives. The other side
- * may get an event twice (the answer was lost), never in another order. The queue is bounded; when it is full the oldest event goes,
- * with a warning. */
+ * may get an event twice (it ended before its answer came), never in another order; while a connection stands, an answer is waited for,
+ * however long a loaded containerd takes. The queue is bounded; when it is full the oldest event goes, with a warning. */
 #include "containerd/publish.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@
 #include "ttrpc.pb-c.h"
 
 #define QUEUE_MAX 8192
-#define ANSWER_MS 5000
+#define ANSWER_MS 60000   /* on a connection that stands: longer than a loaded machine takes */
 #define DELAY_MIN_MS 100
 #define DELAY_MAX_MS 10000
 
@@ -216,7 +216,6 @@ static void pack_request(const struct event *e)
 	request.payload = (ProtobufCBinaryData){ .len = e->size, .data = e->request };
 	request.n_metadata = 1;
 	request.metadata = metadata;
-	request.timeout_nano = ANSWER_MS * 1000000LL;
 	size_t size = ttrpc__request__get_packed_size(&request);
 	free_pointer(&bus.out);
 	bus.out = mem_alloc(FRAME_HEADER + size);

@@ -5,11 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,25 +104,11 @@ static void free_external(struct option_list *made)
 	array_free(made);
 }
 
-/* A lazy dump waits for others: who tells it to end means that it shall give up in good order. */
-static int signals_to_fd(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	int fd = signalfd(-1, &set, SFD_CLOEXEC);
-	return fd < 0 ? fail(errno, "make a signalfd") : fd;
-}
-
 static int save(const struct cr_options *o, bool pre_dump)
 {
 	const struct ck_page_peer peer = cr_page_peer(o);
 	struct cr_options copy = *o;
-	autoclose int stop = o->lazy_pages ? signals_to_fd() : -1;
+	autoclose int stop = o->lazy_pages ? fd_end_signals() : -1;
 	__attribute__((cleanup(free_external))) struct option_list external = { 0 };
 	int r = all_external(o, &external);
 	struct ck_dump_options d = {

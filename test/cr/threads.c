@@ -25,6 +25,7 @@ static pthread_t threads[THREADS];
 static pid_t tids[THREADS];
 static bool open_now;
 static char stacks[THREADS][65536];
+static cpu_set_t processors;
 
 static void set_up(int i)
 {
@@ -80,6 +81,8 @@ static void check(int i)
 	expect(getpriority(PRIO_PROCESS, 0) == i, "thread %d: nice %d", i, getpriority(PRIO_PROCESS, 0));
 	expect(sched_getscheduler(0) == (i % 3 == 2 ? SCHED_BATCH : SCHED_OTHER), "thread %d: policy %d", i,
 	       sched_getscheduler(0));
+	cpu_set_t now;
+	expect(sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &processors), "thread %d: runs on %d processors", i, CPU_COUNT(&now));
 	check_rseq(i);
 }
 
@@ -115,6 +118,7 @@ int main(int argc, char **argv)
 	pthread_mutexattr_t attr;
 
 	cr_begin(argc, argv);
+	need(sched_getaffinity(0, sizeof processors, &processors) == 0);
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
 	pthread_barrier_init(&ready, NULL, THREADS + 1);

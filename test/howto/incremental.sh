@@ -6,11 +6,7 @@
 "$TORPOR_CR" check --feature mem_dirty_track >/dev/null 2>&1 || skip "this kernel cannot track changes"
 
 new_tmpdir work
-export TRACK_SEED=42
-(cd "$work" && exec nsenter --target "${host_pid[a]}" --mount --net -- \
-	setsid "$TEST_BUILD/test/cr/track_random" "$work/ready" </dev/null >/dev/null 2>&1) &
-wait_until 20 [ -e "$work/ready" ]
-pid=$(pgrep -f "track_random $work/ready" | head -1)
+writer 42
 
 previous=()
 for n in 1 2 3 4; do

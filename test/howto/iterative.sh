@@ -6,12 +6,7 @@
 "$TORPOR_CR" check --feature mem_dirty_track >/dev/null 2>&1 || skip "this kernel cannot track changes"
 
 new_tmpdir work
-export TRACK_SEED=4711
-(cd "$work" && exec nsenter --target "${host_pid[a]}" --mount --net -- \
-	setsid "$TEST_BUILD/test/cr/track_random" "$work/ready" </dev/null >/dev/null 2>&1) &
-pid=$!
-wait_until 20 [ -e "$work/ready" ]
-pid=$(pgrep -f "track_random $work/ready" | head -1)
+writer 4711
 
 # On a, any number of times: a round, while the program runs, and its copy.
 on a mkdir "$disk/1" "$disk/2" "$disk/3" "$disk/last"

@@ -34,6 +34,13 @@ make_host() { # NAME
 on() { # HOST COMMAND…
 	nsenter --target "${host_pid[$1]}" --mount --net ${own_pids:+--pid} -- "${@:2}"
 }
+# On a: a program that writes its memory and compares it with a shadow (test/cr/track_random.c), in directory $work; its number is $pid.
+writer() { # SEED
+	(cd "$work" && TRACK_SEED=$1 exec nsenter --target "${host_pid[a]}" --mount --net -- \
+		setsid "$TEST_BUILD/test/cr/track_random" "$work/ready" </dev/null >/dev/null 2>&1) &
+	wait_until 20 [ -e "$work/ready" ]
+	pid=$(pgrep -f "track_random $work/ready" | head -1)
+}
 make_host a
 make_host b
 ip link add name host-a netns "${host_pid[a]}" type veth peer name host-b netns "${host_pid[b]}" || skip "no veth devices here"

@@ -135,7 +135,7 @@ torpor delete --force c
 mkdir b/rootfs/outside
 worker=$TEST_BUILD/test/fault/worker
 copy_program b/rootfs "$worker"
-install "$worker" b/rootfs/outsideer
+install "$worker" b/rootfs/worker
 configure b '.process.args = ["/worker", "/outside/status", "clocks"]'
 run </dev/null >run.out 2>&1
 wait_until 10 "$worker" b/rootfs/outside/status watch 1

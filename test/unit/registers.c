@@ -111,6 +111,35 @@ static void restarted_sleeps(void)
 	remote_kill(&r);
 }
 
+/* Stopped where restart_syscall is to be made next: the kernel has changed the number, and has gone back to the instruction. */
+static void sleeps_about_to_restart(void)
+{
+	static const uint8_t code[] = { 0x90, 0xb8, 230, 0, 0, 0, 0x0f, 0x05 }, other[8] = { 0x0f, 0x05 };
+	pid_t pid = program(NULL);
+	struct remote *r = seized(pid);
+	struct {
+		long nr;
+		const uint8_t *at;
+		long want;
+	} cases[] = {
+		{ SYS_poll, other, SYS_poll },                                  /* the kernel still knows */
+		{ SYS_restart_syscall, code + 6, SYS_clock_nanosleep },
+		{ -1, code + 6, SYS_clock_nanosleep },
+		{ -1, other, SYS_restart_syscall },
+		{ SYS_poll, code, SYS_restart_syscall },                        /* a result, no number */
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct user_regs_struct regs = in_call(cases[i].nr, SYS_restart_syscall);
+		regs.rip = (uint64_t)(uintptr_t)cases[i].at;
+		arch_restart_image(&regs, false, pid);
+		CHECK_EQ(regs.rax, cases[i].want);
+		CHECK_EQ(regs.rip, (uintptr_t)cases[i].at);
+		CHECK_EQ(regs.orig_rax, -1);
+	}
+	remote_kill(&r);
+}
+
 static void released_calls(void)
 {
 	struct user_regs_struct r = in_call(SYS_epoll_pwait, -EINTR);
@@ -419,7 +448,8 @@ static void many_threads(void)
 }
 
 const struct test tests[] = {
-	TEST(interrupted_calls), TEST(interrupted_sleeps), TEST(restarted_sleeps), TEST(released_calls), TEST(save_and_load), TEST(bad_images),
+	TEST(interrupted_calls), TEST(interrupted_sleeps), TEST(restarted_sleeps), TEST(sleeps_about_to_restart),
+	TEST(released_calls), TEST(save_and_load), TEST(bad_images),
 	TEST(last_steps), TEST(no_library), TEST(parked),
 	TEST(dies_with_the_engine), TEST(many_threads), {},
 };

@@ -22,7 +22,9 @@
  *   (poll; nanosleep; futex, where C libraries give a point in time). nanosleep and relative clock_nanosleep have written what is left where
  *   the caller asked for it: if that is also where they read from (sleep(3) of glibc and musl), being made again sleeps just what is left.
  * - A call that was interrupted and went on once before (an earlier dump, a debugger) is now restart_syscall, and the call's own
- *   number is gone. Almost always it still stands in the program: `mov $number, %eax; syscall`. If not, EINTR. */
+ *   number is gone. Almost always it still stands in the program: `mov $number, %eax; syscall`. If not, EINTR.
+ * - The same number is in rax, and rip at the `syscall` instruction, in a thread that was let go in such a call and is stopped before it
+ *   makes it again: one visit closely after another. */
 #include <errno.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -73,10 +75,15 @@ static bool again(const struct user_regs_struct *r, bool has_pending)
 	}
 }
 
-/* What restart_syscall goes on with: only these leave a restart block. */
+/* Only these leave a restart block. */
+static bool leaves_block(uint64_t nr)
+{
+	return nr == SYS_nanosleep || nr == SYS_clock_nanosleep || nr == SYS_poll || nr == SYS_futex;
+}
+
+/* What restart_syscall goes on with; ip is behind its instruction. */
 static uint64_t restarted_call(pid_t tid, uint64_t ip)
 {
-	static const uint32_t calls[] = { SYS_nanosleep, SYS_clock_nanosleep, SYS_poll, SYS_futex };
 	uint8_t text[8];
 	uint32_t number;
 
@@ -88,10 +95,22 @@ static uint64_t restarted_call(pid_t tid, uint64_t ip)
 	if (text[1] != 0xb8 || !arch_code_is_syscall(text + 6, 2))
 		return SYS_restart_syscall;
 	memcpy(&number, text + 2, sizeof number);
-	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-		if (calls[i] == number)
-			return number;
-	return SYS_restart_syscall;
+	return leaves_block(number) ? number : SYS_restart_syscall;
+}
+
+/* The thread is about to go on with its call by restart_syscall: another kernel, or this one after rt_sigreturn, would say EINTR. */
+static void before_restart(struct user_regs_struct *r, pid_t tid)
+{
+	uint8_t text[2];
+
+	if (r->rax != SYS_restart_syscall)
+		return;
+	errno = 0;
+	long word = ptrace(PTRACE_PEEKTEXT, tid, r->rip, NULL);
+	memcpy(text, &word, sizeof text);
+	if (errno || !arch_code_is_syscall(text, sizeof text))
+		return;
+	r->rax = leaves_block(r->orig_rax) ? r->orig_rax : restarted_call(tid, r->rip + sizeof text);
 }
 
 void arch_restart_image(struct user_regs_struct *r, bool has_pending, pid_t tid)
@@ -100,6 +119,7 @@ void arch_restart_image(struct user_regs_struct *r, bool has_pending, pid_t tid)
 	if (in_call(r) && (int64_t)r->rax == RESTART_BLOCK && r->orig_rax == SYS_restart_syscall)
 		r->orig_rax = restarted_call(tid, r->rip);
 	int64_t code = in_call(r) ? (int64_t)r->rax : 0;
+	before_restart(r, tid);
 	bool interrupted = code == RESTART_SYS || code == RESTART_NO_INTR || code == RESTART_NO_HAND || code == RESTART_BLOCK;
 
 	if (interrupted && again(r, has_pending)) {
