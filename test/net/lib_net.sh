@@ -56,9 +56,13 @@ goes_on() {
 more_than() { [[ $(count "$2") =~ ^[0-9]+$ ]] && [ "$(count "$2")" -gt "$1" ]; }
 # It gets none for half a second. What was under way at the beginning does not count.
 stands_still() {
-	local now
-	sleep 0.1
-	now=$(count "$1")
+	local now last=
+	for _ in {1..20}; do
+		now=$(count "$1")
+		[ "$now" = "$last" ] && break
+		last=$now
+		sleep 0.2
+	done
 	sleep 0.4
 	equal "$(count "$1")" "$now" "answers in $1"
 	[[ $now =~ ^[0-9]+$ ]] || fail "$1: $now"

@@ -14,7 +14,6 @@ in_background box "$TALK" serve 10.9.0.1 80
 in_background box "$TALK" serve fd09::1 80
 in_background peer "$TALK" sniff net0 "$TEST_DIR/seen"
 wait_until 10 test -e "$TEST_DIR/seen"
-sleep 0.5
 in_background peer "$TALK" ask 10.9.0.1 80 "$TEST_DIR/four"
 in_background peer "$TALK" ask fd09::1 80 "$TEST_DIR/six"
 goes_on "$TEST_DIR/four"

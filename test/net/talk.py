@@ -29,8 +29,20 @@ def serve(address, port):
         threading.Thread(target=answer, args=(s.accept()[0],), daemon=True).start()
 
 
+# Whoever is to listen may not do so yet.
+def connect(address, port):
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return socket.create_connection((address, port))
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
 def ask(address, port, path):
-    s = socket.create_connection((address, int(port)))
+    s = connect(address, int(port))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     s.setblocking(False)
     sent = got = 0
