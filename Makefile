@@ -26,7 +26,7 @@ CPPFLAGS += -D_GNU_SOURCE -DTORPOR_VERSION='"$(VERSION)"'
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(,)undefined)
 # Small libraries are linked in where their archives are installed: to load them is a quarter of what `torpor state` takes. DYNAMIC=1 does not.
 archive = $(if $(DYNAMIC),,$(filter /%,$(shell $(CC) -print-file-name=lib$(1).a)))
-LDLIBS := $(foreach l,protobuf-c:protobuf-c yajl_s:yajl seccomp:seccomp cap:cap mnl:mnl,$(or $(call archive,$(firstword $(subst :, ,$(l)))),-l$(lastword $(subst :, ,$(l)))))
+LDLIBS := $(foreach l,protobuf-c:protobuf-c yajl_s:yajl seccomp:seccomp cap:cap,$(or $(call archive,$(firstword $(subst :, ,$(l)))),-l$(lastword $(subst :, ,$(l)))))
 
 # What each folder may include: the folders below it, so that an upward include does not compile.
 INC_checkpoint := -Icheckpoint -isystem $(O)/proto
@@ -82,6 +82,11 @@ $(LIBS):
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# Engines start torpor for every single thing they ask: without a loader at work that takes a third less. (The linker warns of what would load
+# libraries later: names of hosts, and TLS, which torpor has no option for.) DYNAMIC=1, or a missing archive: as the other programs.
+ifeq ($(SAN)$(DYNAMIC)$(filter -l%,$(LDLIBS)),)
+$(O)/bin/torpor: LDFLAGS += $(if $(call archive,c),-static-pie $(if $(shell ld --help | grep -e --no-warnings),-Wl$(,)--no-warnings))
+endif
 $(O)/bin/%: $(O)/shim/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@

@@ -84,7 +84,7 @@ struct ck_dump_options {
 	bool shell_job, ext_unix_sk, file_locks, link_remap, tcp_established, tcp_close, skip_in_flight, evasive_devices;
 	bool keep_partial;            /* leave the images of a failed dump for study */
 	const char *freeze_cgroup;    /* cgroup2 or freezer directory to freeze first; NULL: none */
-	const char *root;             /* CRIU's --root: accepted for a task in its own mount namespace */
+	const char *root;             /* where the root task is, if it has no mount namespace of its own: it must be there; NULL: anywhere */
 	const char *const *external;  /* NULL-terminated list of external resources, or NULL */
 	uint64_t ghost_limit;         /* largest deleted file to store, bytes; 0: 1 MiB */
 	unsigned timeout;             /* seconds to stop the tree in; 0: 10 */
@@ -113,6 +113,7 @@ struct ck_dump_options {
 	int (*before_seal)(void *arg);
 	void *arg;
 	const struct ck_actions *actions;   /* NULL: none */
+	unsigned cpu_cap;             /* CK_CPU_IMAGE: the processor is recorded */
 	bool empty_net;               /* nothing of the network namespace is saved */
 	bool prepared_net;            /* devices of it that reach outside, and what is on them, are made by somebody else before a restore */
 	/* With tcp_established: how the network is locked meanwhile, NULL: not at all. When the tree ends by the dump, the lock stays, for the
@@ -147,6 +148,7 @@ struct ck_restore_options {
 	const char *const *cgroup_roots;     /* "[CTRL:]/PATH": other groups than those of the dump */
 	const char *cgroup_yard;             /* a directory with the hierarchies mounted; NULL: they are mounted for the while */
 	const char *root;                    /* of the new mount namespace: a directory; NULL: / */
+	const char *const *plain_filesystems;   /* --enable-fs; NULL-terminated, or NULL */
 	const char *const *join_ns;          /* "KIND:PID" or "KIND:FILE"; net: join_net instead */
 	bool lazy_pages;                     /* private memory comes after the tasks run, from a pager: that of ck_lazy_pages() whose socket is
 	                                        in work_dir, or, with own_pager, a process that is started here and ends by itself */
@@ -157,6 +159,7 @@ struct ck_restore_options {
 	void *arg;
 	const struct ck_actions *actions;    /* NULL: none */
 	const char *join_net;                /* the network namespace to be in, by a pid or a path; NULL: as the checkpoint has it */
+	unsigned cpu_cap;                    /* with CK_CPU_IMAGE: what this processor must have of the recorded one (CK_CPU_) */
 	bool empty_net;                      /* a new network namespace stays empty */
 	bool net_ready;                      /* with a husk: its network namespace is somebody else's and as it should be */
 	const struct ck_lock_method *network_lock;   /* as above: from before there are sockets until the tasks are let go */
@@ -214,6 +217,12 @@ struct ck_lazy_options {
 	void *arg;
 };
 int ck_lazy_pages(const struct ck_lazy_options *o);
+
+/* What --cpu-cap asks of a processor: cpuinfo.img (CK_CPU_IMAGE) is written by a dump and compared at a restore. */
+enum { CK_CPU_FPU = 1, CK_CPU_SAME = 2, CK_CPU_INS = 4, CK_CPU_IMAGE = 8 };
+/* cpuinfo.img alone: this processor's, into images_dir; whether this processor has what that of the image has. */
+int ck_cpuinfo_dump(const char *images_dir);
+int ck_cpuinfo_check(const char *images_dir, unsigned caps);
 
 /* check: prints to out what the kernel offers; returns 0 if all that is needed is there. feature NULL: everything. */
 struct ck_check_options {

@@ -34,6 +34,7 @@
 #include "base/log.h"
 #include "base/proc.h"
 #include "base/stage.h"
+#include "cpuinfo.h"
 #include "files/table.h"
 #include "freeze.h"
 #include "inventory.h"
@@ -291,6 +292,8 @@ static int stage_write(void *ctx)
 		r = seccomp_write(d);
 	if (r >= 0)
 		r = pstree_write(d);
+	if (r >= 0 && d->o->cpu_cap & CK_CPU_IMAGE)
+		r = cpuinfo_write(d->images);
 	for (int k = 0; k < IMG_KINDS && r >= 0; k++)
 		r = image_close(&d->shared[k]);
 	return r;

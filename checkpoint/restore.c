@@ -32,6 +32,7 @@
 #include "base/log.h"
 #include "base/stage.h"
 #include "build.h"
+#include "cpuinfo.h"
 #include "files/builder.h"
 #include "inventory.h"
 #include "lazy.h"
@@ -74,6 +75,8 @@ static int stage_open(void *ctx)
 		ret = image_dir_open(r->o->images_dir, &r->images);
 	if (ret >= 0)
 		ret = inventory_read(r);
+	if (ret >= 0 && r->o->cpu_cap & CK_CPU_IMAGE)
+		ret = cpuinfo_check(r->images, r->o->cpu_cap);
 	if (ret >= 0)
 		ret = tree_read(r);
 	for (size_t i = 0; i < r->tree->tasks.n && ret >= 0; i++)
@@ -86,6 +89,8 @@ static int stage_open(void *ctx)
 		ret = files_check(r);
 	if (ret >= 0)
 		ret = ns_read(r);
+	if (ret >= 0 && r->o->root && !r->own_ns[NSK_MNT])
+		ret = fail_text(EINVAL, "--root %s: the checkpoint has no mount namespace of its own whose root this could be", r->o->root);
 	if (ret >= 0)
 		ret = action_restore_begin(r);
 	if (ret >= 0)   /* a script may have made the network ready */

@@ -9,7 +9,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -124,7 +123,7 @@ static int open_nft(struct netlink *nl, int netns, const char *what)
 static void close_later(struct netlink *nl, const struct ck_lock *l)
 {
 	if (l->later && *l->later < 0)
-		*l->later = fcntl(mnl_socket_get_fd(nl->socket), F_DUPFD_CLOEXEC, 3);
+		*l->later = fcntl(nl->socket, F_DUPFD_CLOEXEC, 3);
 }
 
 /* -- the method ----------------------------------------------------------------------------------------------------------------- */

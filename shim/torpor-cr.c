@@ -28,19 +28,27 @@ static int usage(FILE *out)
 	return out == stdout ? 0 : 1;
 }
 
+/* Commands that CRIU had once. */
+static bool is_gone(const char *verb)
+{
+	return !strcmp(verb, "exec") || !strcmp(verb, "show");
+}
+
 /* The verb may come before or after options, as with CRIU. */
 static int find_verb(int argc, char **argv, int *at)
 {
 	*at = option_first_positional(&cr_options_table, argc, argv);
 	if (*at >= argc)
 		return -ENOENT;
+	if (is_gone(argv[*at]))
+		return fail_text(EBADRQC, "the command %s is no more", argv[*at]);
 	int verb = option_verb_find(&cr_options_table, argv[*at]);
 	return verb < 0 ? fail_text(EINVAL, "unknown command %s: torpor-cr --help lists the commands", argv[*at]) : verb;
 }
 
 static bool asks(int argc, char **argv, const char *name, const char *short_name)
 {
-	for (int i = 0; i < argc; i++)
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
 		if (!strcmp(argv[i], name) || !strcmp(argv[i], short_name))
 			return true;
 	return false;
@@ -51,7 +59,7 @@ static const char *early(int argc, char **argv, const char *name)
 {
 	size_t len = strlen(name);
 
-	for (int i = 0; i < argc; i++)
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
 		if (!strncmp(argv[i], name, len) && (argv[i][len] == '=' || (!argv[i][len] && i + 1 < argc)))
 			return argv[i][len] ? argv[i] + len + 1 : argv[i + 1];
 	return NULL;
@@ -89,6 +97,16 @@ static int run(struct cr_args *args, struct cr_options *o)
 	return cr_run(args->verb, o);
 }
 
+/* CRIU's. */
+static int exit_status(int r, const struct cr_args *args, const struct cr_options *o)
+{
+	bool dumped_cpu = args->verb == CR_CPUINFO && o->positional && !strcmp(o->positional, "dump");
+
+	if (r >= 0)
+		return 0;
+	return o->exit_status ? o->exit_status : r == -EBADRQC || dumped_cpu ? 255 : 1;
+}
+
 int main(int argc, char **argv)
 {
 	struct cr_options o = CR_OPTIONS_INIT;
@@ -106,7 +124,8 @@ int main(int argc, char **argv)
 		r = run(&args, &o);
 	if (r < 0)
 		log_trail();
+	int status = exit_status(r, &args, &o);
 	option_free(&cr_options_table, &o);
 	cr_args_free(&args);
-	return r >= 0 ? 0 : o.exit_status ? o.exit_status : 1;
+	return status;
 }

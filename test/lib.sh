@@ -69,6 +69,12 @@ refuses() {
 	if output=$("$@" 2>&1); then fail "succeeded: $*"; fi
 	[[ $output == *"$text"* ]] || fail "$*: no \"$text\" in: $output"
 }
+# shows REGEX COMMAND…: the command succeeds and a line of its output matches. (With `COMMAND | grep -q` a grep that has seen enough ends the command,
+# which pipefail takes for a failure.)
+shows() {
+	local output
+	output=$("${@:2}") && grep -qE -- "$1" <<<"$output"
+}
 equal() { [ "$1" = "$2" ] || fail "${3-it} is \"$1\", not \"$2\""; }
 
 container_pid() { torpor state "$1" | jq -r .pid; }

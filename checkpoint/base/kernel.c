@@ -42,6 +42,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/kernel_probes.h"
 #include "base/netlink.h"
 #include "base/proc.h"
 #include "base/str.h"
@@ -385,6 +386,18 @@ static bool ipv6_freebind(void)
 	return fd >= 0 && setsockopt(fd, IPPROTO_IPV6, OPT_IPV6_FREEBIND, &on, sizeof on) == 0;
 }
 
+/* -- torpor itself ----------------------------------------------------------------------------------------------------------- */
+
+static bool always(void)
+{
+	return true;
+}
+
+static bool never(void)
+{
+	return false;
+}
+
 /* -- the table --------------------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -431,6 +444,21 @@ static const struct {
 	[KERNEL_SOCKOPT_BUF_LOCK] = { "sockopt_buf_lock", sockopt_buf_lock, "SO_BUF_LOCK" },
 	[KERNEL_IPV6_FREEBIND] = { "ipv6_freebind", ipv6_freebind, "IPV6_FREEBIND" },
 	[KERNEL_MEMFD_HUGETLB] = { "memfd_hugetlb", memfd_hugetlb, "memfd on huge pages" },
+	[KERNEL_AIO_REMAP] = { "aio_remap", probe_aio_remap, "moving a ring of asynchronous I/O" },
+	[KERNEL_TUN_NS] = { "tun_ns", probe_tun_ns, "the network namespace of a tun device" },
+	[KERNEL_AUTOFS] = { "autofs", probe_autofs, "the pipe of an autofs mount" },
+	[KERNEL_TCP_HALF_CLOSED] = { "tcp_half_closed", probe_tcp_half_closed, "repair of TCP connections that are half closed" },
+	[KERNEL_COMPAT] = { "compat_cr", never, "32-bit tasks (torpor does not save them)" },
+	[KERNEL_NSID] = { "nsid", probe_nsid, "numbers of network namespaces" },
+	[KERNEL_LINK_NSID] = { "link_nsid", probe_link_nsid, "network devices of a namespace by its number" },
+	[KERNEL_EXTERNAL_NETNS] = { "external_net_ns", always, "a network namespace that is not saved" },
+	[KERNEL_NEWIFINDEX] = { "newifindex", probe_newifindex, "network devices with chosen numbers" },
+	[KERNEL_NFT_PROGRAM] = { "nftables", probe_nft_program, "the program nft, for rules in a network namespace" },
+	[KERNEL_LEGACY_IPTABLES] = { "has_ipt_legacy", probe_legacy_iptables, "legacy iptables' programs" },
+	[KERNEL_NFTABLES] = { "network_lock_nftables", probe_nftables, "locking the network with nftables" },
+	[KERNEL_APPARMOR_STACKING] = { "apparmor_stacking", probe_apparmor_stacking, "AppArmor namespaces" },
+	[KERNEL_OVERLAYFS_MAPS] = { "overlayfs_maps", probe_overlayfs_maps, "mappings of an overlayfs by its own device" },
+	[KERNEL_BREAKPOINTS] = { "breakpoints", probe_breakpoints, "hardware breakpoints" },
 };
 
 bool kernel_has(enum kernel_feature f)

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 /* What the running kernel can do, asked when it is first needed and remembered for the process: nothing is probed at start-up.
- * A probe is a few system calls on the caller itself, without children; what it needs a privilege for counts as absent without. */
+ * A probe is a few system calls on the caller itself, without children (but the last ones); what it needs a privilege for counts as absent without. */
 enum kernel_feature {
 	KERNEL_PAGEMAP_SCAN,              /* ioctl PAGEMAP_SCAN (6.7) */
 	KERNEL_PAGEMAP_SCAN_GUARD,        /* … which reports guard pages (6.15) */
@@ -46,6 +46,22 @@ enum kernel_feature {
 	KERNEL_SOCKOPT_BUF_LOCK,          /* SO_BUF_LOCK (5.14) */
 	KERNEL_IPV6_FREEBIND,             /* (4.15) */
 	KERNEL_MEMFD_HUGETLB,             /* (4.14) */
+	/* What only `check` asks for; these may fork: */
+	KERNEL_AIO_REMAP,                 /* mremap() of a ring moves its context along (3.19) */
+	KERNEL_TUN_NS,                    /* ioctl SIOCGSKNS of a tun device (5.3) */
+	KERNEL_AUTOFS,                    /* pipe_ino among an autofs mount's options (4.15) */
+	KERNEL_TCP_HALF_CLOSED,           /* TCP_REPAIR of a socket that was shut down (4.7) */
+	KERNEL_COMPAT,                    /* no: torpor refuses 32-bit tasks */
+	KERNEL_NSID,                      /* RTM_GETNSID (4.0) */
+	KERNEL_LINK_NSID,                 /* IFLA_TARGET_NETNSID (4.15) */
+	KERNEL_EXTERNAL_NETNS,            /* yes: torpor's own work */
+	KERNEL_NEWIFINDEX,                /* RTM_NEWLINK with an index (3.7) */
+	KERNEL_NFT_PROGRAM,               /* nft is in PATH */
+	KERNEL_LEGACY_IPTABLES,           /* iptables-legacy-save and -restore are in PATH */
+	KERNEL_NFTABLES,                  /* nf_tables answers */
+	KERNEL_APPARMOR_STACKING,
+	KERNEL_OVERLAYFS_MAPS,            /* /proc/PID/maps tells the overlayfs, not what is below it (6.8) */
+	KERNEL_BREAKPOINTS,               /* PTRACE_POKEUSER of debug registers */
 	KERNEL_FEATURES,
 };
 

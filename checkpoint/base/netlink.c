@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Netlink: a thin layer over libmnl with the checks that every user needs.
+/* Netlink, with the checks that every user needs.
  *
  * Kernel facts relied on (netlink(7), Documentation/userspace-api/netlink):
  * - A network namespace is that of the socket, fixed when it is made: to ask about another one, the calling thread enters it just for
@@ -8,12 +8,14 @@
  * - With NLM_F_ACK a request is answered by an NLMSG_ERROR, code 0 for success; NETLINK_EXT_ACK (4.12) adds a text, NETLINK_CAP_ACK
  *   leaves the copy of the request out.
  * - NETLINK_GET_STRICT_CHK (4.20) makes the kernel refuse what it would have ignored in a dump's header.
- * - What an abandoned exchange still sends has an older sequence number and is skipped. */
+ * - What an abandoned exchange still sends has an older sequence number and is skipped.
+ * - Anybody may send to a netlink socket: what does not come from the kernel (port 0) is no answer.
+ *
+ * There is no library for it: what one would do is thirty lines here, and one more to load is felt in each start of the programs. */
 #include "base/netlink.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libmnl/libmnl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,22 +28,25 @@
 #define OUT_SIZE 8192
 #define IN_SIZE 65536       /* a dump's messages come in pieces of at most 32 KiB */
 
+static const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+
 /* -- opening ----------------------------------------------------------------------------------------------------------------- */
 
 static int open_here(struct netlink *nl, int family)
 {
 	int on = 1;
 
-	nl->socket = mnl_socket_open2(family, SOCK_CLOEXEC);
-	if (!nl->socket)
+	nl->socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family);
+	if (nl->socket < 0)
 		return -errno;
-	if (mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0)
+	nl->is_open = true;
+	if (bind(nl->socket, (const struct sockaddr *)&kernel, sizeof kernel) < 0)   /* to a port that the kernel chooses */
 		return -errno;
 	/* Niceties: an older kernel goes without. */
-	mnl_socket_setsockopt(nl->socket, NETLINK_EXT_ACK, &on, sizeof on);
-	mnl_socket_setsockopt(nl->socket, NETLINK_CAP_ACK, &on, sizeof on);
+	setsockopt(nl->socket, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+	setsockopt(nl->socket, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
 	if (family == NETLINK_ROUTE)
-		mnl_socket_setsockopt(nl->socket, NETLINK_GET_STRICT_CHK, &on, sizeof on);
+		setsockopt(nl->socket, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof on);
 	return 0;
 }
 
@@ -76,9 +81,9 @@ int netlink_open(struct netlink *nl, int family, int netns)
 
 void netlink_close(struct netlink *nl)
 {
-	if (nl->socket)
-		mnl_socket_close(nl->socket);
-	nl->socket = NULL;
+	if (nl->is_open)
+		close(nl->socket);
+	nl->is_open = false;
 	free_pointer(&nl->out);
 	free_pointer(&nl->in);
 }
@@ -90,21 +95,45 @@ static struct nlmsghdr *request(const struct netlink *nl)
 	return (struct nlmsghdr *)nl->out;
 }
 
+/* Room at the request's end, aligned and cleared; NULL: it is full. */
+static void *extend(struct netlink *nl, size_t size)
+{
+	struct nlmsghdr *m = request(nl);
+	size_t at = m->nlmsg_len;
+
+	if (nl->overflow || size > OUT_SIZE || at + NLMSG_ALIGN(size) > OUT_SIZE) {
+		nl->overflow = true;
+		return NULL;
+	}
+	m->nlmsg_len += (uint32_t)NLMSG_ALIGN(size);
+	return memset(nl->out + at, 0, NLMSG_ALIGN(size));
+}
+
+void netlink_put_raw(struct netlink *nl, const void *data, size_t size)
+{
+	void *to = extend(nl, size);
+
+	if (to && size)
+		memcpy(to, data, size);
+}
+
 void netlink_begin(struct netlink *nl, uint16_t type, uint16_t flags, const void *header, size_t size)
 {
-	struct nlmsghdr *m = mnl_nlmsg_put_header(nl->out);
-
-	m->nlmsg_type = type;
-	m->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+	*request(nl) = (struct nlmsghdr){ .nlmsg_len = NLMSG_HDRLEN, .nlmsg_type = type, .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags) };
 	nl->reason[0] = 0;
-	nl->overflow = size > 1024;
-	if (size && !nl->overflow)
-		memcpy(mnl_nlmsg_put_extra_header(m, size), header, size);
+	nl->overflow = false;
+	netlink_put_raw(nl, header, size);
 }
 
 void netlink_put(struct netlink *nl, uint16_t type, const void *data, size_t size)
 {
-	nl->overflow |= size > OUT_SIZE || !mnl_attr_put_check(request(nl), OUT_SIZE, type, size, data);
+	struct nlattr *a = extend(nl, size <= OUT_SIZE ? NLA_HDRLEN + size : size);
+
+	if (!a)
+		return;
+	*a = (struct nlattr){ .nla_len = (uint16_t)(NLA_HDRLEN + size), .nla_type = type };
+	if (size)
+		memcpy(a + 1, data, size);
 }
 
 void netlink_put_u8(struct netlink *nl, uint16_t type, uint8_t value)
@@ -122,29 +151,27 @@ void netlink_put_string(struct netlink *nl, uint16_t type, const char *text)
 	netlink_put(nl, type, text, strlen(text) + 1);
 }
 
-void netlink_put_raw(struct netlink *nl, const void *data, size_t size)
-{
-	struct nlmsghdr *m = request(nl);
-
-	nl->overflow |= size > OUT_SIZE || m->nlmsg_len + MNL_ALIGN(size) > OUT_SIZE;
-	if (!nl->overflow)
-		memcpy(mnl_nlmsg_put_extra_header(m, size), data, size);
-}
-
 struct nlattr *netlink_nest(struct netlink *nl, uint16_t type)
 {
-	struct nlattr *nest = mnl_attr_nest_start_check(request(nl), OUT_SIZE, type);
-	nl->overflow |= !nest;
+	struct nlattr *nest = extend(nl, NLA_HDRLEN);
+
+	if (nest)
+		nest->nla_type = NLA_F_NESTED | type;
 	return nest;
 }
 
 void netlink_nest_end(struct netlink *nl, struct nlattr *nest)
 {
 	if (nest)
-		mnl_attr_nest_end(request(nl), nest);
+		nest->nla_len = (uint16_t)(nl->out + request(nl)->nlmsg_len - (char *)nest);
 }
 
 /* -- the exchange ------------------------------------------------------------------------------------------------------------ */
+
+static int transmit_all(struct netlink *nl, const void *messages, size_t size)
+{
+	return sendto(nl->socket, messages, size, 0, (const struct sockaddr *)&kernel, sizeof kernel) < 0 ? -errno : 0;
+}
 
 static int transmit(struct netlink *nl, uint16_t flags)
 {
@@ -154,7 +181,7 @@ static int transmit(struct netlink *nl, uint16_t flags)
 		return -EMSGSIZE;
 	m->nlmsg_flags |= flags;
 	m->nlmsg_seq = ++nl->seq;
-	return mnl_socket_sendto(nl->socket, m, m->nlmsg_len) < 0 ? -errno : 0;
+	return transmit_all(nl, m, m->nlmsg_len);
 }
 
 /* The text that came with an error: an attribute behind the struct nlmsgerr (NETLINK_CAP_ACK: without a copy of the request,
@@ -162,7 +189,7 @@ static int transmit(struct netlink *nl, uint16_t flags)
 static void keep_reason(struct netlink *nl, const struct nlmsghdr *m)
 {
 	const struct nlattr *table[NLMSGERR_ATTR_MSG + 1] = { NULL };
-	const struct nlmsgerr *error = mnl_nlmsg_get_payload(m);
+	const struct nlmsgerr *error = NLMSG_DATA(m);
 	size_t header = sizeof *error;
 
 	if (!(m->nlmsg_flags & NLM_F_ACK_TLVS))
@@ -178,7 +205,7 @@ static void keep_reason(struct netlink *nl, const struct nlmsghdr *m)
 
 static int take(struct netlink *nl, const struct nlmsghdr *m, netlink_handler handler, void *arg)
 {
-	const struct nlmsgerr *error = mnl_nlmsg_get_payload(m);
+	const struct nlmsgerr *error = NLMSG_DATA(m);
 	const int *result = netlink_header(m, sizeof *result);
 
 	switch (m->nlmsg_type) {
@@ -198,7 +225,7 @@ static int take(struct netlink *nl, const struct nlmsghdr *m, netlink_handler ha
 	return r < 0 ? r : NETLINK_MORE;
 }
 
-/* The message at the beginning, or NULL. (mnl_nlmsg_ok() takes a length above 2^31 for a negative one, and lets it pass.) */
+/* The message at the beginning, or NULL. (NLMSG_OK() counts in int, which a length above 2^31 is not.) */
 static const struct nlmsghdr *message_at(const void *data, size_t size)
 {
 	const struct nlmsghdr *m = data;
@@ -210,7 +237,7 @@ int netlink_take(struct netlink *nl, const void *data, size_t size, netlink_hand
 {
 	const struct nlmsghdr *m;
 
-	for (size_t at = 0; at < size && (m = message_at((const char *)data + at, size - at)); at += MNL_ALIGN((size_t)m->nlmsg_len)) {
+	for (size_t at = 0; at < size && (m = message_at((const char *)data + at, size - at)); at += NLMSG_ALIGN((size_t)m->nlmsg_len)) {
 		if (m->nlmsg_seq != nl->seq)
 			continue;
 		nl->interrupted |= (m->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
@@ -227,10 +254,13 @@ static int receive(struct netlink *nl, netlink_handler handler, void *arg)
 
 	nl->interrupted = false;
 	while (r == NETLINK_MORE) {
-		ssize_t n = mnl_socket_recvfrom(nl->socket, nl->in, IN_SIZE);
+		struct sockaddr_nl from = kernel;
+		ssize_t n = recvfrom(nl->socket, nl->in, IN_SIZE, MSG_TRUNC, (struct sockaddr *)&from, &(socklen_t){ sizeof from });
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		if (n >= 0)
+		if (n > IN_SIZE)
+			return -ENOSPC;
+		if (n >= 0 && from.nl_pid == 0)
 			r = netlink_take(nl, nl->in, (size_t)n, handler, arg);
 	}
 	return r;
@@ -257,13 +287,12 @@ int netlink_exchange(struct netlink *nl, void *messages, size_t size)
 	for (size_t at = 0; at < size;) {
 		struct nlmsghdr *m = (void *)((char *)messages + at);
 		m->nlmsg_seq = nl->seq;
-		at += MNL_ALIGN(m->nlmsg_len);
+		at += NLMSG_ALIGN(m->nlmsg_len);
 	}
 	if (size > 65536)   /* a refusal shows when it is sent */
-		setsockopt(mnl_socket_get_fd(nl->socket), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
-	if (mnl_socket_sendto(nl->socket, messages, size) < 0)
-		return -errno;
-	return receive(nl, NULL, NULL);
+		setsockopt(nl->socket, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
+	int r = transmit_all(nl, messages, size);
+	return r < 0 ? r : receive(nl, NULL, NULL);
 }
 
 /* -- reading attributes ------------------------------------------------------------------------------------------------------ */
@@ -278,7 +307,7 @@ static int fill(const char *data, size_t size, const struct nlattr **table, size
 		uint16_t type = a->nla_type & NLA_TYPE_MASK;
 		if (type < n)
 			table[type] = a;
-		size_t step = MNL_ALIGN(a->nla_len);
+		size_t step = NLMSG_ALIGN(a->nla_len);
 		data += step < size ? step : size;
 		size -= step < size ? step : size;
 	}
@@ -287,11 +316,11 @@ static int fill(const char *data, size_t size, const struct nlattr **table, size
 
 int netlink_attributes(const struct nlmsghdr *m, size_t header, const struct nlattr **table, size_t n)
 {
-	size_t skip = MNL_NLMSG_HDRLEN + MNL_ALIGN(header);
+	size_t skip = NLMSG_HDRLEN + NLMSG_ALIGN(header);
 
 	if (m->nlmsg_len < skip) {
 		memset(table, 0, n * sizeof *table);
-		return m->nlmsg_len >= MNL_NLMSG_HDRLEN + header ? 0 : -EBADMSG;
+		return m->nlmsg_len >= NLMSG_HDRLEN + header ? 0 : -EBADMSG;
 	}
 	return fill((const char *)m + skip, m->nlmsg_len - skip, table, n);
 }
@@ -306,13 +335,13 @@ int netlink_nested(const struct nlattr *nest, const struct nlattr **table, size_
 
 const void *netlink_header(const struct nlmsghdr *m, size_t size)
 {
-	return m->nlmsg_len >= MNL_NLMSG_HDRLEN + size ? mnl_nlmsg_get_payload(m) : NULL;
+	return m->nlmsg_len >= NLMSG_HDRLEN + size ? NLMSG_DATA(m) : NULL;
 }
 
 const void *netlink_data(const struct nlattr *a, size_t *size)
 {
-	*size = a ? a->nla_len - MNL_ATTR_HDRLEN : 0;
-	return a ? (const char *)a + MNL_ATTR_HDRLEN : NULL;
+	*size = a ? a->nla_len - NLA_HDRLEN : 0;
+	return a ? (const char *)a + NLA_HDRLEN : NULL;
 }
 
 bool netlink_get(const struct nlattr *a, void *value, size_t size)

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Netlink requests over libmnl: one socket, one request at a time.
+/* Netlink requests: one socket, one request at a time.
  *
  *     autonetlink struct netlink nl = NETLINK_CLOSED;
  *     int r = netlink_open(&nl, NETLINK_ROUTE, -1);
@@ -19,14 +19,15 @@
  * Functions return 0 or a bare -errno: the caller knows what it asked for. nl.reason has the kernel's own words about the last
  * refusal, if it gave any ("" otherwise). */
 struct netlink {
-	struct mnl_socket *socket;
+	bool is_open;
+	int socket;
 	uint32_t seq;
 	bool interrupted;            /* what was listed has changed meanwhile */
-	int overflow;                /* an attribute did not fit: the request is refused */
+	bool overflow;               /* an attribute did not fit: the request is refused */
 	char *out, *in;
 	char reason[128];
 };
-#define NETLINK_CLOSED { .socket = NULL }
+#define NETLINK_CLOSED { .is_open = false }
 
 /* family: NETLINK_ROUTE, NETLINK_SOCK_DIAG, … netns: a network namespace's descriptor, or -1 for the caller's own. */
 int netlink_open(struct netlink *nl, int family, int netns);

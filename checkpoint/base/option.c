@@ -8,6 +8,7 @@
  *
  * Options repeat: the last one wins, a list grows. The table is trusted (test/unit/tables.c checks its rules); what comes
  * from argv is not. Nothing is allocated but the lists. */
+#define LOG_PREFIX "options"
 #include "base/option.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/str.h"
 
 #define ANY_VERB UINT_MAX   /* before the verb is known */
@@ -288,6 +290,18 @@ static const struct option *long_row(const struct parse *p, const char *name, si
 	return row;
 }
 
+/* In a lenient table: an option of another verb, with its value, is passed over. */
+static int pass_over(struct parse *p, const struct given *g, const struct option *row)
+{
+	if (!g->value && takes_value(row)) {
+		if (p->next == p->argc)
+			return fail_text(EINVAL, "flag needs an argument: --%s", row->name);
+		p->next++;
+	}
+	log_warn("option %s is without effect on %s %s", g->text, p->t->program, verb_name(p->t, p->verb));
+	return 0;
+}
+
 static int parse_long(struct parse *p, const char *arg, const char *name)
 {
 	size_t len = strcspn(name, "=");
@@ -296,7 +310,10 @@ static int parse_long(struct parse *p, const char *arg, const char *name)
 
 	snprintf(g.text, sizeof g.text, "%.*s", (int)(name - arg) + (int)(len < 64 ? len : 64), arg);
 	g.row = long_row(p, name, len, &g, &matches);
-	return g.row ? apply(p, &g) : unknown(p, &g, exact(p->t, name, len), matches);
+	const struct option *elsewhere = g.row ? NULL : exact(p->t, name, len);
+	if (elsewhere && p->t->lenient)
+		return pass_over(p, &g, elsewhere);
+	return g.row ? apply(p, &g) : unknown(p, &g, elsewhere, matches);
 }
 
 static int parse_shorts(struct parse *p, const char *letters)
@@ -304,6 +321,13 @@ static int parse_shorts(struct parse *p, const char *letters)
 	for (; *letters; letters++) {
 		struct given g = { .row = short_for(p, *letters) };
 		snprintf(g.text, sizeof g.text, "-%c", *letters);
+		if (!g.row && p->t->lenient && (g.row = short_for(&(struct parse){ .t = p->t, .verb = ANY_VERB }, *letters))) {
+			g.value = letters[1] && takes_value(g.row) ? letters + 1 : NULL;
+			int r = pass_over(p, &g, g.row);
+			if (r < 0 || takes_value(g.row))
+				return r;
+			continue;
+		}
 		if (!g.row) {
 			/* A mistyped `-name` is one option to whoever wrote it. */
 			snprintf(g.text, sizeof g.text, "-%.64s", letters);

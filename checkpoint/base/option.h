@@ -64,6 +64,7 @@ struct option_table {
 	size_t n_verbs;
 	const struct option *rows;
 	size_t n_rows;
+	bool lenient;               /* an option of another verb is without effect, which a warning says, as in programs with one list for all */
 	bool single_dash;           /* -name is --name, as in Go programs; otherwise names may be abbreviated, as in getopt_long's */
 };
 

@@ -9,7 +9,7 @@
  *
  * Which ends the tree has is known when all descriptors were seen. If one side is missing in it though it exists, somebody outside has
  * it: that is an error, unless the caller named the pipe (--external 'pipe:[N]'); then nothing of its contents is stored, and at
- * restore the caller gives a descriptor (--inherit-fd). If the other side does not exist at all, the restored pipe has none either:
+ * restore the caller has to give a descriptor (--inherit-fd); a mark of torpor's own in the entry tells so. If the other side does not exist at all, the restored pipe has none either:
  * the reader gets what is left and then end of file, the writer SIGPIPE.
  *
  * Restore makes each pipe once, when the first of its entries is opened, and all entries of it with it. */
@@ -89,6 +89,7 @@ static int pipe_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 	int r = file_fown(d, f, &e->pipe->fown);
 	if (r >= 0)
 		r = note_side(p, f);
+	e->pipe->has_torpor_external = e->pipe->torpor_external = f->external;
 	if (r < 0 || p->stored || p->external || !readable(f))
 		return r;
 	p->stored = true;
@@ -243,6 +244,11 @@ static int pipe_open(struct restore *r, const FileEntry *e)
 	int given = file_inherited(r, key);
 	if (given != -ENOENT)
 		return given < 0 ? given : take_inherited(r, e, given);
+	if (e->pipe->torpor_external) {
+		fail_text(ENOENT, "pipe:[%u] was the caller's when the checkpoint was taken, and must come from it", e->pipe->pipe_id);
+		fail_hint("restore with --inherit-fd 'fd[N]:pipe:[%u]'", e->pipe->pipe_id);
+		return -ENOENT;
+	}
 	bool packets = has_packets(r, e->pipe->pipe_id);
 	if (pipe2(ends, O_CLOEXEC | (packets ? O_DIRECT : 0)) < 0)
 		return fail(errno, "make pipe %u", e->pipe->pipe_id);

@@ -10,15 +10,17 @@
  *   O_NOCTTY) are not in f_flags any more, O_TMPFILE is.
  *
  * On dump the path is looked up below the tree's root directory and must lead to the same device and inode; for a memory device
- * another node of the same device will do. If it does not, the file is, in this order: named by the caller as external, deleted (a
+ * another node of the same device will do, with --evasive-devices any of them in /dev. If it does not, the file is, in this order: named by the caller as external, deleted (a
  * ghost, ghost.c), a file whose name is gone while another link lives on (refused: --link-remap is for that), or one from outside.
  *
  * On restore type, permissions and size are compared with what the image says before anything runs; an external file comes from
  * the caller (--inherit-fd).
  *
  * Not handled: build ids (the size is compared instead), files whose only name is a link elsewhere. */
+#define LOG_PREFIX "files"
 #include "files/reg.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,6 +31,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "files/builder.h"
 #include "files/ghost.h"
@@ -127,6 +130,26 @@ static int from_outside(struct dump *d, const struct file_info *f, const char *r
 	return -ENOENT;
 }
 
+/* Another node of the same device, in /dev (--evasive-devices). */
+static char *other_node(struct dump *d, const struct file_info *f)
+{
+	autoclose int dir = d->own_mnt_ns ? openat(d->root_fd, "dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+					  : open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *nodes = dir < 0 ? NULL : fdopendir(dir);
+	char *found = NULL;
+	struct stat st;
+
+	if (!nodes)
+		return NULL;
+	take_fd(&dir);
+	for (const struct dirent *e; !found && (e = readdir(nodes));)
+		if (fstatat(dirfd(nodes), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_mode & S_IFMT) == (f->st.st_mode & S_IFMT) &&
+		    st.st_rdev == f->st.st_rdev)
+			found = arena_printf(d->arena, "/dev/%s", e->d_name);
+	closedir(nodes);
+	return found;
+}
+
 /* Decides how the file is found again: fills name, and ext or a remap. */
 static int find_path(struct dump *d, const struct file_info *f, RegFileEntry *reg)
 {
@@ -146,6 +169,12 @@ static int find_path(struct dump *d, const struct file_info *f, RegFileEntry *re
 	int r = file_stat_path(d, f->link, &st);
 	if (r >= 0 && same_file(f, &st))
 		return 0;
+	char *node = d->o->evasive_devices && (S_ISCHR(f->st.st_mode) || S_ISBLK(f->st.st_mode)) ? other_node(d, f) : NULL;
+	if (node) {
+		log_info(FILE_FMT ": found again as %s", FILE_ARG(f), node);
+		reg->name = node;
+		return 0;
+	}
 	if (d->own_mnt_ns && f->mnt_id >= 0 && !mount_by_id(d, f->mnt_id))
 		return from_outside(d, f, r < 0 ? "there is no such path in the container" : "that path is another file in the container");
 	if (str_ends(f->link, DELETED))

@@ -4,6 +4,7 @@
 
 #include "cgroup.pb-c.h"
 #include "core.pb-c.h"
+#include "cpuinfo.pb-c.h"
 #include "fdinfo.pb-c.h"
 #include "file-lock.pb-c.h"
 #include "fs.pb-c.h"
@@ -66,6 +67,7 @@ const struct image_kind_row image_kinds[IMG_KINDS] = {
 	[IMG_TTY_INFO] = { "tty-info.img", 0x59453036, .message = &tty_info_entry__descriptor },
 	[IMG_TTY_DATA] = { "tty-data.img", 0x59413026, .message = &tty_data_entry__descriptor },
 	[IMG_MEMFD] = { "memfd.img", 0x48453499, .message = &memfd_inode_entry__descriptor },
+	[IMG_CPUINFO] = { "cpuinfo.img", 0x61404013, .message = &cpuinfo_entry__descriptor },
 	[IMG_STATS_DUMP] = { "stats-dump", 0x57093306, .service = true, .message = &stats_entry__descriptor },
 	[IMG_STATS_RESTORE] = { "stats-restore", 0x57093306, .service = true, .message = &stats_entry__descriptor },
 };

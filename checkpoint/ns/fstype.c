@@ -51,6 +51,18 @@ const char *fstype_name(uint32_t number)
 	return NULL;
 }
 
+bool fstype_listed(const char *const *list, const char *name)
+{
+	for (; list && *list; list++)
+		for (const char *at = *list; *at;) {
+			size_t len = strcspn(at, ",");
+			if ((strlen(name) == len && !strncmp(at, name, len)) || (len == 3 && !strncmp(at, "all", 3)))
+				return true;
+			at += len + (at[len] == ',');
+		}
+	return false;
+}
+
 struct flag_word {
 	const char *word;
 	uint32_t flag;

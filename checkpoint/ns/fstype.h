@@ -9,6 +9,9 @@
 uint32_t fstype_number(const char *name);   /* 0 (UNSUPPORTED): no such */
 const char *fstype_name(uint32_t number);   /* NULL: it cannot be mounted again */
 
+/* Is a name in a list of "NAME,…" or "all" (--enable-fs)? */
+bool fstype_listed(const char *const *list, const char *name);
+
 /* mount(2)'s flags of the words of a mount's or superblock's options, as CRIU writes them; and the other way, as attributes. */
 uint32_t mount_flags(const char *options);
 uint32_t superblock_flags(const char *options);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -94,6 +95,21 @@ static void number(struct dump *d, bool own[NSK_KINDS])
 	}
 }
 
+/* A runtime names its bundle's directory, whose mount in the namespace may be another: only without a namespace it says something. */
+static int check_root(const struct dump *d)
+{
+	struct stat there, named;
+
+	if (!d->o->root || d->own_mnt_ns)
+		return 0;
+	if (fstat(d->root_fd, &there) < 0 || stat(d->o->root, &named) < 0)
+		return fail(errno, "--root %s", d->o->root);
+	if (there.st_dev != named.st_dev || there.st_ino != named.st_ino)
+		return fail_text(EINVAL, "--root %s: the root directory of task %d is another, and it has no mount namespace of its own", d->o->root,
+				 d->o->pid);
+	return 0;
+}
+
 int ns_collect(struct dump *d)
 {
 	bool own[NSK_KINDS];
@@ -114,7 +130,7 @@ int ns_collect(struct dump *d)
 		return fail_text(ENOTSUP, "task %d is in a user namespace of its own: not supported yet", d->o->pid);
 	if (d->own_pid_ns && tree_root(d->tree)->pid != 1 && !ns_external(d, NSK_PID))
 		return fail_text(EINVAL, "task %d is in another pid namespace but not its init: dump the namespace's first task", d->o->pid);
-	return 0;
+	return check_root(d);
 }
 
 const char *ns_external(const struct dump *d, enum ns_kind kind)

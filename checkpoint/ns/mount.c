@@ -154,18 +154,6 @@ static const char *below(const char *path, const char *top)
 	return strncmp(path, top, len) != 0 || (path[len] && path[len] != '/') ? NULL : path + len;
 }
 
-static bool listed(const char *const *list, const char *text)
-{
-	for (; list && *list; list++)
-		for (const char *at = *list; *at;) {
-			size_t len = strcspn(at, ",");
-			if ((strlen(text) == len && !strncmp(at, text, len)) || (len == 3 && !strncmp(at, "all", 3)))
-				return true;
-			at += len + (at[len] == ',');
-		}
-	return false;
-}
-
 static bool skipped(const struct dump *d, const struct mount_info *m)
 {
 	for (const char *const *s = d->o->skip_mounts; s && *s; s++)
@@ -195,7 +183,7 @@ static bool part_of_another(const struct dump *d, const struct mount_info *m)
 
 static bool made_by_type(const struct dump *d, const struct mount_info *m)
 {
-	return fstype_number(m->fstype) || (listed(d->o->plain_filesystems, m->fstype) && !is_root(m));
+	return fstype_number(m->fstype) || (fstype_listed(d->o->plain_filesystems, m->fstype) && !is_root(m));
 }
 
 /* The key of an external mount; NULL: it is none. */
@@ -225,7 +213,7 @@ static int check_mount(const struct dump *d, const struct mount_info *m, const c
 static void describe(struct dump *d, const struct mount_info *m, MntEntry *e)
 {
 	e->fstype = is_root(m) && !fstype_number(m->fstype) ? FSTYPE__UNSUPPORTED : fstype_number(m->fstype);
-	if (!e->fstype && listed(d->o->plain_filesystems, m->fstype)) {
+	if (!e->fstype && fstype_listed(d->o->plain_filesystems, m->fstype)) {
 		e->fstype = FSTYPE__AUTO;
 		e->fsname = m->fstype;
 	}

@@ -211,6 +211,9 @@ static int own_source(struct planner *p, struct mount_node *n)
 		return external_source(p, n);
 	if (e->with_plugin)
 		return fail_text(ENOTSUP, "mount %s was saved by a plugin: torpor has none", e->mountpoint);
+	if (e->fstype == FSTYPE__AUTO && !fstype_listed(p->r->o->plain_filesystems, e->fsname ? e->fsname : ""))
+		return fail_text(ENOTSUP, "mount %s: a filesystem of type %s is mounted only with --enable-fs %s", e->mountpoint,
+				 e->fsname ? e->fsname : "?", e->fsname ? e->fsname : "all");
 	if (e->fstype == FSTYPE__AUTOFS || e->fstype == FSTYPE__FUSE)
 		return fail_text(ENOTSUP, "mount %s: %s filesystems cannot be restored", e->mountpoint, e->fstype == FSTYPE__FUSE ? "FUSE" : "autofs");
 	n->fstype = e->fstype == FSTYPE__AUTO ? e->fsname : fstype_name(e->fstype);

@@ -9,7 +9,6 @@
  * Not wanted in an image: routes that come and go with addresses (protocol kernel in the table local), copies of routes, neighbours that the
  * kernel has found itself, and default routing rules of multicast. */
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_link.h>
@@ -45,7 +44,7 @@ int net_next(struct net_text *t, const struct nlmsghdr **out)
 		return 0;
 	if (left < sizeof *m || m->nlmsg_len < sizeof *m || m->nlmsg_len > left)
 		return -EBADMSG;
-	size_t step = MNL_ALIGN((size_t)m->nlmsg_len);
+	size_t step = NLMSG_ALIGN((size_t)m->nlmsg_len);
 	t->at += step < left ? step : left;
 	*out = m;
 	return 1;
@@ -53,7 +52,7 @@ int net_next(struct net_text *t, const struct nlmsghdr **out)
 
 struct net_attributes net_attributes(const struct nlmsghdr *m, size_t header)
 {
-	size_t skip = MNL_NLMSG_HDRLEN + MNL_ALIGN(header);
+	size_t skip = NLMSG_HDRLEN + NLMSG_ALIGN(header);
 
 	if (m->nlmsg_len <= skip)
 		return (struct net_attributes){ NULL, 0 };
@@ -74,7 +73,7 @@ const struct nlattr *net_attribute(struct net_attributes *w)
 
 	if (w->left < sizeof *a || a->nla_len < sizeof *a || a->nla_len > w->left)
 		return NULL;
-	size_t step = MNL_ALIGN((size_t)a->nla_len);
+	size_t step = NLMSG_ALIGN((size_t)a->nla_len);
 	step = step < w->left ? step : w->left;
 	w->at += step;
 	w->left -= step;

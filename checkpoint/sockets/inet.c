@@ -160,13 +160,15 @@ static int dump_tcp(struct dump *d, const struct file_info *f, InetSkEntry *i, c
 
 static int dump_udp(const struct file_info *f, InetSkEntry *i, bool connected)
 {
-	struct pollfd p = { .fd = f->local, .events = POLLRDHUP };
+	struct pollfd p = { .fd = f->local, .events = POLLIN | POLLRDHUP };
 
 	i->state = connected ? TCP_ESTABLISHED : TCP_CLOSE;
 	if (i->proto == IPPROTO_UDP && sock_int(f, IPPROTO_UDP, UDP_CORK) > 0)
 		return fail_text(ENOTSUP, FILE_FMT ": a UDP socket with UDP_CORK on is not supported", FILE_ARG(f));
 	if (poll(&p, 1, 0) < 0)
 		return fail(errno, FILE_FMT ": ask whether it is shut down", FILE_ARG(f));
+	if (p.revents & POLLIN && !(p.revents & POLLRDHUP))
+		log_warn(FILE_FMT ": datagrams that nobody has read are not saved (UDP may lose them)", FILE_ARG(f));
 	if (p.revents & (POLLRDHUP | POLLHUP)) {
 		i->has_shutdown = true;
 		i->shutdown = p.revents & POLLHUP ? SK_SHUTDOWN__BOTH : SK_SHUTDOWN__READ;

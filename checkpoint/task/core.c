@@ -158,6 +158,8 @@ static int thread_dump(struct dump *d, struct thread *th, struct ask *a, const s
 		r = creds_take(d, a, &s->creds, &st, tce);
 	if (r >= 0)
 		r = sched_dump(th, tce);
+	if (r >= 0)
+		r = place_dump(d, th, tce);
 	tce->has_cg_set = true;
 	tce->cg_set = ROOT_CGROUP_SET;
 	return r < 0 ? r : seccomp_dump(d, th, &st);

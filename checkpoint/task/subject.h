@@ -22,6 +22,7 @@ struct task_facts {
 	struct sharing *sharing;
 	struct user_map *users;
 	struct asked *asked;
+	struct cpus *online;         /* place.c */
 };
 struct task_facts *task_facts(struct dump *d);
 
@@ -36,6 +37,10 @@ int thread_restore_rseq_cs(struct thread *th);   /* when no batch follows */
 int sched_dump(struct thread *th, ThreadCoreEntry *tce);
 int sched_check(const struct thread *th);
 int sched_restore(struct thread *th);
+
+/* place.c: CPU affinity and I/O priority; from outside, before sched_restore() */
+int place_dump(struct dump *d, struct thread *th, ThreadCoreEntry *e);
+void place_restore(struct thread *th);
 
 /* process.c: personality, flags, oom score, login uid, subreaper, membarrier */
 void process_ask(struct ask *a, struct ask_slot *s);

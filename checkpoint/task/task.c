@@ -171,7 +171,10 @@ static int set_going(struct restore *restore, struct thread *th)
 		r = regs_load(th->remote, th->core);
 	if (r >= 0)
 		r = let_roam(restore, th);
-	return r < 0 ? r : sched_restore(th);
+	if (r < 0)
+		return r;
+	place_restore(th);
+	return sched_restore(th);
 }
 
 int task_restore_last(struct restore *r, struct task *t)

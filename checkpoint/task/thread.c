@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What every thread has for itself and sets for itself: its name, the alternate signal stack, the address that is cleared when it ends
- * (set_tid_address), the robust futex list, the parent-death signal and the rseq area.
+ * (set_tid_address), the robust futex list, the parent-death signal, the timer slack (in a field of torpor's own, as the format has none;
+ * which slack its children will have cannot be asked) and the rseq area.
  *
  * Kernel facts:
  * - prctl(PR_GET_TID_ADDRESS) needs CONFIG_CHECKPOINT_RESTORE; PTRACE_GET_RSEQ_CONFIGURATION is of Linux 5.13.
@@ -11,8 +12,7 @@
  *   looks at rseq_cs: a pointer there, with the thread outside of that section (it is in the batch's loop), is cleared; newer
  *   kernels clear it at registration as well. A pointer that an image has is therefore written when no batch follows. torpor's own images have
  *   threads outside of critical sections (the seizing takes them to the abort handler); CRIU's may have them inside.
- *
- * Not saved, the format has no place for them: timer slack, CPU affinity, I/O priority. */
+ */
 #include "task/subject.h"
 
 #include <errno.h>
@@ -36,6 +36,7 @@
 #define RSEQ_CS_OFFSET 8
 #define ALTSTACK_AUTODISARM (1u << 31)
 #define ROBUST_HEAD_SIZE 24
+#define SLACK_DEFAULT 50000
 
 struct rseq_configuration {   /* struct ptrace_rseq_configuration */
 	uint64_t pointer;
@@ -57,7 +58,7 @@ struct answers {
 	uint64_t clear_tid, robust, robust_len;
 	int32_t pdeath;
 };
-enum { ASK_COMM, ASK_STACK, ASK_CLEAR_TID, ASK_ROBUST, ASK_PDEATH };
+enum { ASK_COMM, ASK_STACK, ASK_CLEAR_TID, ASK_ROBUST, ASK_PDEATH, ASK_SLACK };
 
 void thread_ask(struct ask *a, struct ask_slot *s)
 {
@@ -69,6 +70,7 @@ void thread_ask(struct ask *a, struct ask_slot *s)
 	ask(a, "read the robust futex list", SYS_get_robust_list, 0, s->at + offsetof(struct answers, robust),
 	    s->at + offsetof(struct answers, robust_len));
 	ask(a, "read the parent-death signal", SYS_prctl, PR_GET_PDEATHSIG, s->at + offsetof(struct answers, pdeath));
+	ask(a, "read the timer slack", SYS_prctl, PR_GET_TIMERSLACK);
 }
 
 static int rseq_dump(struct dump *d, struct thread *th, ThreadCoreEntry *tce)
@@ -123,7 +125,7 @@ int thread_take(struct dump *d, struct ask *a, const struct ask_slot *s, CoreEnt
 	const struct answers *v = ask_answer(a, s->at);
 	ThreadCoreEntry *tce = core->thread_core;
 
-	for (size_t i = ASK_COMM; i <= ASK_PDEATH; i++)
+	for (size_t i = ASK_COMM; i <= ASK_SLACK; i++)
 		if (a->calls[s->first + i].ret < 0)
 			return fail((int)-a->calls[s->first + i].ret, "%s of " THREAD_FMT, a->what[s->first + i], THREAD_ARG(a->th));
 	tce->comm = arena_printf(d->arena, "%.15s", v->comm);
@@ -139,6 +141,9 @@ int thread_take(struct dump *d, struct ask *a, const struct ask_slot *s, CoreEnt
 	tce->has_pdeath_sig = v->pdeath != 0;
 	tce->pdeath_sig = (uint32_t)v->pdeath;
 	set_clear_tid(core, v->clear_tid);
+	int64_t slack = a->calls[s->first + ASK_SLACK].ret;   /* 0: real-time threads have none */
+	tce->has_torpor_timer_slack = slack && slack != SLACK_DEFAULT;
+	tce->torpor_timer_slack = tce->has_torpor_timer_slack ? (uint64_t)slack : 0;
 	int r = refuse_user_dispatch(a->th);
 	return r < 0 ? r : rseq_dump(d, a->th, tce);
 }
@@ -175,7 +180,7 @@ void thread_restore(struct ask *a)
 	const RseqEntry *rseq = tce->rseq_entry;
 	const char *comm = tce->comm ? tce->comm : core->tc ? core->tc->comm : NULL;
 
-	ask_need(a, 5, 256);
+	ask_need(a, 6, 256);
 	if (comm) {
 		char name[16] = { 0 };
 		memcpy(name, comm, strnlen(comm, 15));
@@ -187,6 +192,8 @@ void thread_restore(struct ask *a)
 	}
 	if (tce->futex_rla_len)
 		ask(a, "set the robust futex list", SYS_set_robust_list, tce->futex_rla, tce->futex_rla_len);
+	if (tce->has_torpor_timer_slack && tce->torpor_timer_slack)
+		ask(a, "set the timer slack", SYS_prctl, PR_SET_TIMERSLACK, tce->torpor_timer_slack);
 	ask(a, "set the clear-tid address", SYS_set_tid_address, clear_tid(core));
 	if (rseq && rseq->rseq_abi_pointer)
 		ask(a, "register the rseq area", SYS_rseq, rseq->rseq_abi_pointer, rseq->rseq_abi_size, 0, rseq->signature);

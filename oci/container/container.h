@@ -63,6 +63,8 @@ int container_lock(struct container *c);
 void container_unlock(struct container *c);
 /* Takes note of init: its pid and start time (which container_save() then writes). */
 int container_set_init(struct container *c, pid_t pid);
+/* A pidfd of init if it still is the process that create made and has not ended; -ESRCH otherwise. */
+int container_init_pidfd(struct container *c);
 /* Appends to one of the pair lists of c. */
 void container_add_pair(struct container *c, struct spec_pairs *list, const char *key, const char *value);
 char *container_str(struct container *c, const char *s);   /* a copy in its arena; NULL for NULL */

@@ -107,11 +107,13 @@ ssize_t container_pids(struct container *c, pid_t **pids)
 
 void container_describe(struct container *c, struct json_out *o)
 {
+	enum oci_status status = container_status(c);
+
 	json_open_object(o, NULL);
 	json_add_string(o, "ociVersion", c->oci_version ? c->oci_version : "1.3.0");
 	json_add_string(o, "id", c->id);
-	json_add_i64(o, "pid", container_init_pid(c));
-	json_add_string(o, "status", oci_status_names[container_status(c)]);
+	json_add_i64(o, "pid", status == OCI_STOPPED ? 0 : c->pid);
+	json_add_string(o, "status", oci_status_names[status]);
 	json_add_string(o, "bundle", c->bundle ? c->bundle : "");
 	json_add_string(o, "rootfs", c->rootfs ? c->rootfs : "");
 	json_add_string(o, "created", c->created ? c->created : "");

@@ -18,7 +18,7 @@
  * The rest of the protection: init is not dumpable from its clone to its execve() (so its /proc files, memory and descriptors need
  * CAP_SYS_PTRACE in the initial user namespace); no descriptor of the runtime stays open (process.c); it has left the host's mounts.
  * Not covered: a container with CAP_SYS_ADMIN and CAP_SYS_PTRACE in the initial user namespace and the host's pid namespace, which
- * needs no such door; the C library's mapped files, which only /proc/PID/map_files shows, again to those capabilities only. The runtime's
+ * needs no such door; the C library's mapped files where it is not linked in, which only /proc/PID/map_files shows, again to those capabilities only. The runtime's
  * own are there as well, but cannot be written through that mount.
  *
  * The mount is made before the clone. The last one to close its descriptor waits for an RCU grace period: that is the runtime, when the
@@ -33,13 +33,11 @@
 #include <linux/prctl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -52,37 +50,45 @@
 #define MFD_EXEC 0x10u
 #endif
 
+/* Not memcpy(): a sanitizer would object to the gaps between variables. The barrier keeps the compiler from calling it all the same. */
+__attribute__((no_sanitize("address"))) static void copy_words(uint64_t *to, const uint64_t *from, size_t size)
+{
+	for (size_t i = 0; i < size / sizeof *to; i++) {
+		to[i] = from[i];
+		__asm__ volatile("" ::: "memory");
+	}
+}
+
 static int replace(char *start, size_t size, int protection)
 {
 	char *copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	if (copy == MAP_FAILED)
 		return -errno;
-	/* The kernel copies: it stops at what cannot be read, and a sanitizer has no opinion on the gaps between variables. */
-	struct iovec to = { copy, size }, from = { start, size };
-	if (protection & PROT_READ && syscall(SYS_process_vm_readv, getpid(), &to, 1, &from, 1, 0) != (long)size)
-		return errno ? -errno : -EFAULT;
+	if (protection & PROT_READ)
+		copy_words((void *)copy, (void *)start, size);
 	if (mprotect(copy, size, protection) < 0)
 		return -errno;
 	return mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, start) == MAP_FAILED ? -errno : 0;
 }
 
+extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));   /* from the linker: the program's own header, in memory */
+
 /* Addresses that the loader or the program may have written to: those of a writable segment, also when they are read-only by now. */
 static bool in_writable_segment(uintptr_t address)
 {
-	const ElfW(Phdr) *headers = (const void *)getauxval(AT_PHDR);   /* NOLINT(performance-no-int-to-ptr) */
-	size_t n = getauxval(AT_PHNUM);
-	uintptr_t base = 0;
+	const ElfW(Phdr) *headers = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
+	uintptr_t base = (uintptr_t)&__ehdr_start;
 
-	for (size_t i = 0; i < n; i++)
-		if (headers[i].p_type == PT_PHDR)
-			base = (uintptr_t)headers - headers[i].p_vaddr;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < __ehdr_start.e_phnum; i++)
+		if (headers[i].p_type == PT_LOAD && !headers[i].p_offset)
+			base -= headers[i].p_vaddr;
+	for (size_t i = 0; i < __ehdr_start.e_phnum; i++) {
 		uintptr_t start = (base + headers[i].p_vaddr) & ~(uintptr_t)4095;
 		if (headers[i].p_type == PT_LOAD && headers[i].p_flags & PF_W && address >= start && address < base + headers[i].p_vaddr + headers[i].p_memsz)
 			return true;
 	}
-	return n == 0 || !base;
+	return false;
 }
 
 static int map_again(char *start, size_t size, int protection, int file, off_t offset)

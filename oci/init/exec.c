@@ -51,17 +51,15 @@ static int compare_namespaces(struct exec *x, pid_t pid)
 	return 0;
 }
 
-/* init may end and its number be given away between two looks: the number is checked once more after the descriptor is there. */
+/* What is opened by init's number is init's if it had not been reaped yet afterwards: until then nobody else gets the number. */
 static int open_target(struct exec *x)
 {
 	char root[64];
-	pid_t pid = container_init_pid(x->c);
+	pid_t pid = x->c->pid;
 
-	if (pid <= 0)
-		return fail_text(ESRCH, "cannot exec in a container that is not running: container not running: %s", x->c->id);
-	x->init.target = (int)syscall(SYS_pidfd_open, pid, 0);
+	x->init.target = container_init_pidfd(x->c);
 	if (x->init.target < 0)
-		return fail(errno, "open a pidfd of the container's init (pid %d)", pid);
+		return fail_text(ESRCH, "cannot exec in a container that is not running: container not running: %s", x->c->id);
 	int r = compare_namespaces(x, pid);
 	if (r < 0)
 		return r;
@@ -69,7 +67,9 @@ static int open_target(struct exec *x)
 	x->init.target_root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (x->init.target_root < 0)
 		return fail(errno, "open the container's root (/proc/%d/root)", pid);
-	return container_init_pid(x->c) == pid ? 0 : fail_text(ESRCH, "container not running: %s", x->c->id);
+	if (syscall(SYS_pidfd_send_signal, x->init.target, 0, NULL, 0) < 0 && errno == ESRCH)
+		return fail_text(ESRCH, "container not running: %s", x->c->id);
+	return 0;
 }
 
 static int check_status(struct exec *x)

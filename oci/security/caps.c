@@ -32,16 +32,16 @@ static int get(struct __user_cap_data_struct data[2])
 	return syscall(SYS_capget, &head, data) < 0 ? -errno : 0;
 }
 
-static uint64_t available(bool user_namespace)
+/* Which of these can be handed on. */
+static uint64_t available(uint64_t wanted, bool user_namespace)
 {
 	struct __user_cap_data_struct data[2] = { 0 };
 	uint64_t bounding = 0;
 
 	for (int cap = 0; cap < 64; cap++) {
-		int r = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
-		if (r < 0)
-			break;
-		bounding |= (uint64_t)(r || user_namespace) << cap;
+		int r = wanted & 1ull << cap ? prctl(PR_CAPBSET_READ, cap, 0, 0, 0) : 0;
+		if (r > 0 || (wanted & 1ull << cap && r == 0 && user_namespace))
+			bounding |= 1ull << cap;
 	}
 	if (user_namespace)
 		return bounding;
@@ -63,13 +63,11 @@ static void tell(uint64_t caps, enum log_level level, const char *why)
 void caps_limit(struct spec_capabilities *c, bool user_namespace)
 {
 	uint64_t *const sets[] = { &c->bounding, &c->permitted, &c->effective, &c->inheritable, &c->ambient };
-	uint64_t can = available(user_namespace), missing = 0;
+	uint64_t wanted = c->bounding | c->permitted | c->effective | c->inheritable | c->ambient, can = available(wanted, user_namespace);
 
-	for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-		missing |= *sets[i] & ~can;
+	for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
 		*sets[i] &= can;
-	}
-	tell(missing, LOG_LEVEL_WARN, "is not given to the container: the runtime does not have it itself");
+	tell(wanted & ~can, LOG_LEVEL_WARN, "is not given to the container: the runtime does not have it itself");
 	tell(c->ambient & ~(c->permitted & c->inheritable), LOG_LEVEL_INFO, "is not made ambient: it is not permitted and inheritable as well");
 	c->ambient &= c->permitted & c->inheritable;
 }
@@ -77,13 +75,12 @@ void caps_limit(struct spec_capabilities *c, bool user_namespace)
 int caps_bound(const struct spec_capabilities *c)
 {
 	for (int cap = 0; cap < 64; cap++) {
-		if (c->bounding & 1ull << cap)
+		if (c->bounding & 1ull << cap || prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
 			continue;
-		int r = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
-		if (r < 0)
+		if (errno == EINVAL)
 			return 0;   /* beyond the last one that the kernel has */
-		if (r && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			return fail(errno, "process.capabilities.bounding: drop capability %d", cap);
+		if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) > 0)   /* without CAP_SETPCAP not even one that is not there can be dropped */
+			return fail(EPERM, "process.capabilities.bounding: drop capability %d", cap);
 	}
 	return 0;
 }

@@ -41,12 +41,17 @@ static const char *const titles[COLUMNS] = { "ID", "PID", "STATUS", "BUNDLE", "C
 static char *owner_name(const struct container *c)
 {
 	struct stat st;
-	const struct passwd *user = NULL;
+	char *name = NULL;
 
 	if (fstat(c->dir_fd, &st) < 0)
 		return str_dup("");
-	user = getpwuid(st.st_uid);
-	return user ? str_dup(user->pw_name) : str_printf("#%u", st.st_uid);
+	FILE *users = fopen("/etc/passwd", "re");
+	for (const struct passwd *user; users && !name && (user = fgetpwent(users));)
+		if (user->pw_uid == st.st_uid)
+			name = str_dup(user->pw_name);
+	if (users)
+		fclose(users);
+	return name ? name : str_printf("#%u", st.st_uid);
 }
 
 static struct line make_line(struct container *c)

@@ -147,12 +147,16 @@ int cr_args_files(struct cr_args *a, bool defaults, const char *own)
 int cr_args_parse(struct cr_args *a, struct cr_options *o)
 {
 	int argc = (int)a->words.n;
-	autofree char **argv = mem_zalloc((a->words.n + 1) * sizeof *argv);
-	char **left = argv;
+	char **argv = a->argv = mem_zalloc((a->words.n + 1) * sizeof *argv), **left = argv;
 
 	for (int i = 0; i < argc; i++)
 		argv[i] = a->words.data[i];
 	int r = option_parse(&cr_options_table, (unsigned)a->verb, &argc, &left, o);
+	if (r == 0 && a->verb == CR_RESTORE && o->exec_cmd) {
+		o->command = left;
+		o->n_command = argc;
+		return 0;
+	}
 	if (r == 0 && argc > 0 && a->verb != CR_SWRK && a->verb != CR_CPUINFO)
 		return fail_text(EINVAL, "unexpected argument %s", left[0]);
 	if (r == 0 && argc > 1)
@@ -166,4 +170,5 @@ void cr_args_free(struct cr_args *a)
 	for (size_t i = 0; i < a->words.n; i++)
 		free(a->words.data[i]);
 	array_free(&a->words);
+	free_pointer(&a->argv);
 }

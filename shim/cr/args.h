@@ -10,6 +10,7 @@
 struct cr_args {
 	enum cr_verb verb;
 	ARRAY(char *) words;
+	char **argv;       /* of the parser, which has pointed options into it */
 };
 
 /* "--name" or "--name=value" (value NULL: none). An option that only other commands have is left out; one that none has is an error. */

@@ -13,6 +13,7 @@
 #define PAGER OPTION_VERB(CR_LAZY_PAGES)
 #define SERVICE OPTION_VERB(CR_SERVICE)
 #define PEERS (DUMP | PRE | SERVER | PAGER)   /* what a page server is one side of */
+#define CPUINFO OPTION_VERB(CR_CPUINFO)
 #define EVERY OPTION_EVERY_VERB
 
 static const struct option_verb verbs[CR_VERBS] = {
@@ -25,7 +26,7 @@ static const struct option_verb verbs[CR_VERBS] = {
 	[CR_SERVICE] = { "service", NULL, "serve CRIU's RPC at a unix socket", NULL, false, false },
 	[CR_SWRK] = { "swrk", "FD", "serve CRIU's RPC on an open socket", NULL, false, true },
 	[CR_DEDUP] = { "dedup", NULL, "free in earlier rounds the pages that a later one has", NULL, false, false },
-	[CR_CPUINFO] = { "cpuinfo", "dump|check", "(not supported yet)", NULL, false, true },
+	[CR_CPUINFO] = { "cpuinfo", "dump|check", "write or check what a checkpoint needs of a processor (cpuinfo.img)", NULL, false, false },
 };
 
 #define NOT_YET "not supported yet"
@@ -47,15 +48,16 @@ static const struct option rows[] = {
 	  "write the root task's (or the daemon's) pid; the file must not exist" },
 	{ "shell-job", 'j', OPTION_FLAG, DUMP | RESTORE, AT(shell_job), NULL, "session and process group belong outside the tree",
 	  .negatable = true },
-	{ "ext-unix-sk", 'x', OPTION_OPTIONAL, DUMP | RESTORE, AT(ext_unix_sk), "INODE,…", "allow unix sockets with peers outside",
-	  .bare = "" },
+	{ "ext-unix-sk", 'x', OPTION_OPTIONAL, DUMP | RESTORE, AT(ext_unix_sk), "INODE,…", "allow datagram sockets with peers outside; INODE,…: "
+	  "connections that may be lost, as --external unix[INODE]", .bare = "" },
 	{ "file-locks", 'l', OPTION_FLAG, DUMP | RESTORE, AT(file_locks), NULL, "save and restore file locks", .negatable = true },
-	{ "evasive-devices", 0, OPTION_FLAG, DUMP | RESTORE, AT(evasive_devices), NULL, "take any path to a device", .negatable = true,
-	  },
+	{ "evasive-devices", 0, OPTION_FLAG, DUMP | RESTORE, AT(evasive_devices), NULL, "a device whose path is not there is saved by another one in /dev",
+	  .negatable = true },
 	{ "external", 0, OPTION_LIST, DUMP | RESTORE, AT(external), "TYPE[ID]:VALUE", "a resource outside the tree: the text of a descriptor's link, "
 	  "unix[INODE], net[INODE]:KEY, veth[IN]:OUT@BRIDGE, macvlan[IN]:PARENT, netdev[IN]:OUT" },
 	{ "inherit-fd", 0, OPTION_LIST, RESTORE, AT(inherit_fd), "fd[N]:KEY", "use open descriptor N for the resource KEY" },
-	{ "root", 'r', OPTION_STRING, DUMP | RESTORE, AT(root), "PATH", "root of the mount namespace" },
+	{ "root", 'r', OPTION_STRING, DUMP, AT(root), "PATH", "the tree's root directory; without a mount namespace of its own it must be that one" },
+	{ "root", 'r', OPTION_STRING, RESTORE, AT(root), "PATH", "root of the new mount namespace" },
 	{ "freeze-cgroup", 0, OPTION_STRING, DUMP | PRE, AT(freeze_cgroup), "DIR", "the tree's freezer cgroup: it may be frozen" },
 	{ "ghost-limit", 0, OPTION_SIZE, DUMP, AT(ghost_limit), "SIZE", "largest deleted file to store; default 1M" },
 	{ "timeout", 0, OPTION_UINT, DUMP | PRE, AT(timeout), "SECONDS", "limit for stopping the tree; default 10" },
@@ -115,9 +117,16 @@ static const struct option rows[] = {
 	  "do not save what is in the network namespace; restore into an empty one" },
 	{ "veth-pair", 0, OPTION_LIST, RESTORE, AT(veth_pairs), "IN=OUT", "as --external 'veth[IN]:OUT'" },
 	{ "log-pid", 0, OPTION_FLAG, RESTORE, 0, NULL, "a log file per task", .refused = "there is one log: tasks run no code of the engine" },
-	{ "libdir", 'L', OPTION_STRING, EVERY, 0, "DIR", "plugins", .refused = "torpor has no plugins" },
-	{ "cpu-cap", 0, OPTION_OPTIONAL, DUMP | RESTORE, 0, "CAP", "CPU requirements", .refused = NOT_YET },
-	{ "exec-cmd", 0, OPTION_FLAG, RESTORE, 0, NULL, "become a command after the restore", .refused = NOT_YET },
+	{ "libdir", 'L', OPTION_STRING, EVERY, AT(libdir), "DIR", "directory of plugins: there may be none in it, torpor has none" },
+	{ "cpu-cap", 0, OPTION_OPTIONAL, DUMP | RESTORE | CPUINFO, AT(cpu_cap), "CAP,…", "what is compared of the processor: fpu, ins (default of cpuinfo "
+	  "check: both), cpu, all, none, ^CAP for without; a dump with it writes cpuinfo.img, a restore with it reads that", .bare = "all" },
+	{ "exec-cmd", 0, OPTION_FLAG, RESTORE, AT(exec_cmd), NULL, "after the restore become the command that follows --, the parent of the tree",
+	  .negatable = true },
+	{ "enable-external-masters", 0, OPTION_FLAG, DUMP | RESTORE, AT(external_masters), NULL, "mounts from outside may be slaves of others (they always may)" },
+	{ "enable-external-sharing", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "mounts that are shared with those outside",
+	  .refused = "such a mount cannot be made to share with those outside again" },
+	{ "deprecated", 0, OPTION_FLAG, EVERY, AT(deprecated), NULL, "allow features that are about to go (torpor has none)", .negatable = true },
+	{ "ms", 0, OPTION_FLAG, CHECK, 0, NULL, "(an option of old)", .refused = "it is no more: see --extra, --experimental, --all", .hidden = true },
 	{ "ext-mount-map", 'M', OPTION_LIST, DUMP | RESTORE, AT(mount_map), "KEY:VALUE|auto",
 	  "older form of --external mnt[KEY]:VALUE; auto: mnt[]" },
 	{ "skip-mnt", 0, OPTION_LIST, DUMP, AT(skip_mounts), "PATH", "leave out this mount and what is mounted below" },
@@ -140,7 +149,8 @@ static const struct option rows[] = {
 	{ "weak-sysctls", 0, OPTION_FLAG, RESTORE, 0, NULL, "ignore unknown sysctls", .refused = NOT_YET },
 	{ "mntns-compat-mode", 0, OPTION_FLAG, RESTORE, 0, NULL, "older mount engine", .refused = "torpor has one way to restore mounts" },
 	{ "unprivileged", 0, OPTION_FLAG, EVERY, 0, NULL, "run without root", .refused = NOT_YET },
-	{ "stream", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "image streamer", .refused = NOT_YET },
+	{ "stream", 0, OPTION_FLAG, DUMP | PRE | RESTORE | CPUINFO, 0, NULL, "image streamer",
+	  .refused = "images are files in a directory; pages can go elsewhere with --page-server" },
 	{ "tls", 0, OPTION_FLAG, PEERS, AT(tls), NULL, "talk to the other side of a page server by TLS, with certificates on both sides",
 	  .negatable = true },
 	{ "tls-cacert", 0, OPTION_STRING, PEERS, AT(tls_files.ca), "FILE",
@@ -155,5 +165,5 @@ static const struct option rows[] = {
 };
 
 const struct option_table cr_options_table = {
-	.program = "torpor-cr", .verbs = verbs, .n_verbs = CR_VERBS, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
+	.program = "torpor-cr", .verbs = verbs, .n_verbs = CR_VERBS, .rows = rows, .n_rows = sizeof rows / sizeof *rows, .lenient = true,
 };

@@ -21,9 +21,12 @@ struct cr_options {
 	bool tcp_established, tcp_close, skip_in_flight;
 	uint64_t ghost_limit;
 	unsigned timeout, port, sessions;
-	const char *config, *empty_ns;
+	const char *config, *empty_ns, *cpu_cap, *libdir;
+	bool exec_cmd, external_masters, deprecated;
 	/* Not options: */
 	const char *positional;          /* the command's argument */
+	char **command;                  /* of --exec-cmd; NULL-terminated */
+	int n_command;
 	int (*notify)(void *arg, const struct ck_action_event *event);   /* asked before the action scripts are; NULL: nobody */
 	void *notify_arg;
 	const struct ck_actions *actions;

@@ -20,6 +20,7 @@
 #include "scripts.h"
 #include "cr/pages.h"
 #include "cr/rpc.h"
+#include "cr/values.h"
 
 int cr_open_log(const struct cr_options *o)
 {
@@ -52,65 +53,19 @@ int cr_enter_work_dir(struct cr_options *o, char **images)
 	return 0;
 }
 
-static int check_modes(const struct cr_options *o)
-{
-	static const char *const modes[] = { "ignore", "none", "props", "soft", "full", "strict" };
-	bool known = false;
-
-	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
-		known |= !strcmp(o->manage_cgroups, modes[i]);
-	if (!known)
-		return fail_text(EINVAL, "--manage-cgroups=%s: ignore, none, props, soft, full or strict", o->manage_cgroups);
-	if (o->empty_ns && strcmp(o->empty_ns, "net") != 0)
-		return fail_text(EINVAL, "--empty-ns %s: only a network namespace (net) can be left empty", o->empty_ns);
-	if (o->pre_dump_mode && strcmp(o->pre_dump_mode, "splice") != 0 && strcmp(o->pre_dump_mode, "read") != 0)
-		return fail_text(EINVAL, "--pre-dump-mode %s: splice and read are known", o->pre_dump_mode);
-	if (o->ext_unix_sk && *o->ext_unix_sk)
-		return fail_text(ENOTSUP, "--ext-unix-sk=%s: a list of sockets is not supported, use --external unix[INODE]", o->ext_unix_sk);
-	return 0;
-}
-
-/* --external, with the older --ext-mount-map KEY:VALUE and --veth-pair IN=OUT in its form. The list and its texts are to be freed. */
-static int all_external(const struct cr_options *o, struct option_list *made)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < o->mount_map.n && r == 0; i++) {
-		const char *item = o->mount_map.data[i], *colon = strchr(item, ':');
-		if (!strcmp(item, "auto"))
-			array_push(made) = str_dup("mnt[]");
-		else if (colon && colon != item)
-			array_push(made) = str_printf("mnt[%.*s]:%s", (int)(colon - item), item, colon + 1);
-		else
-			r = fail_text(EINVAL, "--ext-mount-map %s: expected KEY:VALUE or auto", item);
-	}
-	for (size_t i = 0; i < o->veth_pairs.n && r == 0; i++) {
-		const char *pair = o->veth_pairs.data[i], *mark = strchr(pair, '=');
-		if (mark && mark != pair && mark[1])
-			array_push(made) = str_printf("veth[%.*s]:%s", (int)(mark - pair), pair, mark + 1);
-		else
-			r = fail_text(EINVAL, "--veth-pair %s: expected IN=OUT", pair);
-	}
-	for (size_t i = 0; i < o->external.n && r == 0; i++)
-		array_push(made) = str_dup(o->external.data[i]);
-	array_push(made) = NULL;
-	return r;
-}
-
-static void free_external(struct option_list *made)
-{
-	for (size_t i = 0; i < made->n; i++)
-		free((void *)(uintptr_t)made->data[i]);
-	array_free(made);
-}
-
 static int save(const struct cr_options *o, bool pre_dump)
 {
 	const struct ck_page_peer peer = cr_page_peer(o);
 	struct cr_options copy = *o;
 	autoclose int stop = o->lazy_pages ? fd_end_signals() : -1;
-	__attribute__((cleanup(free_external))) struct option_list external = { 0 };
-	int r = all_external(o, &external);
+	__attribute__((cleanup(cr_external_free))) struct option_list external = { 0 };
+	unsigned caps;
+	int r = cr_external(o, &external);
+
+	if (r >= 0)
+		r = cr_cpu_caps(o, &caps);
+	if (r < 0)
+		return r;
 	struct ck_dump_options d = {
 		.pid = o->tree,
 		.pre_dump = pre_dump,
@@ -136,6 +91,7 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.skip_mounts = o->skip_mounts.data,
 		.plain_filesystems = o->plain_filesystems.data,
 		.empty_net = o->empty_ns != NULL,
+		.cpu_cap = caps,
 		.cgroup_props = o->cgroup_props,
 		.cgroup_props_file = o->cgroup_props_file,
 		.cgroup_yard = o->cgroup_yard,
@@ -151,8 +107,6 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.actions = o->actions,
 	};
 
-	if (r < 0)
-		return r;
 	if (o->lazy_pages && stop < 0)
 		return stop;
 	r = netlock_find(o->network_lock, &d.network_lock);
@@ -169,43 +123,18 @@ static int run_pre_dump(const struct cr_options *o)
 	return save(o, true);
 }
 
-/* The network namespace of --join-ns, NULL: none. */
-static int joined(const struct cr_options *o, const char **out)
-{
-	*out = NULL;
-	for (size_t i = 0; i < o->join_ns.n; i++) {
-		const char *text = o->join_ns.data[i];
-		if (strncmp(text, "net:", 4) != 0)
-			continue;   /* the engine's own list */
-		if (*out || !text[4])
-			return fail_text(EINVAL, "--join-ns %s: expected net:PID or net:FILE, once", text);
-		*out = text + 4;
-	}
-	return *out && o->empty_ns ? fail_text(EINVAL, "--join-ns and --empty-ns exclude each other") : 0;
-}
-
-/* "fd[3]:pipe:[1234]" */
-static int parse_inherit(const char *text, struct ck_inherit *out)
-{
-	char *end;
-
-	if (strncmp(text, "fd[", 3) != 0)
-		return fail_text(EINVAL, "--inherit-fd %s: expected fd[N]:KEY", text);
-	long n = strtol(text + 3, &end, 10);
-	if (end == text + 3 || n < 0 || strncmp(end, "]:", 2) != 0 || !end[2])
-		return fail_text(EINVAL, "--inherit-fd %s: expected fd[N]:KEY", text);
-	if (fcntl((int)n, F_GETFD) < 0)
-		return fail(errno, "--inherit-fd %s: descriptor %ld", text, n);
-	*out = (struct ck_inherit){ .key = end + 2, .fd = (int)n };
-	return 0;
-}
-
 static int restore_tree(struct cr_options *o, void *root)
 {
 	autofree struct ck_inherit *inherit = mem_zalloc((o->inherit_fd.n + 1) * sizeof *inherit);
 	autofree char *new_root = NULL;
-	__attribute__((cleanup(free_external))) struct option_list external = { 0 };
-	int made = all_external(o, &external);
+	__attribute__((cleanup(cr_external_free))) struct option_list external = { 0 };
+	unsigned caps;
+	int ret = cr_external(o, &external);
+
+	if (ret >= 0)
+		ret = cr_cpu_caps(o, &caps);
+	if (ret < 0)
+		return ret;
 	struct ck_restore_options r = {
 		.images_dir = o->images_dir,
 		.work_dir = o->work_dir,
@@ -229,24 +158,31 @@ static int restore_tree(struct cr_options *o, void *root)
 		.cgroup_yard = o->cgroup_yard,
 		.join_ns = o->join_ns.data,
 		.empty_net = o->empty_ns != NULL,
+		.cpu_cap = caps,
+		.plain_filesystems = o->plain_filesystems.data,
 		.actions = o->actions,
 	};
 
-	if (made < 0)
-		return made;
 	if (o->root && !(r.root = new_root = realpath(o->root, NULL)))
 		return fail(errno, "--root %s", o->root);
 	if (o->sibling && !o->detached)
 		return fail_text(EINVAL, "--restore-sibling needs --restore-detached");
 	for (size_t i = 0; i < o->inherit_fd.n; i++) {
-		int ret = parse_inherit(o->inherit_fd.data[i], &inherit[i]);
+		ret = cr_inherit(o->inherit_fd.data[i], &inherit[i]);
 		if (ret < 0)
 			return ret;
 	}
-	int ret = joined(o, &r.join_net);
+	ret = cr_joined(o, &r.join_net);
 	if (ret >= 0)
 		ret = netlock_find(o->network_lock, &r.network_lock);
 	return ret < 0 ? ret : ck_restore(&r, root);
+}
+
+/* The command is the parent of the restored tree. */
+static int become(const struct cr_options *o)
+{
+	execvp(o->command[0], o->command);
+	return fail(errno, "--exec-cmd: execute %s", o->command[0]);
 }
 
 static int run_restore(const struct cr_options *o)
@@ -255,6 +191,8 @@ static int run_restore(const struct cr_options *o)
 	pid_t root;
 	int ret = restore_tree(&copy, &root);
 
+	if (ret >= 0 && o->exec_cmd)
+		return become(o);
 	if (ret < 0 || o->detached)
 		return ret;
 	while (waitpid(root, NULL, 0) < 0 && errno == EINTR)
@@ -274,9 +212,24 @@ static int run_dedup(const struct cr_options *o)
 	return ck_dedup(o->images_dir, true);
 }
 
+static int run_cpuinfo(const struct cr_options *o)
+{
+	const char *what = o->positional ? o->positional : "";
+	unsigned caps;
+	int r = cr_cpu_caps(o, &caps);
+
+	if (r < 0)
+		return r;
+	if (!strcmp(what, "dump"))
+		return ck_cpuinfo_dump(o->images_dir);
+	if (!strcmp(what, "check"))
+		return ck_cpuinfo_check(o->images_dir, o->cpu_cap ? caps : CK_CPU_FPU | CK_CPU_INS);
+	return fail_text(EINVAL, "cpuinfo: dump or check is expected");
+}
+
 static int (*const verbs[CR_VERBS])(const struct cr_options *o) = {
 	[CR_DUMP] = run_dump, [CR_RESTORE] = run_restore, [CR_CHECK] = run_check, [CR_PAGE_SERVER] = cr_page_server,
-	[CR_PRE_DUMP] = run_pre_dump, [CR_DEDUP] = run_dedup,
+	[CR_PRE_DUMP] = run_pre_dump, [CR_DEDUP] = run_dedup, [CR_CPUINFO] = run_cpuinfo,
 	[CR_LAZY_PAGES] = cr_lazy_pages, [CR_SWRK] = cr_swrk, [CR_SERVICE] = cr_service,
 };
 
@@ -317,7 +270,7 @@ static int do_verb(struct cr_options *o, void *arg)
 
 int cr_do(enum cr_verb verb, struct cr_options *o)
 {
-	int r = check_modes(o);
+	int r = cr_check_modes(o);
 
 	if (r >= 0 && !verbs[verb])
 		return fail_text(ENOTSUP, "%s: this command is not supported yet", cr_options_table.verbs[verb].name);
@@ -326,7 +279,7 @@ int cr_do(enum cr_verb verb, struct cr_options *o)
 
 int cr_restore(struct cr_options *o, pid_t *root)
 {
-	int r = check_modes(o);
+	int r = cr_check_modes(o);
 
 	return r < 0 ? r : with_actions(o, restore_tree, root);
 }

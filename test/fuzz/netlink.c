@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fuzzes what reads the kernel's netlink answers: messages, attributes and nests of them stay within what was received. */
-#include <libmnl/libmnl.h>
 #include <stdlib.h>
 #include <string.h>
 

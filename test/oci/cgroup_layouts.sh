@@ -35,7 +35,7 @@ one_life() {
 v1_only() {
 	mount -t tmpfs hidden /sys/fs/cgroup/unified
 	one_life
-	inside_sh 'ls /sys/fs/cgroup' | grep -q freezer || fail "no freezer inside"
+	shows freezer inside_sh 'ls /sys/fs/cgroup' || fail "no freezer inside"
 }
 v2_only() {
 	mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup

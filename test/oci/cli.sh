@@ -12,9 +12,9 @@ equal "${version[2]}" "spec: 1.3.0"
 equal "$("$TORPOR" -v | head -n 1)" "${version[0]}"
 
 # help, and what podman asks of restore
-"$TORPOR" --help | grep -q '^  checkpoint '
+shows '^  checkpoint ' "$TORPOR" --help
 for verb in checkpoint create delete exec features kill list pause ps restore resume run spec start state; do
-	"$TORPOR" $verb --help | grep -q "^Usage: torpor $verb" || fail "$verb --help"
+	shows "^Usage: torpor $verb" "$TORPOR" $verb --help || fail "$verb --help"
 done
 "$TORPOR" restore -no-subreaper --help >/dev/null
 refuses "flag needs an argument" "$TORPOR" restore --lsm-mount-context

@@ -25,7 +25,7 @@ equal "$(torpor exec -e A=1 --env B=2 c sh -c 'echo $A$B')" 12 environment
 equal "$(torpor exec --user 33:33 c id -u)" 33 user
 equal "$(torpor exec -u 33:33 -g 7 c sh -c 'id -G')" "33 7" groups
 equal "$(torpor exec c sh -c 'test -d /proc/1 && tr "\0" " " </proc/1/cmdline')" "sleep 1000 " "pid namespace"
-torpor exec c cat /proc/self/cgroup | grep -qE ":(pids)?:/\$"      # the container's group is the root of its cgroup namespace
+shows ":(pids)?:/\$" torpor exec c cat /proc/self/cgroup      # the container's group is the root of its cgroup namespace
 
 # --process
 cat >"$TEST_DIR/process.json" <<-END

@@ -25,7 +25,7 @@ equal "$(container_pid c)" "$pid" pid
 if torpor start c 2>/dev/null; then fail "started twice"; fi
 refuses "cannot delete container c that is not stopped: running" torpor delete c
 equal "$(torpor ps --format json c)" "[$pid]"
-torpor ps c | grep -q "sleep 1000"
+shows "sleep 1000" torpor ps c
 equal "$(torpor ps c -o pid,comm | tail -n +2 | awk '{print $1}')" "$pid"
 refuses "no PID column" torpor ps c -o comm
 

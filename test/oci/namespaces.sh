@@ -26,7 +26,7 @@ create_refuses "a new mount namespace is needed"
 undo
 
 # the loopback device is up in a new namespace
-inside ip address show lo | grep -q "inet 127.0.0.1/8" || fail "no address on lo"
+shows "inet 127.0.0.1/8" inside ip address show lo || fail "no address on lo"
 
 # joined
 torpor create --bundle "$TEST_DIR/other" other </dev/null

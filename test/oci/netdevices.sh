@@ -20,7 +20,7 @@ configure "$b" '.linux.netDevices = {host0: {name: "eth0"}} | .linux.sysctl = {"
 with '.mounts += [{destination: "/x", type: "nonsense", source: "x"}]'
 refuses "nonsense" torpor create --bundle "$b" c </dev/null
 undo
-ip -o addr show dev host0 | grep -q 10.77.0.2/24 || fail "the device did not come back: $(ip -o addr)"
+shows 10.77.0.2/24 ip -o addr show dev host0 || fail "the device did not come back: $(ip -o addr)"
 with '.linux.netDevices.nothere = {}'
 refuses "there is no network device nothere" torpor create --bundle "$b" c </dev/null
 undo

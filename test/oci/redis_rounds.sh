@@ -30,7 +30,7 @@ pid=$(info server process_id) uptime=$(info server uptime_in_seconds) keys=0
 for round in {1..10}; do
 	seq $((keys + 1)) $((keys + 2000)) | awk '{ printf "SET key:%d value-%d-%d\r\n", $1, $1, $1 * 7919 }' >redis/rootfs/data/writes
 	keys=$((keys + 2000))
-	torpor exec r sh -c 'redis-cli --pipe </data/writes' | grep -q 'errors: 0' || fail "writing the keys of round $round"
+	shows 'errors: 0' torpor exec r sh -c 'redis-cli --pipe </data/writes' || fail "writing the keys of round $round"
 	redis incr rounds >/dev/null
 	checkpoint "$round"
 	refuses "does not exist" torpor state r

@@ -60,7 +60,7 @@ jq '.process | .oomScoreAdj = 300 | .args = ["cat", "/proc/self/oom_score_adj"]'
 equal "$(torpor exec --process "$runtime/process.json" c)" 300 "score of a process"
 torpor exec --detach c sleep 900 </dev/null >/dev/null 2>&1
 equal "$(torpor ps --format json c | jq length)" 2 "number of processes"
-torpor list | grep -q "^c .*running"
+shows "^c .*running" torpor list
 refuses "it has no cgroup of its own" torpor pause c
 torpor kill c KILL
 wait_until 5 eval '[ "$(container_status c)" = stopped ]'
