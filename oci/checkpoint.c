@@ -135,7 +135,7 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k, con
 		.work_dir = k->work_path,
 		.leave_running = k->leave_running,
 		.pre_dump = k->pre_dump,
-		.track_mem = k->parent_path && k->leave_running,
+		.track_mem = k->leave_running && (k->parent_path || k->track_mem),
 		.prev_images_dir = k->parent_path,
 		.auto_dedup = k->auto_dedup,
 		.shell_job = k->shell_job,

@@ -88,6 +88,7 @@ struct oci_checkpoint_options {
 	int stop_fd;               /* readable: give up; -1: none */
 	int (*ready)(void *arg, unsigned port);   /* the images are whole, memory can be fetched */
 	void *arg;
+	bool track_mem;            /* left running: record what it writes from now on; a round with a parent does anyway */
 	bool auto_dedup;           /* free in earlier rounds what this one saves again */
 	bool pre_dump;             /* memory only, and the container runs on */
 	bool leave_running, tcp_established, skip_in_flight, ext_unix_sk, shell_job, file_locks, link_remap;

@@ -19,13 +19,14 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "mem/huge.h"
 #include "mem/mem.h"
 #include "mem/restoring.h"
 #include "mem/scan.h"
 #include "mem/smaps.h"
 
 #define KNOWN_PROT (PROT_READ | PROT_WRITE | PROT_EXEC)
-#define KNOWN_FLAGS (MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE)
+#define KNOWN_FLAGS (MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | HUGE_FLAGS)
 #define KNOWN_MADV                                                                                                     \
 	(1ull << MADV_RANDOM | 1ull << MADV_SEQUENTIAL | 1ull << MADV_DONTFORK | 1ull << MADV_MERGEABLE |              \
 	 1ull << MADV_HUGEPAGE | 1ull << MADV_NOHUGEPAGE | 1ull << MADV_DONTDUMP | 1ull << MADV_WIPEONFORK)
@@ -90,6 +91,8 @@ static int check_place(const struct task *t, const VmaEntry *v, uint64_t *behind
 		return v->start == VSYSCALL_START && v->end == VSYSCALL_START + PAGE ? 0 : vma_refuse(t, v, "vsyscall is not there");
 	if (v->start % PAGE || v->end % PAGE || v->start >= v->end)
 		return vma_refuse(t, v, "not made of whole pages");
+	if ((v->start | v->end | (v->status & VMA_ANON_SHARED ? v->pgoff : 0)) % huge_page_size(v->flags))
+		return vma_refuse(t, v, "not made of whole huge pages");
 	if (v->end > TASK_END)
 		return vma_refuse(t, v, "beyond the addresses of a program");
 	if (vma_is_guard(v))
@@ -111,14 +114,14 @@ static int check_form(const struct task *t, const VmaEntry *v)
 		return vma_refuse(t, v, "unknown status bits");
 	if (v->prot & ~(uint32_t)KNOWN_PROT)
 		return vma_refuse(t, v, "unknown protection bits");
-	if (v->flags & MAP_HUGETLB)
-		return vma_refuse(t, v, "huge page mappings (hugetlb) are not supported");
-	if (v->flags & ~(uint32_t)KNOWN_FLAGS)
+	if ((v->flags & ~(uint32_t)KNOWN_FLAGS) || (!flags_are_huge(v->flags) && v->flags & HUGE_FLAGS))
 		return vma_refuse(t, v, "unknown flags");
 	if (v->madv & ~KNOWN_MADV)
 		return vma_refuse(t, v, "unknown advice bits (madv)");
 	if (vma_is_guard(v))
 		return 0;
+	if (flags_are_huge(v->flags) && !(kind & VMA_ON_ANON))
+		return vma_refuse(t, v, "huge pages (hugetlb) of files and memfds are not supported");
 	if (!kind || (kind & (kind - 1)))
 		return vma_refuse(t, v, "its status does not say what it maps");
 	bool shared = kind & (VMA_FILE_SHARED | VMA_ANON_SHARED), anonymous = kind & VMA_ON_ANON;
@@ -143,8 +146,10 @@ static int check_object(struct restore *r, const struct task *t, const VmaEntry 
 	struct segment *s = segment_find(r, v->shmid);
 	if (!s) {
 		s = &array_push(&memory(r)->segments);
-		*s = (struct segment){ .shmid = v->shmid, .fd = -1 };
+		*s = (struct segment){ .shmid = v->shmid, .huge = v->flags & HUGE_FLAGS, .fd = -1 };
 	}
+	if (s->huge != (v->flags & HUGE_FLAGS))
+		return vma_refuse(t, v, "its segment has pages of another size elsewhere");
 	s->size = v->pgoff + size > s->size ? v->pgoff + size : s->size;
 	return 0;
 }

@@ -13,7 +13,7 @@
  *    private mapping that grows down: CRIU has no mark on it, nor have we.
  * 6. Guard regions are written behind the mappings, as entries of their own with the status bit for guards.
  *
- * Not handled, and refused by name: huge page mappings, asynchronous I/O rings, io_uring, System V shared memory, devices, mapped
+ * Not handled, and refused by name: huge pages of files (huge.c), asynchronous I/O rings, io_uring, System V shared memory, devices, mapped
  * sockets, shadow stacks, sealed mappings, mappings with a userfaultfd, perf, uprobes. The names given to anonymous memory with
  * PR_SET_VMA have no place in the format and are lost. */
 #define LOG_PREFIX "mem"
@@ -38,6 +38,7 @@
 #include "files/kinds.h"
 #include "files/table.h"
 #include "mem/dumping.h"
+#include "mem/huge.h"
 #include "mem/maps.h"
 #include "mem/mem.h"
 #include "mem/smaps.h"
@@ -63,7 +64,6 @@ static const struct {
 	uint32_t flag;
 	const char *reason;
 } refused_flags[] = {
-	{ SMAPS_HUGETLB, "huge page mappings (hugetlb) are not supported" },
 	{ SMAPS_UFFD, "it is registered with a userfaultfd, which is not supported" },
 	{ SMAPS_SHADOW_STACK, "shadow stacks are not supported" },
 	{ SMAPS_SEALED, "it is sealed (mseal), which is not supported" },
@@ -233,6 +233,27 @@ static int add_segment(struct collector *c, const struct smaps_vma *v)
 	return shmem_found(c->d, c->t, v->inode, v->start, v->end, v->pgoff);
 }
 
+static int add_huge(struct collector *c, const struct smaps_vma *v)
+{
+	uint32_t flags = 0;
+	int r = huge_is_anonymous(v) ? huge_flags(c->pid, v, &flags) : 0;
+
+	if (!huge_is_anonymous(v))
+		return refuse(c, v, "huge pages (hugetlb) of files, memfds and System V segments are not supported");
+	if (r < 0)
+		return fail(-r, "task %d (%s): look at its huge pages at %" PRIx64, c->t->pid, c->comm, v->start);
+	if (v->shared) {
+		r = add_segment(c, v);
+	} else {
+		VmaEntry *e = entry_add(c, v, v->start, v->end);
+		e->flags |= MAP_PRIVATE | MAP_ANONYMOUS;
+		e->status = VMA_REGULAR | VMA_ANON_PRIVATE;
+		add_area(c, v, v->start, v->end, false);
+	}
+	c->vmas.data[c->vmas.n - 1]->flags |= flags;
+	return r;
+}
+
 static int add_file(struct collector *c, const struct smaps_vma *v)
 {
 	uint32_t id, flags = v->shared && (v->flags & SMAPS_MAYWRITE) ? O_RDWR : O_RDONLY;
@@ -263,6 +284,8 @@ static int add_mapping(struct collector *c, const struct smaps_vma *v)
 	int r = check_supported(c, v);
 	if (r < 0)
 		return r;
+	if (v->flags & SMAPS_HUGETLB)
+		return add_huge(c, v);
 	if (is_shared_anonymous(v))
 		return add_segment(c, v);
 	if (v->inode || v->name[0] == '/')

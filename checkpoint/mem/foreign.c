@@ -3,7 +3,8 @@
  *
  * The kernel keeps shared anonymous memory and memfds in one tmpfs, and CRIU 4.1 and 4.2 take the first for the second: the mapping is
  * one of a file of type MEMFD, whose inode in memfd.img has the name "/dev/zero" (a real memfd has the name its maker gave it). The
- * content is in pagemap-shmem-SHMID all the same. Here such mappings become what they were, and their files are taken out of the tree:
+ * content is in pagemap-shmem-SHMID all the same. Shared memory on huge pages is such a file too, "/anon_hugepage", with flags that tell the
+ * size of its pages. Here such mappings become what they were, and their files are taken out of the tree:
  * no descriptor refers to them. */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,17 +13,24 @@
 #include <sys/mman.h>
 
 #include "base/err.h"
+#include "mem/huge.h"
 #include "mem/memfd.h"
 #include "mem/restoring.h"
 
+static bool is_anonymous(const MemfdInodeEntry *n)
+{
+	return !strcmp(n->name, n->hugetlb_flag ? "/anon_hugepage" : "/dev/zero");
+}
+
 /* The segment that a file entry means; false: it is a real memfd. */
-static bool segment_of(struct restore *r, const FileEntry *f, uint64_t *shmid)
+static bool segment_of(struct restore *r, const FileEntry *f, struct foreign_segment *s)
 {
 	const MemfdInodeEntry *n = memfd_inode(r, f->memfd->inode_id);
 
-	if (!n || strcmp(n->name, "/dev/zero") != 0)
+	if (!n || !is_anonymous(n))
 		return false;
-	*shmid = n->shmid;
+	s->shmid = n->shmid;
+	s->huge = n->hugetlb_flag ? MAP_HUGETLB | (n->hugetlb_flag & HUGE_FLAGS & ~(uint32_t)MAP_HUGETLB) : 0;
 	return true;
 }
 
@@ -39,7 +47,7 @@ static int sort_out(struct restore *r, struct memory *m)
 		bool memfd = f->type == FD_TYPES__MEMFD && f->memfd;
 		if (memfd)
 			e = memfds_read(r);
-		if (e == 0 && memfd && segment_of(r, f, &s.shmid))
+		if (e == 0 && memfd && segment_of(r, f, &s))
 			array_push(&m->foreign) = s;
 		else
 			t->files.data[kept++] = f;
@@ -63,7 +71,7 @@ int foreign_segments(struct restore *r, struct task *t)
 			if (m->foreign.data[k].file == v->shmid) {
 				v->shmid = m->foreign.data[k].shmid;
 				v->status = (v->status & ~(uint32_t)(VMA_MEMFD | VMA_FILE_SHARED)) | VMA_ANON_SHARED;
-				v->flags |= MAP_ANONYMOUS;
+				v->flags = (v->flags & ~(uint32_t)HUGE_FLAGS) | MAP_ANONYMOUS | m->foreign.data[k].huge;
 				break;
 			}
 	}

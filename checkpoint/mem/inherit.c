@@ -6,7 +6,7 @@
  * which is the same but for its length; its pages are then compared by content (fill.c). The rest is unmapped.
  *
  * A mapping is not kept if the kernel would not have copied it as it is (MADV_DONTFORK, MADV_WIPEONFORK), or if the parent has a
- * guard region in it that the child has not. A child's mapping that is larger than its parent's is made anew: two pieces with different
+ * guard region in it that the child has not, or if it is of huge pages and cannot be written to (huge.c). A child's mapping that is larger than its parent's is made anew: two pieces with different
  * histories would not grow together into one mapping. MAP_LOCKED is not inherited, but set again afterwards for all mappings alike. */
 #include <string.h>
 #include <sys/mman.h>
@@ -27,7 +27,8 @@ static bool same_mapping(const VmaEntry *c, const VmaEntry *p)
 	const uint32_t status = ~(uint32_t)VMA_HEAP;   /* a mark, no property */
 
 	return c->start >= p->start && c->end <= p->end && c->prot == p->prot && c->flags == p->flags &&
-	       (c->status & status) == (p->status & status) && c->madv == p->madv && !(c->madv & NOT_COPIED) && same_object(c, p);
+	       (c->status & status) == (p->status & status) && c->madv == p->madv && !(c->madv & NOT_COPIED) && same_object(c, p) &&
+	       (!(c->flags & MAP_HUGETLB) || c->prot & PROT_WRITE);
 }
 
 static bool is_guarded(const MmEntry *m, const VmaEntry *guard)

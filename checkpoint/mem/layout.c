@@ -34,6 +34,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "files/builder.h"
+#include "mem/huge.h"
 #include "mem/lazy.h"
 #include "mem/mem.h"
 #include "mem/memfd.h"
@@ -74,6 +75,12 @@ struct layout {
 	ARRAY(struct segment_step) fills;   /* segments that this husk is the first to have */
 	char who[32];
 };
+
+/* New private mappings of huge pages are made and filled in ways of their own (huge.c). */
+static bool is_huge(const VmaEntry *v)
+{
+	return flags_are_huge(v->flags) && (v->status & VMA_ANON_PRIVATE);
+}
 
 #define CALL(number, ...) ((struct call){ .nr = (number), .arg = { __VA_ARGS__ } })
 
@@ -258,17 +265,18 @@ static const char *path_of(const struct layout *l, const struct object *o)
 
 static void add_mappings(struct layout *l)
 {
-	const uint32_t keep = MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_NORESERVE;
+	const uint32_t keep = MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_NORESERVE | HUGE_FLAGS;
 
 	for (size_t i = 0; i < l->t->mm->n_vmas; i++) {
 		const VmaEntry *v = l->t->mm->vmas[i];
 		if (!is_new_mapping(l, i))
 			continue;
 		const struct object *o = v->status & VMA_ANON_PRIVATE ? NULL : object_find(l, v);
-		uint64_t flags = (v->flags & keep & (o ? ~(uint32_t)MAP_ANONYMOUS : ~0u)) | MAP_FIXED_NOREPLACE;
+		uint64_t flags = (v->flags & keep & (o ? ~(uint32_t)(MAP_ANONYMOUS | HUGE_FLAGS) : ~0u)) | MAP_FIXED_NOREPLACE;
+		uint64_t prot = v->prot | (is_huge(v) ? PROT_READ | PROT_WRITE : 0);
 		step_add(&l->map, "map", v->start, v->end,
-			 CALL(SYS_mmap, v->start, v->end - v->start, v->prot, flags, o ? (uint64_t)o->number : ~0ull, v->pgoff))
-			->object = o && !o->segment ? path_of(l, o) : NULL;
+			 CALL(SYS_mmap, v->start, v->end - v->start, prot, flags, o ? (uint64_t)o->number : ~0ull, o ? v->pgoff : 0))
+			->object = flags_are_huge(v->flags) ? "huge pages" : o && !o->segment ? path_of(l, o) : NULL;
 	}
 }
 
@@ -280,7 +288,7 @@ static void add_segments(struct layout *l)
 		if (!s || s->filled || !s->pages.size)
 			continue;
 		step_add(&l->map, "map a shared memory segment to fill it", 0, 0,
-			 CALL(SYS_mmap, 0, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, (uint64_t)l->objects.data[i].number, 0));
+			 CALL(SYS_mmap, 0, s->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, (uint64_t)l->objects.data[i].number, 0));
 		array_push(&l->fills) = (struct segment_step){ s, l->map.list.n - 1 };
 	}
 }
@@ -335,7 +343,7 @@ static int uffd_register(struct layout *l, int fd)
 	for (size_t i = 0; i < l->t->mm->n_vmas; i++) {
 		const VmaEntry *v = l->t->mm->vmas[i];
 		struct uffdio_register reg = { .range = { v->start, v->end - v->start }, .mode = UFFDIO_REGISTER_MODE_MISSING };
-		if (is_new_mapping(l, i) && (v->status & VMA_ANON_PRIVATE) && ioctl(fd, UFFDIO_REGISTER, &reg) < 0)
+		if (is_new_mapping(l, i) && (v->status & VMA_ANON_PRIVATE) && !is_huge(v) && ioctl(fd, UFFDIO_REGISTER, &reg) < 0)
 			return -errno;
 	}
 	return 0;
@@ -377,7 +385,8 @@ static void plan_fill(struct layout *l)
 		const VmaEntry *v = l->t->mm->vmas[i];
 		if (!vma_is_private(v) || vma_is_guard(v) || (v->status & VMA_VDSO))
 			continue;
-		struct fill_where w = { v->start, v->end, v->prot & PROT_WRITE, !l->kept[i] && (v->status & VMA_ANON_PRIVATE) };
+		bool writable = v->prot & PROT_WRITE || is_huge(v);
+		struct fill_where w = { v->start, v->end, writable, !l->kept[i] && (v->status & VMA_ANON_PRIVATE) && !is_huge(v) };
 		if (l->r->o->lazy_pages && vma_is_lazy(v))
 			lazy_add_early(l->t, &l->fill, &w);
 		else if (l->kept[i])
@@ -400,6 +409,18 @@ static int fill_segments(struct layout *l)
 	return e;
 }
 
+static int populate_huge(struct layout *l)
+{
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < l->t->mm->n_vmas; i++) {
+		const VmaEntry *v = l->t->mm->vmas[i];
+		if (is_new_mapping(l, i) && is_huge(v))
+			e = huge_populate(l->husk, l->who, &l->own->pages, v->start, v->end, 0);
+	}
+	return e;
+}
+
 static int fill_all(struct layout *l)
 {
 	struct restore_stats *st = &l->r->stats;
@@ -407,6 +428,8 @@ static int fill_all(struct layout *l)
 
 	if (e == 0 && l->parent)
 		e = pages_open(&l->parent->pages);
+	if (e == 0)
+		e = populate_huge(l);
 	if (e == 0)
 		e = fill_run(&l->fill, &memory(l->r)->pool);
 	pages_close(&l->own->pages);
@@ -424,6 +447,8 @@ static void add_advice(struct layout *l, const VmaEntry *v)
 {
 	uint64_t size = v->end - v->start;
 
+	if (is_huge(v) && !(v->prot & PROT_WRITE))
+		step_add(&l->finish, "protect", v->start, v->end, CALL(SYS_mprotect, v->start, size, v->prot));
 	for (unsigned bit = 0; bit < 64; bit++)
 		if (v->madv >> bit & 1)
 			step_add(&l->finish, "advise the kernel on", v->start, v->end, CALL(SYS_madvise, v->start, size, bit));

@@ -18,11 +18,11 @@ struct lazy_request {
 	uint64_t address, size;
 };
 
-/* Whether a mapping can be filled after its task has begun to run. The others are filled before: what is shared, locked, or must be zero in a
- * child of the task. */
+/* Whether a mapping can be filled after its task has begun to run. The others are filled before: what is shared, locked, on huge pages, or must
+ * be zero in a child of the task. */
 static inline bool vma_is_lazy(const VmaEntry *v)
 {
-	return (v->status & VMA_ANON_PRIVATE) && !(v->status & (VMA_VDSO | VMA_VVAR | VMA_VSYSCALL | VMA_GUARD)) && !(v->flags & MAP_LOCKED) &&
+	return (v->status & VMA_ANON_PRIVATE) && !(v->status & (VMA_VDSO | VMA_VVAR | VMA_VSYSCALL | VMA_GUARD)) && !(v->flags & (MAP_LOCKED | MAP_HUGETLB)) &&
 	       !(v->madv >> MADV_WIPEONFORK & 1);
 }
 

@@ -42,6 +42,7 @@ struct task_memory {
 
 struct segment {
 	uint64_t shmid, size;
+	uint32_t huge;                           /* flags of a mapping of huge pages (huge.h), 0: it is of small ones */
 	struct image_pages pages;
 	void *mapping;                           /* ours, which keeps it alive */
 	int fd;
@@ -51,7 +52,7 @@ struct segment {
 
 /* A file of the images that is none, but a segment (foreign.c). */
 struct foreign_segment {
-	uint32_t file;
+	uint32_t file, huge;         /* huge: flags of its mappings */
 	uint64_t shmid;
 };
 

@@ -20,7 +20,7 @@ static uint32_t run_flags(const VmaEntry *v, bool lazy_dump)
 {
 	if (lazy_dump && vma_is_lazy(v))
 		return PAGEMAP_LAZY;
-	bool lazy = (v->status & VMA_ANON_PRIVATE) && !(v->status & VMA_VDSO) && !(v->flags & MAP_LOCKED);
+	bool lazy = (v->status & VMA_ANON_PRIVATE) && !(v->status & VMA_VDSO) && !(v->flags & (MAP_LOCKED | MAP_HUGETLB));
 
 	return PAGEMAP_PRESENT | (lazy ? PAGEMAP_LAZY : 0);
 }

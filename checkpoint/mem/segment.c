@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "mem/huge.h"
 #include "mem/mem.h"
 #include "mem/memfd.h"
 #include "mem/restoring.h"
@@ -22,10 +23,11 @@
 static int segment_make(struct segment *s)
 {
 	char path[64];
-	void *p = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | (int)s->huge, -1, 0);
 
 	if (p == MAP_FAILED)
-		return fail(errno, "make the shared memory segment %" PRIu64 " of %" PRIu64 " bytes", s->shmid, s->size);
+		return fail(errno, "make the shared memory segment %" PRIu64 " of %" PRIu64 " bytes%s", s->shmid, s->size,
+			    s->huge ? " of huge pages" : "");
 	s->mapping = p;
 	snprintf(path, sizeof path, "/proc/self/map_files/%" PRIxPTR "-%" PRIxPTR, (uintptr_t)p, (uintptr_t)p + s->size);
 	s->fd = open(path, O_RDWR | O_CLOEXEC);
@@ -84,7 +86,10 @@ int segment_fill(struct restore *r, struct segment *s, struct remote *husk, uint
 	struct fill f = { .own = &s->pages, .pid = remote_tid(husk), .mem_fd = remote_mem_fd(husk), .uffd = -1, .who = who };
 	struct fill_where all = { .end = s->size, .writable = true };
 	fill_add(&f, &all, address);
-	e = fill_run(&f, &memory(r)->pool);
+	if (s->huge)
+		e = huge_populate(husk, who, &s->pages, 0, s->size, address);
+	if (e == 0)
+		e = fill_run(&f, &memory(r)->pool);
 	pages_close(&s->pages);
 	r->stats.pages_restored += f.restored;
 	fill_done(&f);

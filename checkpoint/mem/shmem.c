@@ -6,6 +6,8 @@
  * pagemap-shmem-INODE with addresses counted from the segment's start. What has content is asked of the file (SEEK_DATA), as no task
  * need have all of it in its page tables. The format has no size: a segment is as long as the longest part that is mapped of it.
  *
+ * One of huge pages (huge.c) is read to see which have content.
+ *
  * A segment that a process outside the tree shares is copied all the same; who maps a file cannot be asked of the kernel. After a
  * restore it is the tree's alone. */
 #define LOG_PREFIX "mem"
@@ -20,6 +22,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "mem/dumping.h"
+#include "mem/huge.h"
 #include "mem/maps.h"
 #include "mem/mem.h"
 #include "mem/vmflags.h"
@@ -70,6 +73,12 @@ int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t v
 
 static int segment_runs(const struct shmem_segment *s, struct page_runs *runs, uint64_t *pages)
 {
+	uint64_t huge = huge_of_file(s->fd);
+
+	if (huge) {
+		int r = huge_runs(s->fd, s->size, huge, runs, pages);
+		return r < 0 ? fail(-r, "read the shared memory segment %" PRIu64, s->inode) : 0;
+	}
 	for (off_t at = 0, end; (uint64_t)at < s->size; at = end) {
 		off_t start = lseek(s->fd, at, SEEK_DATA);
 		if (start < 0 && errno == ENXIO)

@@ -36,8 +36,7 @@ static int end_container(struct container *container)
 	return r == -ENOENT ? 0 : r;
 }
 
-/* "10.0.0.2:1234", "[::1]:1234", or the path of a unix socket. */
-static int parse_server(const char *text, char **address, unsigned *port)
+int shim_page_server(const char *text, char **address, unsigned *port)
 {
 	uint64_t number = 0;
 	const char *colon = text ? strrchr(text, ':') : NULL;
@@ -48,7 +47,7 @@ static int parse_server(const char *text, char **address, unsigned *port)
 		return 0;
 	bool is_path = *text == '/';
 	if (!is_path && (!colon || colon == text || parse_u64(colon + 1, 10, &number) < 0 || !number || number > 65535))
-		return fail_text(EINVAL, "--page-server %s: expected ADDRESS:PORT", text);
+		return fail_text(EINVAL, "page server %s: expected ADDRESS:PORT", text);
 	bool brackets = !is_path && *text == '[' && colon[-1] == ']';
 	*address = is_path ? str_dup(text) : str_printf("%.*s", (int)(colon - text) - (brackets ? 2 : 0), text + brackets);
 	*port = (unsigned)number;
@@ -99,7 +98,7 @@ int shim_checkpoint(struct shim_call *c)
 	if (r == 0)
 		r = check_empty(o);
 	if (r == 0)
-		r = parse_server(o->page_server, &address, &port);
+		r = shim_page_server(o->page_server, &address, &port);
 	const struct oci_checkpoint_options options = {
 		.image_path = images,
 		.work_path = work,
@@ -152,7 +151,7 @@ int shim_restore(struct shim_call *c)
 	autofree char *images = absolute(image_path(o)), *work = absolute(o->work_path ? o->work_path : image_path(o));
 	autofree char *address = NULL;
 	unsigned port;
-	int r = check_empty(o) ?: parse_server(o->page_server, &address, &port);
+	int r = check_empty(o) ?: shim_page_server(o->page_server, &address, &port);
 	struct oci_restore_options options = {
 		.create = shim_create_options(o),
 		.image_path = images,

@@ -74,6 +74,8 @@ shim_command shim_checkpoint, shim_create, shim_delete, shim_events, shim_exec, 
 
 /* The document of features, to be freed. */
 char *shim_features_json(void);
+/* Where a page server is: "10.0.0.2:1234", "[::1]:1234", or the path of a unix socket. NULL: *address is NULL. *address is to be freed. */
+int shim_page_server(const char *text, char **address, unsigned *port);
 /* Shared by several verbs. */
 struct oci_create_options shim_create_options(const struct shim_options *o);
 /* Needs root: says so when it is not. */

@@ -27,11 +27,11 @@
 #include "bootstrap.pb-c.h"
 #include "cmd/cmd.h"
 #include "containerd/address.h"
+#include "containerd/options.h"
 #include "containerd/publish.h"
 #include "containerd/task.h"
 #include "introspection.pb-c.h"
 #include "oci.h"
-#include "options.pb-c.h"
 #include "spec/json.h"
 
 #define RUN_DIR "/run/containerd"
@@ -156,15 +156,18 @@ static int join_cgroup(pid_t pid, const char *path)
 	return done ? 0 : fail_text(ENOENT, "shim_cgroup %s: no such group could be joined", path);
 }
 
+/* What is wrong with them is said at Create. */
 static void take_options(struct wishes *w, const Wk__Any *any)
 {
-	Runc__Options *o = any && str_ends(any->type_url, "containerd.runc.v1.Options")
-				   ? runc__options__unpack(NULL, any->value.len, any->value.data) : NULL;
+	Torpor__V1__Options *o = NULL;
+	size_t mark = err_mark();
 
+	if (options_runtime(any, &o) < 0)
+		err_rewind(mark);
 	if (o && *o->shim_cgroup && !w->cgroup)
 		w->cgroup = str_dup(o->shim_cgroup);
 	if (o)
-		runc__options__free_unpacked(o, NULL);
+		torpor__v1__options__free_unpacked(o, NULL);
 }
 
 /* What comes on standard input: an Any with the runtime's options, or (containerd 2.3 and newer) BootstrapParams that have one. Some bytes are

@@ -29,6 +29,7 @@ struct answer {
 	int error;
 	pid_t pid;
 	uint32_t has_fd, size;
+	bool more;
 };
 
 struct job {
@@ -51,9 +52,28 @@ bool jobs_many(void)
 
 /* --- the worker ---------------------------------------------------------------------------------------------------------------- */
 
+static int answer(const struct job_result *r, bool more)
+{
+	struct answer a = { .error = r->error, .pid = r->pid, .has_fd = r->fd >= 0, .size = r->data ? (uint32_t)r->size : 0, .more = more };
+	int ret = fd_write_all(r->tell, &a, sizeof a);
+
+	if (ret == 0 && a.has_fd)
+		ret = fd_send(r->tell, &r->fd, 1);
+	if (ret == 0 && a.size)
+		ret = fd_write_all(r->tell, r->data, a.size);
+	return ret;
+}
+
+int job_tell(struct job_result *r)
+{
+	int ret = answer(r, true);
+
+	return ret < 0 ? fail(-ret, "tell the shim") : 0;
+}
+
 static _Noreturn void work(pid_t shim, int sock, int (*run)(void *arg, struct job_result *r), void *arg)
 {
-	struct job_result r = { .fd = -1 };
+	struct job_result r = { .fd = -1, .tell = sock };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);   /* what it has begun is cleaned up by `delete`, which must not meet it at work */
 	if (getppid() != shim)
@@ -63,13 +83,7 @@ static _Noreturn void work(pid_t shim, int sock, int (*run)(void *arg, struct jo
 	r.error = run(arg, &r);
 	if (r.error > 0)
 		r.error = 0;
-	struct answer a = { .error = r.error, .pid = r.pid, .has_fd = r.fd >= 0, .size = r.data ? (uint32_t)r.size : 0 };
-	int ret = fd_write_all(sock, &a, sizeof a);
-	if (ret == 0 && a.has_fd)
-		ret = fd_send(sock, &r.fd, 1);
-	if (ret == 0 && a.size)
-		ret = fd_write_all(sock, r.data, a.size);
-	if (ret == 0)
+	if (answer(&r, false) == 0)
 		err_send(sock);
 	_exit(0);
 }
@@ -94,7 +108,9 @@ static int take_answer(int sock, struct job_result *r)
 		if (ret < 0)
 			return fail(-ret, "take the worker process's data");
 	}
-	err_recv(sock);
+	r->more = a.more;
+	if (!a.more)
+		err_recv(sock);
 	return a.error;
 }
 
@@ -104,15 +120,19 @@ static void on_answer(void *arg, uint32_t events)
 	struct job_result r = { .fd = -1 };
 	(void)events;
 
-	loop_remove(&job->watch);
 	err_clear();
 	r.error = take_answer(job->watch.fd, &r);
-	fd_close(&job->watch.fd);
-	running--;
+	bool over = !r.more;
+	if (over) {
+		loop_remove(&job->watch);
+		fd_close(&job->watch.fd);
+		running--;
+	}
 	job->done(job->arg, &r);
 	err_clear();
 	fd_close(&r.fd);
-	free_pointer(&job);
+	if (over)
+		free_pointer(&job);
 }
 
 int job_start(int (*run)(void *arg, struct job_result *r), void *run_arg, void (*done)(void *arg, struct job_result *r), void *done_arg)

@@ -14,9 +14,13 @@ struct job_result {
 	int fd;             /* a descriptor that came along (a terminal); -1. Whoever wants it takes it, else it is closed */
 	void *data;         /* bytes that came along, or NULL; freed by the caller of done */
 	size_t size;
+	bool more;          /* told with job_tell(): the worker goes on, and done() is called again */
+	int tell;           /* the worker's own */
 };
 /* run() is called in the worker: it fills *r. done() is called in the shim when the worker has answered or is dead. */
 int job_start(int (*run)(void *arg, struct job_result *r), void *run_arg, void (*done)(void *arg, struct job_result *r), void *done_arg);
+/* In run(): says already what there is to say. */
+int job_tell(struct job_result *r);
 /* The workers under way; so many that a question had better be asked again later. */
 size_t jobs_running(void);
 bool jobs_many(void);

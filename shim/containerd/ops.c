@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What workers do for the task service, and what the shim makes of their answers. Between the two the task may not go away: it is busy. Only
  * answers of operations that do not make it busy look it up again by its id. */
-#include "containerd/ops.h"
+#include "containerd/op.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,27 +16,9 @@
 #include "base/log.h"
 #include "container/container.h"
 #include "events.pb-c.h"
-#include "options.pb-c.h"
-#include "spec/spec.h"
 #include "containerd/publish.h"
 
-/* An operation under way. */
-struct op {
-	struct task *task;
-	struct process *process;
-	struct rpc_call *call;
-	union {
-		const Task__CreateTaskRequest *create;      /* in the worker only */
-		const Task__CheckpointTaskRequest *checkpoint;
-		const Wk__Any *resources;
-	} q;
-	int signal;
-	bool pause;
-	char *path;                  /* of a checkpoint */
-	uint64_t since;              /* task_ends_so_far() */
-};
-
-static struct op *op_new(struct task *t, struct rpc_call *call)
+struct op *op_new(struct task *t, struct rpc_call *call)
 {
 	struct op *op = mem_zalloc(sizeof *op);
 
@@ -49,7 +28,7 @@ static struct op *op_new(struct task *t, struct rpc_call *call)
 	return op;
 }
 
-static void run_op(struct op *op, int (*run)(void *arg, struct job_result *r), void (*done)(void *arg, struct job_result *r))
+void op_run(struct op *op, int (*run)(void *arg, struct job_result *r), void (*done)(void *arg, struct job_result *r))
 {
 	int r = job_start(run, op, done, op);
 
@@ -58,14 +37,14 @@ static void run_op(struct op *op, int (*run)(void *arg, struct job_result *r), v
 }
 
 /* What is common to ends that just say whether it worked. */
-static bool answered_error(struct op *op, const struct job_result *r)
+bool op_failed(struct op *op, const struct job_result *r)
 {
 	if (r->error < 0)
 		rpc_fail(op->call, r->error);
 	return r->error < 0;
 }
 
-static int with_container(const char *id, int (*fn)(struct container *c, void *arg), void *arg)
+int op_with_container(const char *id, int (*fn)(struct container *c, void *arg), void *arg)
 {
 	struct container *c;
 	int r = container_open(&shim.oci, id, &c);
@@ -86,7 +65,7 @@ static int open_streams(struct process *p)
 {
 	const struct stdio_options o = {
 		.in = p->in, .out = p->out, .err = p->err, .terminal = p->terminal,
-		.uid = p->task->io_uid, .gid = p->task->io_gid, .id = p->task->id, .ns = shim.ns,
+		.uid = p->task->options->io_uid, .gid = p->task->options->io_gid, .id = p->task->id, .ns = shim.ns,
 	};
 
 	return stdio_open(&o, process_output_changed, p, &p->io);
@@ -94,27 +73,31 @@ static int open_streams(struct process *p)
 
 /* --- create --------------------------------------------------------------------------------------------------------------------- */
 
-static struct oci_create_options create_options(const struct task *t, int *console)
+struct oci_create_options op_create_options(const struct task *t, int *console)
 {
-	return (struct oci_create_options){ .bundle = t->bundle, .no_pivot = t->no_pivot, .no_new_keyring = t->no_new_keyring,
+	return (struct oci_create_options){ .bundle = t->bundle, .no_pivot = t->options->no_pivot_root, .no_new_keyring = t->options->no_new_keyring,
 		.console = t->init.terminal ? console : NULL };
+}
+
+void op_made_init(struct job_result *r, struct container *c)
+{
+	r->pid = container_init_pid(c);
+	r->data = &c->private_pid;
+	r->size = sizeof c->private_pid;
 }
 
 static int create_container(struct op *op, struct job_result *r)
 {
 	struct task *t = op->task;
 	struct container *c;
-	const struct oci_create_options o = create_options(t, &r->fd);
+	const struct oci_create_options o = op_create_options(t, &r->fd);
 	int ret = stdio_attach(t->init.io);
 
 	if (ret >= 0)
 		ret = oci_create(&shim.oci, t->id, &o, &c);
-	if (ret < 0)
-		return ret;
-	r->pid = container_init_pid(c);
-	r->data = &c->private_pid;
-	r->size = sizeof c->private_pid;
-	return 0;
+	if (ret >= 0)
+		op_made_init(r, c);
+	return ret;
 }
 
 static int run_create(void *arg, struct job_result *r)
@@ -164,7 +147,7 @@ static void created(void *arg, struct job_result *r)
 	struct task *t = op->task;
 	Task__CreateTaskResponse a = TASK__CREATE_TASK_RESPONSE__INIT;
 
-	if (answered_error(op, r)) {
+	if (op_failed(op, r)) {
 		task_free(t);
 		free_pointer(&op);
 		return;
@@ -192,53 +175,10 @@ void op_create(struct task *t, const Task__CreateTaskRequest *q, struct rpc_call
 	if (r < 0)
 		created(op, &(struct job_result){ .error = r, .fd = -1 });
 	else
-		run_op(op, run_create, created);
+		op_run(op, run_create, created);
 }
 
 /* --- start ------------------------------------------------------------------------------------------------------------------------ */
-
-static char *work_directory(const struct task *t)
-{
-	char *path = t->work_path ? str_dup(t->work_path) : str_printf("%s/work", t->bundle);
-
-	mkdir(path, 0711);
-	return path;
-}
-
-/* Nobody says at a restore what was allowed at the checkpoint; the images do. */
-static bool has_connections(const char *images)
-{
-	DIR *d = opendir(images);
-	struct dirent *e;
-	bool found = false;
-
-	while (d && !found && (e = readdir(d)))
-		found = str_starts(e->d_name, "tcp-stream-");
-	if (d)
-		closedir(d);
-	return found;
-}
-
-static int run_restore(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-	struct task *t = op->task;
-	autofree char *work = work_directory(t);
-	const struct oci_restore_options o = { .create = create_options(t, &r->fd), .image_path = t->checkpoint, .work_path = work,
-		.tcp_established = has_connections(t->checkpoint), .ext_unix_sk = true, .shell_job = t->init.terminal, .file_locks = true };
-	struct container *c;
-	int ret = t->init.io ? stdio_attach(t->init.io)
-			     : fail_text(EINVAL, "its streams are closed since its restore failed: delete it and create it anew");
-
-	if (ret >= 0)
-		ret = oci_restore(&shim.oci, t->id, &o, &c);
-	if (ret < 0)
-		return ret;
-	r->pid = container_init_pid(c);
-	r->data = &c->private_pid;
-	r->size = sizeof c->private_pid;
-	return 0;
-}
 
 static int start_it(struct container *c, void *arg)
 {
@@ -251,7 +191,7 @@ static int run_start(void *arg, struct job_result *r)
 	struct op *op = arg;
 	(void)r;
 
-	return with_container(op->task->id, start_it, NULL);
+	return op_with_container(op->task->id, start_it, NULL);
 }
 
 static int memory_file(const void *data, size_t size)
@@ -318,7 +258,7 @@ static void started(void *arg, struct job_result *r)
 	struct task *t = p->task;
 	Task__StartResponse a = TASK__START_RESPONSE__INIT;
 
-	if (answered_error(op, r)) {
+	if (op_failed(op, r)) {
 		start_failed(op);
 	} else {
 		if (r->pid && !p->exec_id)
@@ -349,7 +289,7 @@ void op_start(struct process *p, struct rpc_call *call)
 	if (r < 0)
 		started(op, &(struct job_result){ .error = r, .fd = -1 });
 	else
-		run_op(op, restore ? run_restore : p->exec_id ? run_exec : run_start, started);
+		op_run(op, restore ? migrate_restore : p->exec_id ? run_exec : run_start, started);
 }
 
 /* --- delete ----------------------------------------------------------------------------------------------------------------------- */
@@ -365,7 +305,7 @@ static int run_delete(void *arg, struct job_result *r)
 	struct op *op = arg;
 	autofree char *rootfs = rootfs_of(op->task);
 	size_t mark = err_mark();
-	int ret = with_container(op->task->id, delete_it, NULL);
+	int ret = op_with_container(op->task->id, delete_it, NULL);
 	(void)r;
 
 	if (ret == -ENOENT) {   /* a checkpoint may have ended it */
@@ -399,200 +339,5 @@ static void deleted(void *arg, struct job_result *r)
 
 void op_delete(struct task *t)
 {
-	run_op(op_new(t, NULL), run_delete, deleted);
-}
-
-/* --- kill, pause, resume --------------------------------------------------------------------------------------------------------- */
-
-static int kill_it(struct container *c, void *arg)
-{
-	return container_kill(c, *(int *)arg, true);
-}
-
-static int run_kill(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-	(void)r;
-
-	return with_container(op->task->id, kill_it, &op->signal);
-}
-
-static void replied(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-
-	if (!answered_error(op, r))
-		rpc_reply(op->call, NULL);
-	free_pointer(&op);
-}
-
-void op_kill_all(struct task *t, int signal, struct rpc_call *call)
-{
-	struct op *op = op_new(t, call);
-
-	op->signal = signal;
-	run_op(op, run_kill, replied);
-}
-
-static int freeze_it(struct container *c, void *arg)
-{
-	return *(bool *)arg ? container_pause(c) : container_resume(c);
-}
-
-static int run_freeze(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-	(void)r;
-
-	return with_container(op->task->id, freeze_it, &op->pause);
-}
-
-static void frozen(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-	struct task *t = op->task;
-	Events__TaskPaused paused = EVENTS__TASK_PAUSED__INIT;
-	Events__TaskResumed resumed = EVENTS__TASK_RESUMED__INIT;
-
-	if (!answered_error(op, r)) {
-		t->paused = op->pause;
-		paused.container_id = resumed.container_id = t->id;
-		if (op->pause)
-			publish("/tasks/paused", "TaskPaused", &paused.base);
-		else
-			publish("/tasks/resumed", "TaskResumed", &resumed.base);
-		rpc_reply(op->call, NULL);
-	}
-	task_end(t);
-	free_pointer(&op);
-}
-
-void op_freeze(struct task *t, bool pause, struct rpc_call *call)
-{
-	struct op *op = op_new(t, call);
-
-	op->pause = pause;
-	run_op(op, run_freeze, frozen);
-}
-
-/* --- checkpoint ------------------------------------------------------------------------------------------------------------------- */
-
-static int checkpoint_it(struct container *c, void *arg)
-{
-	return oci_checkpoint(c, arg);
-}
-
-static int run_checkpoint(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-	const Wk__Any *any = op->q.checkpoint->options;
-	Runc__CheckpointOptions none = RUNC__CHECKPOINT_OPTIONS__INIT, *o = &none;
-	(void)r;
-
-	if (any && str_ends(any->type_url, "containerd.runc.v1.CheckpointOptions"))
-		o = runc__checkpoint_options__unpack(NULL, any->value.len, any->value.data);
-	if (!o)
-		return fail_text(EINVAL, "the checkpoint options cannot be decoded");
-	autofree char *work = *o->work_path ? str_dup(o->work_path) : work_directory(op->task);
-	const char *path = *op->q.checkpoint->path ? op->q.checkpoint->path : o->image_path;
-	struct oci_checkpoint_options k = { .image_path = path, .work_path = work, .leave_running = !o->exit, .tcp_established = o->open_tcp,
-		.ext_unix_sk = o->external_unix_sockets, .shell_job = o->terminal, .file_locks = o->file_locks,
-		.parent_path = *o->parent_path ? o->parent_path : NULL };
-	return *path ? with_container(op->task->id, checkpoint_it, &k) : fail_text(EINVAL, "no path for the checkpoint is given");
-}
-
-static void tell_checkpointed(struct task *t, char *path)
-{
-	Events__TaskCheckpointed event = EVENTS__TASK_CHECKPOINTED__INIT;
-
-	event.container_id = t->id;
-	event.checkpoint = path;
-	publish("/tasks/checkpointed", "TaskCheckpointed", &event.base);
-}
-
-static void checkpointed(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-	struct task *t = op->task;
-
-	if (!answered_error(op, r)) {
-		tell_checkpointed(t, op->path);
-		rpc_reply(op->call, NULL);
-	}
-	task_end(t);
-	free_pointer(&op->path);
-	free_pointer(&op);
-}
-
-void op_checkpoint(struct task *t, const Task__CheckpointTaskRequest *q, struct rpc_call *call)
-{
-	struct op *op = op_new(t, call);
-
-	op->q.checkpoint = q;
-	op->path = str_dup(q->path);
-	run_op(op, run_checkpoint, checkpointed);
-}
-
-/* --- update, stats ---------------------------------------------------------------------------------------------------------------- */
-
-static int update_it(struct container *c, void *arg)
-{
-	const struct spec_resources *r = arg;
-
-	return container_update(c, r);
-}
-
-static int run_update(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-	struct spec_resources limits = { 0 };
-	struct arena arena = { 0 };
-	const ProtobufCBinaryData *json = &op->q.resources->value;
-	(void)r;
-
-	int ret = spec_resources_parse(&arena, "resources", (const char *)json->data, json->len, &limits);
-	return ret < 0 ? ret : with_container(op->task->id, update_it, &limits);
-}
-
-static void updated(void *arg, struct job_result *r)
-{
-	struct task *t = ((struct op *)arg)->task;
-
-	replied(arg, r);
-	task_end(t);
-}
-
-void op_update(struct task *t, const Wk__Any *resources, struct rpc_call *call)
-{
-	struct op *op = op_new(t, call);
-
-	op->q.resources = resources;
-	run_op(op, run_update, updated);
-}
-
-static int run_stats(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-
-	return stats_collect(op->task->id, r);
-}
-
-static void stats_there(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-	Task__StatsResponse a = TASK__STATS_RESPONSE__INIT;
-
-	if (!answered_error(op, r)) {
-		a.stats = wk__any__unpack(NULL, r->size, r->data);
-		rpc_reply(op->call, &a.base);
-		if (a.stats)
-			wk__any__free_unpacked(a.stats, NULL);
-	}
-	free_pointer(&r->data);
-	free_pointer(&op);
-}
-
-void op_stats(struct task *t, struct rpc_call *call)
-{
-	run_op(op_new(t, call), run_stats, stats_there);
+	op_run(op_new(t, NULL), run_delete, deleted);
 }

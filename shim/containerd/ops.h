@@ -12,6 +12,8 @@ void op_delete(struct task *t);                  /* of t->init.deleting */
 void op_kill_all(struct task *t, int signal, struct rpc_call *call);
 void op_freeze(struct task *t, bool pause, struct rpc_call *call);
 void op_checkpoint(struct task *t, const Task__CheckpointTaskRequest *q, struct rpc_call *call);
+/* Ends a lazy checkpoint that is served; the answer comes from there. false: there is none. */
+bool op_give_up(struct task *t, struct rpc_call *call);
 void op_update(struct task *t, const Wk__Any *resources, struct rpc_call *call);
 void op_stats(struct task *t, struct rpc_call *call);
 

@@ -48,7 +48,7 @@ static void state(struct rpc_call *call, const ProtobufCMessage *message)
 
 	if (!p)
 		return;
-	bool paused = !p->exec_id && p->task->paused && p->status == TASK__STATUS__RUNNING;
+	bool paused = !p->exec_id && (p->task->paused || p->task->serving) && p->status == TASK__STATUS__RUNNING;
 	a.id = p->task->id;
 	a.bundle = p->task->bundle;
 	a.pid = (uint32_t)p->pid;
@@ -146,35 +146,19 @@ static void set_streams(struct process *p, const char *in, const char *out, cons
 	p->terminal = terminal;
 }
 
-static void take_options(struct task *t, const Wk__Any *any)
+static int check_options(const Torpor__V1__Options *o, const Task__CreateTaskRequest *q)
 {
-	if (!any || !str_ends(any->type_url, "containerd.runc.v1.Options"))
-		return;
-	Runc__Options *o = runc__options__unpack(NULL, any->value.len, any->value.data);
-	if (!o)
-		return;
-	t->no_pivot = o->no_pivot_root;
-	t->no_new_keyring = o->no_new_keyring;
-	t->io_uid = o->io_uid;
-	t->io_gid = o->io_gid;
-	if (*o->criu_work_path)
-		t->work_path = str_dup(o->criu_work_path);
+	if (o->systemd_cgroup)
+		return fail_text(ENOTSUP, "option systemd_cgroup: the systemd cgroup manager is not supported; set SystemdCgroup = false");
+	if (*q->parent_checkpoint)
+		return fail_text(ENOTSUP, "parent_checkpoint: a checkpoint knows its parent by itself");
+	if (!*q->checkpoint && (o->lazy_pages || *o->page_server || o->tcp_close || o->n_map_address))
+		return fail_text(EINVAL, "options lazy_pages, page_server, tcp_close and map_address are for a container that is created with a checkpoint");
 	if (*o->binary_name)
 		log_info("option binary_name %s is not used: this shim has the runtime in it", o->binary_name);
 	if (*o->root)
 		log_info("option root %s is not used: state is in %s", o->root, shim.oci.root);
-	runc__options__free_unpacked(o, NULL);
-}
-
-static bool wants_systemd(const Wk__Any *any)
-{
-	if (!any || !str_ends(any->type_url, "containerd.runc.v1.Options"))
-		return false;
-	Runc__Options *o = runc__options__unpack(NULL, any->value.len, any->value.data);
-	bool wanted = o && o->systemd_cgroup;
-	if (o)
-		runc__options__free_unpacked(o, NULL);
-	return wanted;
+	return 0;
 }
 
 static void create(struct rpc_call *call, const ProtobufCMessage *message)
@@ -189,12 +173,14 @@ static void create(struct rpc_call *call, const ProtobufCMessage *message)
 		rpc_error(call, RPC_EXISTS, "container %s: already exists", q->id);
 		return;
 	}
-	if (*q->parent_checkpoint) {
-		rpc_error(call, RPC_UNIMPLEMENTED, "parent_checkpoint: a checkpoint knows its parent by itself");
-		return;
-	}
-	if (wants_systemd(q->options)) {
-		rpc_error(call, RPC_UNIMPLEMENTED, "option systemd_cgroup: the systemd cgroup manager is not supported; set SystemdCgroup = false");
+	Torpor__V1__Options *options = NULL;
+	int r = options_runtime(q->options, &options);
+	if (r == 0)
+		r = check_options(options, q);
+	if (r < 0) {
+		if (options)
+			torpor__v1__options__free_unpacked(options, NULL);
+		rpc_fail(call, r);
 		return;
 	}
 	struct task *t = mem_zalloc(sizeof *t);
@@ -204,7 +190,8 @@ static void create(struct rpc_call *call, const ProtobufCMessage *message)
 	t->busy = true;
 	process_init(&t->init, t, NULL);
 	set_streams(&t->init, q->stdin, q->stdout, q->stderr, q->terminal);
-	take_options(t, q->options);
+	t->options = options;
+	t->stop_serving = -1;
 	if (*q->checkpoint)
 		t->checkpoint = str_dup(q->checkpoint);
 	t->next = tasks;
@@ -249,8 +236,8 @@ static void exec(struct rpc_call *call, const ProtobufCMessage *message)
 		rpc_error(call, RPC_EXISTS, "process %s: already exists", q->exec_id);
 		return;
 	}
-	if (t->init.ended || t->paused) {
-		rpc_error(call, RPC_UNKNOWN, "cannot exec in a %s container", t->paused ? "paused" : "stopped");
+	if (t->init.ended || t->paused || t->serving) {
+		rpc_error(call, RPC_UNKNOWN, "cannot exec in a %s container", !t->init.ended ? "paused" : "stopped");
 		return;
 	}
 	struct process *p = mem_zalloc(sizeof *p);
@@ -412,7 +399,7 @@ static void change_freeze(struct rpc_call *call, const ProtobufCMessage *message
 {
 	struct task *t = need_task(call, id);
 
-	if (!t || !task_begin(t, call, message, self))
+	if (!t || (!pause && op_give_up(t, call)) || !task_begin(t, call, message, self))
 		return;
 	if (t->init.status != TASK__STATUS__RUNNING || t->paused == pause) {
 		rpc_error(call, RPC_UNKNOWN, "cannot %s a container that is %s", pause ? "pause" : "resume",

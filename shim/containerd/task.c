@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "events.pb-c.h"
 #include "containerd/publish.h"
@@ -332,7 +333,9 @@ void task_free(struct task *t)
 	free_pointer(&t->id);
 	free_pointer(&t->bundle);
 	free_pointer(&t->checkpoint);
-	free_pointer(&t->work_path);
+	if (t->options)
+		torpor__v1__options__free_unpacked(t->options, NULL);
+	fd_close(&t->stop_serving);
 	free_pointer(&t);
 	while (queue) {
 		struct deferred *d = queue;

@@ -12,6 +12,7 @@
 #include "task.pb-c.h"
 #include "containerd/job.h"
 #include "containerd/loop.h"
+#include "containerd/options.h"
 #include "containerd/server.h"
 #include "containerd/stdio.h"
 
@@ -62,10 +63,10 @@ struct task {
 	bool busy, paused, mounted, private_pid, killed_rest;
 	struct deferred *queue;
 	char *checkpoint;                /* images to restore from at Start; NULL: none */
-	bool no_pivot, no_new_keyring;
-	uid_t io_uid;
-	gid_t io_gid;
-	char *work_path;                 /* for the engine's logs; NULL: below the bundle */
+	Torpor__V1__Options *options;
+	bool serving;                    /* a lazy checkpoint has been made, and its memory is fetched */
+	int stop_serving;                /* to write to */
+	struct rpc_call *giving_up;
 	struct loop_watch oom;
 	void *oom_state;
 };

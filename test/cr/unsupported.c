@@ -192,14 +192,16 @@ static bool use_tcp(int fd)
 	return write(second, "tcp", 3) == 3 && read(fd, text, 8) == 3;
 }
 
-/* Address space of huge pages, of which the system need not have one. */
+/* A memfd of huge pages, of which the system need not have one; only mapped. */
 static char *huge;
 
 static int open_hugetlb(void)
 {
-	huge = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
-	if (huge == MAP_FAILED)
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+	huge = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (fd < 0 || huge == MAP_FAILED)
 		cr_skip(": a huge page mapping: %s", strerror(errno));
+	close(fd);
 	return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 

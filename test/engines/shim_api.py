@@ -2,7 +2,7 @@
 # What shim_api.sh runs: each function below is a case, with a shim of its own.
 import faulthandler, json, os, random, re, select, shutil, signal, socket, subprocess, sys, time, traceback
 import ttrpc as t
-from ttrpc import task, wk, runc, bootstrap, intro, Error
+from ttrpc import task, wk, runc, bootstrap, intro, torpor, Error
 
 WORK = sys.argv[1]
 faulthandler.dump_traceback_later(200)
@@ -104,8 +104,8 @@ class Container:
         self.call("Exec", exec_id=exec_id, spec=wk.Any(type_url=PROCESS, value=json.dumps(p).encode()), **more)
         return self.call("Start", exec_id=exec_id).pid
 
-    def wait(self, exec_id=""):
-        return self.call("Wait", exec_id=exec_id)
+    def wait(self, exec_id="", timeout=30):
+        return self.c.begin("Wait", id=self.id, exec_id=exec_id)(timeout)
 
     def end(self):
         """Deleted, and nothing is left."""
@@ -574,6 +574,114 @@ def checkpoint(s):
     bad.call("Shutdown")
 
 
+def saving(**fields):
+    return wk.Any(type_url="torpor.v1.CheckpointOptions", value=torpor.CheckpointOptions(**fields).SerializeToString())
+
+
+def restoring(**fields):
+    return wk.Any(type_url="torpor.v1.Options", value=torpor.Options(**fields).SerializeToString())
+
+
+COUNTER = ("/bin/sh", "-c", "x=$(head -c 2000000 /dev/zero | tr '\\0' x); i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done")
+
+
+def children(pid, name):
+    """Processes of this name that the shim has."""
+    found = []
+    for p in open("/proc/%d/task/%d/children" % (pid, pid)).read().split():
+        try:
+            if open("/proc/%s/comm" % p).read().strip() == name:
+                found.append(int(p))
+        except OSError:
+            pass
+    return found
+
+
+def count_after(c):
+    c.out.read_until(b"\n")     # it may be half of one
+    return int(c.out.read_until(b"\n").split()[-1])
+
+
+def rounds(s):
+    """Pre-dumps one by one, by their number, with tracking that the shim's keeper has; the last round is restored."""
+    c = Container(s, "c", *COUNTER).create().start()
+    shim_pid = c.call("Connect").shim_pid
+    c.out.read_until(b"3\n")
+    images = WORK + "/rounds"
+    c.call("Checkpoint", path=WORK + "/unused", options=saving(image_path=images + "/1", pre_dump=True))
+    assert not os.path.exists(WORK + "/unused")
+    assert c.call("State").status == task.RUNNING and len(children(shim_pid, "torpor-keeper")) == 1
+    c.call("Checkpoint", path=WORK + "/unused", options=saving(image_path=images + "/2", parent_path="../1", pre_dump=True, auto_dedup=True))
+    count_after(c)
+    c.call("Checkpoint", path=WORK + "/unused", options=saving(image_path=images + "/3", parent_path="../2", exit=True))
+    assert c.wait().exit_status == 137 and os.readlink(images + "/3/parent") == "../2"
+    until(lambda: not children(shim_pid, "torpor-keeper"))
+    c.end()
+
+    def size(d):
+        return sum(os.path.getsize(d + "/" + n) for n in os.listdir(d) if n.startswith("pages-"))
+    assert size(images + "/3") < size(images + "/1") / 2, (size(images + "/1"), size(images + "/3"))
+    r = Container(s, "r", "/bin/false").create(checkpoint=images + "/3").start()
+    count_after(r)
+    # The same with the shim making the rounds; then one more that is left running and tracked.
+    many = WORK + "/many"
+    r.call("Checkpoint", path=many, options=saving(rounds=2, track=True))
+    assert os.readlink(many + "/parent") == "round2" and os.readlink(many + "/round2/parent") == "../round1"
+    assert r.call("State").status == task.RUNNING and len(children(r.call("Connect").shim_pid, "torpor-keeper")) == 1
+    count_after(r)
+    r.end()
+    a = Container(s, "a", "/bin/false").create(checkpoint=many).start()
+    count_after(a)
+    for options, text in ((saving(rounds=2, pre_dump=True), "rounds"), (saving(lazy_pages=True), "lazy_pages"),
+                          (saving(empty_namespaces=["user"]), "empty_namespaces user"), (saving(page_server="here"), "page server here"),
+                          (wk.Any(type_url="some.other.Options", value=b"x"), "some.other.Options")):
+        assert text in refused(3, a.call, "Checkpoint", path=WORK + "/no", options=options)
+    a.end()
+    b = Container(s, "b", "/bin/true")
+    for options, text in ((restoring(lazy_pages=True), "lazy_pages"), (wk.Any(type_url="runtimeoptions.v1.Options", value=b"x"), "runtimeoptions")):
+        assert text in refused(3, b.create, options=options)
+    b.call("Shutdown")
+
+
+def lazy(s):
+    """Memory that comes later: from images, and from a lazy checkpoint whose container stands still until it has all been fetched; one that
+    is given up, and goes on."""
+    c = Container(s, "c", *COUNTER).create().start()
+    c.out.read_until(b"3\n")
+    images, server = WORK + "/lazy", WORK + "/pages"
+    c.call("Checkpoint", path=images + "0", options=saving(exit=True, lazy_pages=True, page_server=server))
+    assert os.path.exists(images + "0/inventory.img") and c.call("State").status == task.PAUSED
+    s.events.wait("/tasks/checkpointed", "c")
+    refused(2, c.exec, "e", "/bin/true")
+    c.call("Resume")                                    # it is given up
+    assert c.call("State").status == task.RUNNING
+    count_after(c)
+    c.call("Checkpoint", path=images, options=saving(exit=True, lazy_pages=True, page_server=server))
+    r = Container(s, "r", "/bin/false").create(checkpoint=images, options=restoring(lazy_pages=True, page_server=server)).start()
+    count_after(r)
+    assert c.wait(timeout=60).exit_status == 137
+    c.end()
+    count_after(r)
+    r.call("Checkpoint", path=images + "2", options=saving(exit=True))
+    r.wait()
+    r.end()
+    d = Container(s, "d", "/bin/false").create(checkpoint=images + "2", options=restoring(lazy_pages=True)).start()
+    count_after(d)
+    d.exec("e", "/bin/true")
+    assert d.wait("e").exit_status == 0
+    d.end()
+    # A shim that is killed while it serves: nothing is left.
+    k = Container(s, "k", *COUNTER).create().start()
+    k.out.read_until(b"3\n")
+    k.call("Checkpoint", path=images + "3", options=saving(exit=True, lazy_pages=True, page_server=server + "3"))
+    pids = [p.pid for p in k.call("Pids").processes]
+    os.kill(k.call("Connect").shim_pid, 9)
+    until(lambda: not answers(k.socket))
+    s.run("k", k.bundle, "-bundle", k.bundle, "delete")
+    for p in pids:
+        until(lambda: gone(p))
+
+
 def hostile(s):
     """Clients that send what no client sends: the shim answers or hangs up, serves the others, and does not grow."""
     c = Container(s, "c", "/bin/sleep", "1000").create().start()
@@ -680,14 +788,24 @@ def hostile(s):
 
 
 CASES = [hostile, life, version2, short, execs, shared_pids, terminal, half_close, last_words, log_uris, update, stats, oom, kill_all, failures, away,
-         group, killed_shim, command_line, checkpoint]
+         group, killed_shim, command_line, checkpoint, rounds, lazy]
+
+
+def shims_of(s):
+    found = []
+    for n in os.listdir("/proc"):
+        try:
+            if n.isdigit() and ("-namespace\0%s\0" % s.ns).encode() in open("/proc/%s/cmdline" % n, "rb").read():
+                found.append(int(n))
+        except OSError:
+            pass
+    return found
 
 
 def tidy(s):
     """After a failed case."""
-    for n in os.listdir("/proc"):
-        if n.isdigit() and ("-namespace\0%s\0" % s.ns).encode() in open("/proc/%s/cmdline" % n, "rb").read():
-            os.kill(int(n), 9)
+    for pid in shims_of(s):
+        os.kill(pid, 9)
     for n in os.listdir(WORK):
         if n.startswith(s.ns + "-"):
             s.run(n[len(s.ns) + 1:], WORK + "/" + n, "-bundle", WORK + "/" + n, "delete", check=False)
@@ -709,6 +827,7 @@ def main():
             print("%s: FAILED" % f.__name__, flush=True)
             failed.append(f.__name__)
             tidy(s)
+        until(lambda: not shims_of(s))      # they wait for their last events to be taken
         s.events.end()
     if not failed:
         assert os.listdir("/run/containerd/s") == [], os.listdir("/run/containerd/s")

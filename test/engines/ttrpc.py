@@ -25,8 +25,8 @@ except ImportError:
 if not shutil.which("protoc"):
     skip("protoc is not installed (protobuf-compiler)")
 make_messages()
-task, wk, runc, ttrpc, events, sandbox, bootstrap, intro = (importlib.import_module(m + "_pb2") for m in (
-    "task", "wellknown", "options", "ttrpc", "events", "sandbox", "bootstrap", "introspection"))
+task, wk, runc, ttrpc, events, sandbox, bootstrap, intro, torpor = (importlib.import_module(m + "_pb2") for m in (
+    "task", "wellknown", "options", "ttrpc", "events", "sandbox", "bootstrap", "introspection", "torpor"))
 
 REQUESTS = {"Create": task.CreateTaskRequest, "Exec": task.ExecProcessRequest, "Checkpoint": task.CheckpointTaskRequest,
             "Update": task.UpdateTaskRequest}
