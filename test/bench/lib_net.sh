@@ -17,12 +17,12 @@ conn_round() { # CASE ENGINE CONNECTIONS - WHERE
 	mkdir $work/images
 	(
 		cd / || exit
-		conn_inside setsid "$connections" serve 127.0.0.1 7000 "$3" $work/served </dev/null >/dev/null 2>&1 &
+		exec nsenter --net="/proc/$holder/ns/net" setsid "$connections" serve 127.0.0.1 7000 "$3" $work/served </dev/null >/dev/null 2>&1 &
 		echo $! >$work/pid
 	)
 	pid=$(<$work/pid)
 	conn_await $work/served 0
-	conn_inside "$connections" hold 127.0.0.1 7000 "$3" $work/held </dev/null >/dev/null 2>&1 &
+	nsenter --net="/proc/$holder/ns/net" "$connections" hold 127.0.0.1 7000 "$3" $work/held </dev/null >/dev/null 2>&1 &
 	client=$!
 	if ! { conn_await $work/held 0 && conn_await $work/served "$3"; }; then
 		note "$1: $3 connections cannot be made: $(cat $work/held)"
