@@ -50,13 +50,15 @@ struct epoll {
 	FileEntry *entry;
 };
 
-static int parse_line(struct dump *d, const char *line, EventpollTfdEntry **out)
+static int parse_line(struct dump *d, const char *at, EventpollTfdEntry **out)
 {
+	char line[160];   /* sscanf() looks for the end of all the text that it is given, each time */
 	EventpollTfdEntry *t = ARENA_MESSAGE(d->arena, EventpollTfdEntry, EVENTPOLL_TFD_ENTRY__INIT);
 	uint64_t pos, ino;
 	unsigned fd, events, dev;
 	uint64_t data;
 
+	snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
 	if (sscanf(line, "tfd: %u events: %x data: %" SCNx64 " pos:%" SCNu64 " ino:%" SCNx64 " sdev:%x", &fd, &events, &data, &pos, &ino,
 		   &dev) != 6)
 		return -EPROTO;

@@ -63,12 +63,41 @@ int image_dir_open(const char *path, struct image_dir **out)
 	return open_directory(path, out);
 }
 
-static bool is_written(const struct image_dir *d, const char *name)
+/* The names once more, by hash (FNV-1a), at most half full: a tree can have tens of thousands of connections, each with an image. The place
+ * of a name in it, or where it would be; places count from 1, 0 is free. */
+static uint32_t *place_of(const struct image_dir *d, const char *name)
 {
+	uint32_t h = 2166136261u;
+
+	for (const char *s = name; *s; s++)
+		h = (h ^ (unsigned char)*s) * 16777619u;
+	for (h &= (uint32_t)d->n_places - 1; d->places[h] && strcmp(d->written.data[d->places[h] - 1], name) != 0;)
+		h = (h + 1) & ((uint32_t)d->n_places - 1);
+	return &d->places[h];
+}
+
+static void grow_places(struct image_dir *d)
+{
+	d->n_places = d->n_places ? 2 * d->n_places : 64;
+	free(d->places);
+	d->places = mem_zalloc(d->n_places * sizeof *d->places);
 	for (size_t i = 0; i < d->written.n; i++)
-		if (!strcmp(d->written.data[i], name))
-			return true;
-	return false;
+		*place_of(d, d->written.data[i]) = (uint32_t)i + 1;
+}
+
+bool image_dir_has(const struct image_dir *d, const char *name)
+{
+	return d->n_places && *place_of(d, name);
+}
+
+static void note_written(struct image_dir *d, const char *name)
+{
+	if (image_dir_has(d, name))
+		return;
+	if (2 * d->written.n >= d->n_places)
+		grow_places(d);
+	array_push(&d->written) = str_dup(name);
+	*place_of(d, name) = (uint32_t)d->written.n;
 }
 
 int image_create_raw(struct image_dir *d, const char *name)
@@ -80,8 +109,7 @@ int image_create_raw(struct image_dir *d, const char *name)
 	int fd = openat(d->fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return fail(errno, "make image %s/%s", d->path, name);
-	if (!is_written(d, name))
-		array_push(&d->written) = str_dup(name);
+	note_written(d, name);
 	return fd;
 }
 
@@ -91,7 +119,7 @@ int image_create_link(struct image_dir *d, const char *name, const char *target)
 
 	if (symlinkat(target, d->fd, temporary) < 0)
 		return fail(errno, "make the link %s/%s to %s", d->path, name, target);
-	array_push(&d->written) = str_dup(name);
+	note_written(d, name);
 	return 0;
 }
 
@@ -185,7 +213,7 @@ static bool is_stale(const struct image_dir *d, const char *name)
 {
 	if (d->pages_elsewhere && (str_starts(name, "pagemap-") || str_starts(name, "pages-")))
 		return false;
-	return is_image_name(name) && !is_written(d, name);
+	return is_image_name(name) && !image_dir_has(d, name);
 }
 
 static bool is_abandoned(const struct image_dir *d, const char *name)
@@ -277,6 +305,7 @@ void image_dir_free(struct image_dir *d)
 		free(d->written.data[i]);
 	}
 	array_free(&d->written);
+	free(d->places);
 	fd_close(&d->fd);
 	if (d->writing && d->made && !d->keep_partial)
 		rmdir(d->path);

@@ -21,11 +21,14 @@ struct image_dir {
 	bool keep_old;                 /* a file that is there already is not replaced */
 	char suffix[16];               /* of temporary names; "": part. What image_dir_begin() clears away is that alone */
 	ARRAY(char *) written;         /* final names of the files written so far */
+	uint32_t *places;              /* where they are in it, by hash (dir.c) */
+	size_t n_places;
 };
 
 int image_dir_create(const char *path, struct image_dir **out);   /* for a dump; makes the directory if needed */
 /* No other dump works in it, and what a killed one has left there goes. The lock lasts until image_dir_free(). */
 int image_dir_begin(struct image_dir *d);
+bool image_dir_has(const struct image_dir *d, const char *name);   /* it has been written */
 int image_dir_open(const char *path, struct image_dir **out);     /* for a restore */
 int image_dir_adopt(int fd, const char *path, struct image_dir **out);   /* the same, of an open directory, which is taken; 0 */
 /* Makes the checkpoint whole: an old inventory is removed, files renamed, the inventory last. sync: file contents are on the

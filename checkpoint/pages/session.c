@@ -103,14 +103,6 @@ static bool parent_lists(struct session *s, uint64_t start, uint64_t end)
 	return s->listed_at < s->listed.n && s->listed.data[s->listed_at].start <= start && s->listed.data[s->listed_at].end >= end;
 }
 
-static bool is_known(const struct session *s, const char *name)
-{
-	for (size_t i = 0; i < s->dir->written.n; i++)
-		if (!strcmp(s->dir->written.data[i], name))
-			return true;
-	return false;
-}
-
 static int session_open(struct session *s, const struct wire_message *m)
 {
 	unsigned char answer;
@@ -118,7 +110,7 @@ static int session_open(struct session *s, const struct wire_message *m)
 	int r = pagemap_close(s);
 
 	snprintf(name, sizeof name, "pagemap-%s%" PRIu64 ".img", m->segment ? "shmem-" : "", m->id);
-	if (r == 0 && is_known(s, name))
+	if (r == 0 && image_dir_has(s->dir, name))
 		return fail_text(EPROTO, "the dump has opened %s twice", name);
 	if (r == 0)
 		r = image_create(s->dir, m->segment ? IMG_PAGEMAP_SHMEM : IMG_PAGEMAP, m->id, &s->pagemap);
