@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-# TCP programs for tests: talk.py serve ADDRESS PORT [COUNT-FILE]   answers each byte with the next one, for ever
+# TCP programs for tests: talk.py serve ADDRESS[,ADDRESS…] PORT      answers each byte with the next one, for ever
 #                         talk.py ask ADDRESS PORT FILE             sends a byte every 10 ms without waiting; FILE gets how many were answered,
-#                                                                   or the error
+#                                                                   or the error; FILE.port the port that it has
+#                         talk.py flood ADDRESS PORT PEER PORT FILE segments without data to a connection of others', as fast as a thousand
+#                                                                   in a second, with any numbers; FILE gets how many
 #                         talk.py sniff DEVICE FILE                 every RST and ICMP packet that comes in becomes a line of FILE
 #                         talk.py send ADDRESS PORT MARK            a datagram, with a mark; talk.py receive ADDRESS PORT FILE
 import os, socket, struct, sys, threading, time
@@ -23,10 +25,17 @@ def answer(s):
         s.sendall(bytes((b + 1) % 256 for b in data))
 
 
-def serve(address, port):
+def listen(address, port):
     s = socket.create_server((address, int(port)), family=family(address))
     while True:
         threading.Thread(target=answer, args=(s.accept()[0],), daemon=True).start()
+
+
+def serve(addresses, port):
+    first, *others = addresses.split(",")
+    for address in others:
+        threading.Thread(target=listen, args=(address, port), daemon=True).start()
+    listen(first, port)
 
 
 # Whoever is to listen may not do so yet.
@@ -45,6 +54,7 @@ def ask(address, port, path):
     s = connect(address, int(port))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     s.setblocking(False)
+    put(path + ".port", str(s.getsockname()[1]))
     sent = got = 0
     put(path, "0")
     try:
@@ -67,6 +77,29 @@ def ask(address, port, path):
                 pass
     except OSError as e:
         put(path, str(e))
+
+
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def flood(address, port, peer, peer_port, path):
+    s = socket.socket(family(address), socket.SOCK_RAW, socket.IPPROTO_TCP)
+    s.bind((address, 0))
+    ends = b"".join(socket.inet_pton(family(address), a) for a in (address, peer))
+    n = 0
+    while True:
+        numbers = struct.unpack("!II", os.urandom(8))
+        segment = struct.pack("!HHIIBBHHH", int(port), int(peer_port), *numbers, 5 << 4, 0x10, 65535, 0, 0)
+        check = checksum(ends + struct.pack("!II", len(segment), 6) + segment)
+        s.sendto(segment[:16] + struct.pack("!H", check) + segment[18:], (peer, 0))
+        n += 1
+        if n % 10 == 0:
+            put(path, str(n))
+        time.sleep(0.001)
 
 
 def what(frame):
@@ -116,4 +149,5 @@ def receive(address, port, path):
         put(path, str(n))
 
 
+os.closerange(3, 1024)   # a test's
 globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The engine is killed at random moments of a dump with the network locked, LOCK_KILLS times (20; 200 and more by hand): `torpor-netlock clean`
+# leaves no rule, and the connections are alive: at once, or, if the kill came when the checkpoint was whole and the tasks had ended, after a
+# restore. No reset reaches the peer. Half of the dumps leave the program running; half are on a host's network.
+# timeout: 600
+. "${0%/*}/../lib.sh"
+. "${0%/*}/lib_net.sh"
+require_command nft
+new_host box
+new_host peer
+join_hosts box peer
+cd "$TEST_DIR"
+exec 7<"$TEST_DIR/box.net"
+net=$(stat -Lc %i box.net)
+killafter=$TEST_BUILD/test/fault/killafter
+in_background peer "$TALK" sniff net0 seen
+wait_until 20 test -e seen
+setsid nsenter --net="$TEST_DIR/box.net" "$TALK" serve 10.9.0.1,fd09::1 80 </dev/null >/dev/null 2>&1 &
+pid=$!
+at_exit kill -9 $pid
+in_background peer "$TALK" ask 10.9.0.1 80 four
+in_background peer "$TALK" ask fd09::1 80 six
+goes_on four
+goes_on six
+
+guarded() { grep -qs torpor-tcp /proc/[0-9]*/comm; }
+# It lives, whatever the engine was about to do with it.
+lives() {
+	local state
+	wait_until 10 eval '! guarded'
+	for _ in {1..100}; do
+		[ -e "/proc/$pid/status" ] || return 1
+		state=$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null || :)
+		case $state in Z | X | '') return 1 ;; S | R | D) return 0 ;; esac
+		sleep 0.02
+	done
+	fail "$1: the program is in state $state"
+}
+
+killed=0 restored=0 took=(0 0)
+LOCK_KILLS=${LOCK_KILLS-20}
+for ((i = 0; i < LOCK_KILLS; i++)); do
+	rm -rf images
+	mkdir images
+	options=(--tcp-established) place=(nsenter --net="$TEST_DIR/box.net" --) save=() build=()
+	((i & 1)) && options+=(--leave-running)
+	((i & 2)) && place=() save=(--external "net[$net]:box") build=(--inherit-fd "fd[7]:box")
+	us=0
+	[ $i -lt 4 ] || us=$((RANDOM * 32768 + RANDOM)) us=$((us % (took[i & 1] + took[i & 1] / 10) + 1))
+	read -r outcome time < <("$killafter" -t $us "${place[@]}" "$TORPOR_CR" dump -t $pid -D images -o dump.log "${options[@]}" "${save[@]}")
+	[ "$us" != 0 ] || took[i & 1]=${time##* }
+	case $outcome in killed) killed=$((killed + 1)) ;; exit) [ "${time% *}" = 0 ] || fail "kill $i: dump: $(tail -3 images/dump.log)" ;; esac
+	if ! lives "kill $i"; then
+		[ -s images/inventory.img ] || fail "kill $i: the tasks ended, and there is no checkpoint"
+		"${place[@]}" "$TORPOR_CR" restore -d -D images -o restore.log --tcp-established "${build[@]}" || fail "kill $i: $(tail -3 images/restore.log)"
+		restored=$((restored + 1))
+	fi
+	"$NETLOCK" clean --netns "$TEST_DIR/box.net" >/dev/null
+	equal "$(on box nft list ruleset | grep -c torpor || :)" 0 "kill $i: tables that are left"
+	goes_on four
+	goes_on six
+	equal "$(<seen)" "" "kill $i: what the peer saw"
+done
+echo "$killed killed, $restored restored; a dump takes ${took[0]} us"
+kill -9 $pid
