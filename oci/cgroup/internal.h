@@ -6,6 +6,8 @@
 
 #include "cgroup/cgroup.h"
 
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
 /* One layout's way of doing what differs between them. */
 struct cgroup_ops {
 	const char *name;
@@ -17,6 +19,7 @@ struct cgroup_ops {
 };
 extern const struct cgroup_ops cgroup_v1_ops, cgroup_hybrid_ops, cgroup_v2_ops;
 const struct cgroup_ops *cgroup_ops_of(const struct spec_pairs *cgroups);
+bool cgroup_has_controller(const char *hierarchy, const char *controller);   /* "cpu" is in "cpu,cpuacct" */
 
 /* Writes one value into FILE of the directory that holds CONTROLLER (on v2: the one directory). property: the
  * configuration's name for it, for the error. */
