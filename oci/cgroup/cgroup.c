@@ -169,7 +169,7 @@ static int check_unlimited(const struct spec_resources *r)
 
 	limits.has_disable_oom_killer &= r->disable_oom_killer;
 	limits.has_pids_limit &= r->pids_limit > 0;
-	return cgroup_v1_apply(&none, &limits);
+	return cgroup_v1_apply(&(struct cgroup_target){ .groups = &none }, &limits);
 }
 
 static int set_all(const struct spec_pairs *cgroups, const struct spec_resources *r, bool if_allowed)
@@ -178,7 +178,7 @@ static int set_all(const struct spec_pairs *cgroups, const struct spec_resources
 	bool has_devices = ops == &cgroup_v2_ops || cgroup_path(cgroups, "devices");
 	int done = has_devices || !if_allowed ? ops->devices(cgroups, r) : 0;
 
-	return done < 0 ? done : ops->apply(cgroups, r);
+	return done < 0 ? done : ops->apply(&(struct cgroup_target){ .groups = cgroups }, r);
 }
 
 /* What somebody else's processes are in stays: it cannot be removed. */
@@ -193,14 +193,14 @@ int cgroup_create(struct spec_pairs *cgroups, const struct spec_resources *r, bo
 	return done;
 }
 
-int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *r)
+int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *r, struct cgroup_journal *before)
 {
-	const struct cgroup_ops *ops = cgroup_ops_of(cgroups);
+	return cgroups->n ? cgroup_ops_of(cgroups)->apply(&(struct cgroup_target){ cgroups, before }, r) : 0;
+}
 
-	if (!cgroups->n)
-		return 0;
-	int done = r->n_devices ? ops->devices(cgroups, r) : 0;
-	return done < 0 ? done : ops->apply(cgroups, r);
+int cgroup_apply_devices(const struct spec_pairs *cgroups, const struct spec_resources *r)
+{
+	return cgroups->n && r->n_devices ? cgroup_ops_of(cgroups)->devices(cgroups, r) : 0;
 }
 
 /* Held still, no process forks out of the list. */
