@@ -241,7 +241,7 @@ int cgroup_make_more(const struct spec_pairs *cgroups, size_t n)
 
 static int sub_path(char out[PATH_MAX], const char *dir, const char *sub, const char *file)
 {
-	if (sub && (*sub == '/' || strstr(sub, "..")))
+	if (sub && (*sub == '/' || path_goes_up(sub)))
 		return fail_text(EINVAL, "cgroup \"%s\" is not a path below the container's own", sub);
 	int n = snprintf(out, PATH_MAX, "%s%s%s%s%s", dir, sub ? "/" : "", sub ? sub : "", *file ? "/" : "", file);
 	return n < PATH_MAX ? 0 : fail(ENAMETOOLONG, "cgroup %s", dir);
