@@ -53,10 +53,13 @@ int container_kill(struct container *c, int sig, bool all);
 int container_delete(struct container *c, bool force);        /* kills when forced; idempotent */
 int container_pause(struct container *c);
 int container_resume(struct container *c);
-/* Changes the limits that r has; the others stay. Fails at the first that cannot be set, those before it are in force then. */
+/* Changes the limits that are named; the others stay. If one cannot be set, all are as they were before. */
 struct spec_resources;
-int container_update(struct container *c, const struct spec_resources *r);
-int container_update_rdt(struct container *c, const char *l3_schema, const char *bandwidth_schema);   /* Intel RDT; either may be NULL */
+struct oci_update {
+	const struct spec_resources *resources;
+	const char *l3_schema, *bandwidth_schema;   /* Intel RDT; either may be NULL */
+};
+int container_update(struct container *c, const struct oci_update *u);
 /* What the container uses: as one value of a larger text, as runc's events have it. */
 struct json_out;
 int container_stats_json(struct container *c, struct json_out *o);

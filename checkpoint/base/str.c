@@ -120,6 +120,14 @@ bool str_ends(const char *s, const char *suffix)
 	return n >= m && strcmp(s + n - m, suffix) == 0;
 }
 
+bool path_goes_up(const char *path)
+{
+	for (; *path; path += strcspn(path, "/"), path += strspn(path, "/"))
+		if (!strncmp(path, "..", 2) && (path[2] == '/' || !path[2]))
+			return true;
+	return false;
+}
+
 struct arena_block {
 	struct arena_block *next;
 	size_t used, size;

@@ -40,6 +40,8 @@ int parse_i64(const char *text, int base, int64_t *value);
 
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
+/* A path with a component "..". */
+bool path_goes_up(const char *path);
 
 /* A pool of memory that is freed as a whole (the messages of a dump, a parsed configuration). Pieces are cleared and
  * 16-byte aligned. */

@@ -146,7 +146,7 @@ char *cgroup_map_path(struct restore *r, const struct hierarchy *h, const char *
 	size_t len = strlen(from);
 
 	path += strspn(path, "/");
-	if (strstr(path, ".."))
+	if (path_goes_up(path))
 		return NULL;
 	if (strncmp(path, from, len) != 0 || (len && path[len] && path[len] != '/'))
 		return arena_str(r->arena, path);

@@ -388,7 +388,7 @@ int mount_build(struct restore *r, struct task *root, uint32_t id)
 	if (child < 0)
 		return fail(err, "fork the process that mounts");
 	size_t mark = err_mark();
-	ret = err_recv(in);
+	err_recv(in);
 	if (wait_for(child) >= 0)
 		return 0;
 	return err_count() > mark ? -EINVAL : fail_text(ECHILD, "the process that mounts ended");

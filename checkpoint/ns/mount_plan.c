@@ -92,7 +92,7 @@ static int place_children(struct mount_node *parent, struct mount_node *rest, si
 			continue;
 		rest[i].parent = parent;
 		rest[i].place = below(rest[i].e->mountpoint, parent->e->mountpoint);
-		if (!rest[i].place || strstr(rest[i].place, ".."))
+		if (!rest[i].place || path_goes_up(rest[i].place))
 			return fail_text(EBADMSG, "mountpoints image: mount %s is not below that which it is on, %s", rest[i].e->mountpoint,
 					 parent->e->mountpoint);
 		struct mount_node swap = rest[i];

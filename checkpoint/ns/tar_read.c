@@ -66,7 +66,7 @@ static int check_path(char *path)
 
 	while (n > 1 && path[n - 1] == '/')
 		path[--n] = 0;
-	if (path[0] == '/' || !strcmp(path, "..") || str_starts(path, "../") || strstr(path, "/../") || str_ends(path, "/.."))
+	if (path[0] == '/' || path_goes_up(path))
 		return fail_text(EBADMSG, "the archive has a name that leads outside: %s", path);
 	return 0;
 }

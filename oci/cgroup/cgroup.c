@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A container's cgroups: where they are, making, entering, and the table of layouts.
+/* A container's cgroups: making, entering, and the table of layouts. Where they are is decided before (plan.c).
  *
  * Three layouts of one file tree at /sys/fs/cgroup:
  *   v2      cgroup2 is mounted there; one directory has everything.
@@ -8,33 +8,21 @@
  *           are done in the cgroup2 one, always: a task in a frozen v1 group cannot be seized by ptrace, a task in a frozen cgroup2
  *           can, and only cgroup2 has cgroup.kill and a file that tells when the last task has gone.
  *
- * Every directory costs time when it is made, when a task enters it and when it goes (0.06 ms in all). So in v1 hierarchies a container
- * gets groups for memory, pids, cpuacct and blkio (statistics that every engine asks for), devices (the default policy must hold), the
- * freezer where there is no cgroup2, and others only when the configuration sets one of their limits. (A new cpu group takes no
- * real-time task, where the kernel shares real-time bandwidth out.) name=systemd is systemd's.
- *
  * Invariants:
  * 1. The list of directories is decided (and saved by the caller) before the first one is made: a crash leaves nothing unknown.
  * 2. On v1 a task enters by writing 0 into `tasks` itself. A pid in `cgroup.procs` makes the kernel wait for all of the
  *    machine's forks to drain (5 to 15 ms); a single thread that moves itself does not (0.03 ms). Only when a limit comes later
  *    (update) whose hierarchy the container is not in, its processes are moved that way; its cgroup namespace, if it has one, then shows
  *    that hierarchy's group by its whole path.
- * 3. On cgroup2 a task is born inside (clone3 CLONE_INTO_CGROUP).
- *
- * A relative or absent cgroupsPath is below /torpor. That base directory is left in place when its last container goes, so
- * that two commands never race about it. Not handled: the systemd manager; hierarchies mounted elsewhere than below
- * /sys/fs/cgroup; a cgroup2 in hybrid whose controllers are to be used. */
+ * 3. On cgroup2 a task is born inside (clone3 CLONE_INTO_CGROUP). */
 #include "cgroup/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -44,9 +32,6 @@
 
 #define LOG_PREFIX "cgroup"
 #include "base/log.h"
-
-#define ROOT "/sys/fs/cgroup"
-#define GROUPS_MAX 16
 
 const struct cgroup_ops cgroup_v1_ops = {
 	"v1", cgroup_v1_apply, cgroup_v1_devices, cgroup_v1_freeze, cgroup_v1_frozen, cgroup_v1_kill,
@@ -65,23 +50,7 @@ const struct cgroup_ops *cgroup_ops_of(const struct spec_pairs *cgroups)
 	return cgroups->n == 1 ? &cgroup_v2_ops : &cgroup_hybrid_ops;
 }
 
-static bool is_fs(const char *path, long magic)
-{
-	struct statfs st;
-	return statfs(path, &st) == 0 && st.f_type == magic;
-}
-
-enum cgroup_layout cgroup_host_layout(void)
-{
-	if (is_fs(ROOT, CGROUP2_SUPER_MAGIC))
-		return CGROUP_V2;
-	if (is_fs(ROOT "/unified", CGROUP2_SUPER_MAGIC))
-		return CGROUP_HYBRID;
-	return is_fs(ROOT "/memory", CGROUP_SUPER_MAGIC) || is_fs(ROOT "/freezer", CGROUP_SUPER_MAGIC) ? CGROUP_V1 : CGROUP_NONE;
-}
-
-/* "cpu" is in "cpu,cpuacct". */
-static bool has_controller(const char *hierarchy, const char *controller)
+bool cgroup_has_controller(const char *hierarchy, const char *controller)
 {
 	size_t n = strlen(controller);
 
@@ -95,165 +64,10 @@ const char *cgroup_path(const struct spec_pairs *cgroups, const char *hierarchy)
 {
 	for (size_t i = 0; i < cgroups->n; i++) {
 		const char *key = cgroups->data[i].key;
-		if (*hierarchy ? has_controller(key, hierarchy) : !*key)
+		if (*hierarchy ? cgroup_has_controller(key, hierarchy) : !*key)
 			return cgroups->data[i].value;
 	}
 	return NULL;
-}
-
-/* The path below a hierarchy: no "..", no empty or "." components. */
-static int group_path(struct arena *arena, const struct spec *s, const char *id, char **out)
-{
-	const char *wanted = s->cgroups_path && *s->cgroups_path ? s->cgroups_path : id;
-	char *clean = arena_alloc(arena, strlen(wanted) + sizeof "/torpor//"), *at = clean;
-
-	if (*wanted != '/')
-		at = stpcpy(at, "/torpor");
-	for (const char *p = wanted; *p;) {
-		size_t n = strcspn(p, "/");
-		if (n == 2 && p[0] == '.' && p[1] == '.')
-			return fail_text(EINVAL, "config.json: linux.cgroupsPath: \"%s\" has a \"..\" in it", wanted);
-		if (n && !(n == 1 && *p == '.'))
-			at += sprintf(at, "/%.*s", (int)n, p);
-		p += n + (p[n] == '/');
-	}
-	if (at == clean)
-		return fail_text(EINVAL, "config.json: linux.cgroupsPath: \"%s\" is the root of the hierarchy, not a group of its own", wanted);
-	*out = clean;
-	return 0;
-}
-
-/* Whether the configuration sets one of a v1 controller's limits. */
-static bool v1_limited(const char *hierarchy, const struct spec_resources *r)
-{
-	const struct {
-		const char *controller;
-		bool limited;
-	} all[] = {
-		{ "cpu", r->has_cpu_shares || r->has_cpu_quota || r->has_cpu_period || r->has_cpu_burst || r->has_cpu_idle ||
-				 r->has_cpu_rt_period || r->has_cpu_rt_runtime },
-		{ "cpuset", r->cpuset_cpus || r->cpuset_mems },
-		{ "hugetlb", r->n_hugepages },
-		{ "net_cls", r->has_class_id },
-		{ "net_prio", r->n_priorities },
-		{ "rdma", r->n_rdma },
-	};
-
-	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-		if (all[i].limited && has_controller(hierarchy, all[i].controller))
-			return true;
-	return false;
-}
-
-/* What a hierarchy is wanted for on v1. */
-static bool v1_wanted(const char *hierarchy, const struct spec_resources *r, bool unified)
-{
-	static const char *const always[] = { "memory", "pids", "devices", "cpuacct", "blkio" };
-
-	for (size_t i = 0; i < sizeof always / sizeof *always; i++)
-		if (has_controller(hierarchy, always[i]))
-			return true;
-	return has_controller(hierarchy, "freezer") ? !unified : v1_limited(hierarchy, r);
-}
-
-static void add_pair(struct arena *arena, struct spec_pairs *list, const char *key, char *value)
-{
-	list->data[list->n].key = arena_str(arena, key);
-	list->data[list->n++].value = value;
-}
-
-/* A hierarchy's mount point: systemd names it as the kernel does ("cpu,cpuacct") and adds a link per controller; others have a
- * directory per controller. */
-static char *v1_mount(struct arena *arena, char *hierarchy)
-{
-	char *path = arena_printf(arena, ROOT "/%s", hierarchy);
-	if (is_fs(path, CGROUP_SUPER_MAGIC))
-		return path;
-	char *comma = strchr(hierarchy, ',');
-	path = arena_printf(arena, ROOT "/%.*s", comma ? (int)(comma - hierarchy) : 0, hierarchy);
-	return comma && is_fs(path, CGROUP_SUPER_MAGIC) ? path : NULL;
-}
-
-static bool listed(const struct spec_pairs *cgroups, const char *hierarchy)
-{
-	for (size_t i = 0; i < cgroups->n; i++)
-		if (!strcmp(cgroups->data[i].key, hierarchy))
-			return true;
-	return false;
-}
-
-/* /proc/self/cgroup: "ID:CONTROLLERS:PATH" per hierarchy. Adds those that are wanted and not in the list. */
-static int plan_v1(struct arena *arena, const struct spec_resources *resources, const char *group, bool unified, struct spec_pairs *cgroups)
-{
-	autofree char *text = NULL;
-	ssize_t n = file_read(AT_FDCWD, "/proc/self/cgroup", &text, 1 << 20);
-	if (n < 0)
-		return fail((int)-n, "read /proc/self/cgroup");
-	char *save, *line = strtok_r(text, "\n", &save);
-	for (; line && cgroups->n < GROUPS_MAX; line = strtok_r(NULL, "\n", &save)) {
-		char *name = strchr(line, ':');
-		char *end = name ? strchr(++name, ':') : NULL;
-		if (!end || end == name || str_starts(name, "name="))
-			continue;
-		*end = 0;
-		char *mount = v1_wanted(name, resources, unified) && !listed(cgroups, name) ? v1_mount(arena, name) : NULL;
-		if (mount)
-			add_pair(arena, cgroups, name, arena_printf(arena, "%s%s", mount, group));
-	}
-	return 0;
-}
-
-int cgroup_plan(struct arena *arena, const struct spec *s, const char *id, struct spec_pairs *cgroups)
-{
-	enum cgroup_layout layout = cgroup_host_layout();
-	char *group = NULL;
-	int r = group_path(arena, s, id, &group);
-
-	*cgroups = (struct spec_pairs){ .data = arena_array(arena, struct spec_pair, GROUPS_MAX) };
-	if (r < 0)
-		return r;
-	switch (layout) {
-	case CGROUP_NONE:
-		r = fail_text(ENOENT, "no cgroups are mounted below " ROOT);
-		fail_hint("mount cgroup2 there: mount -t cgroup2 none " ROOT);
-		return r;
-	case CGROUP_V2:
-		add_pair(arena, cgroups, "", arena_printf(arena, ROOT "%s", group));
-		return 0;
-	case CGROUP_HYBRID:
-		add_pair(arena, cgroups, "", arena_printf(arena, ROOT "/unified%s", group));
-		break;
-	case CGROUP_V1:
-		break;
-	}
-	return plan_v1(arena, &s->resources, group, layout == CGROUP_HYBRID, cgroups);
-}
-
-/* The groups' path below the hierarchies, from one that is there. */
-static const char *path_below(struct arena *arena, const struct spec_pair *group)
-{
-	const char *mount = *group->key ? v1_mount(arena, arena_str(arena, group->key)) : ROOT "/unified";
-
-	return mount && str_starts(group->value, mount) ? group->value + strlen(mount) : NULL;
-}
-
-int cgroup_plan_more(struct arena *arena, struct spec_pairs *cgroups, const struct spec_resources *r)
-{
-	const struct cgroup_ops *ops = cgroup_ops_of(cgroups);
-	size_t had = cgroups->n;
-
-	if (!had || ops == &cgroup_v2_ops)
-		return 0;
-	const char *group = path_below(arena, &cgroups->data[had - 1]);
-	if (!group)
-		return 0;
-	struct spec_pairs more = { arena_array(arena, struct spec_pair, GROUPS_MAX), had };
-	memcpy(more.data, cgroups->data, had * sizeof *more.data);
-	int done = plan_v1(arena, r, group, ops == &cgroup_hybrid_ops, &more);
-	if (done < 0)
-		return done;
-	*cgroups = more;
-	return (int)(more.n - had);
 }
 
 /* v1: a new cpuset has no processors and no memory, and takes no task until it has both. */
@@ -316,7 +130,7 @@ static int check_empty(const char *dir)
 static int make_one(const struct spec_pair *group, bool v2)
 {
 	bool made = false;
-	int r = cgroup_mkdir(group->value, v2 ? pass_controllers : has_controller(group->key, "cpuset") ? inherit_cpuset : NULL, &made);
+	int r = cgroup_mkdir(group->value, v2 ? pass_controllers : cgroup_has_controller(group->key, "cpuset") ? inherit_cpuset : NULL, &made);
 
 	return r < 0 || made ? r : check_empty(group->value);
 }
@@ -355,7 +169,7 @@ static int check_unlimited(const struct spec_resources *r)
 
 	limits.has_disable_oom_killer &= r->disable_oom_killer;
 	limits.has_pids_limit &= r->pids_limit > 0;
-	return cgroup_v1_apply(&none, &limits);
+	return cgroup_v1_apply(&(struct cgroup_target){ .groups = &none }, &limits);
 }
 
 static int set_all(const struct spec_pairs *cgroups, const struct spec_resources *r, bool if_allowed)
@@ -364,7 +178,7 @@ static int set_all(const struct spec_pairs *cgroups, const struct spec_resources
 	bool has_devices = ops == &cgroup_v2_ops || cgroup_path(cgroups, "devices");
 	int done = has_devices || !if_allowed ? ops->devices(cgroups, r) : 0;
 
-	return done < 0 ? done : ops->apply(cgroups, r);
+	return done < 0 ? done : ops->apply(&(struct cgroup_target){ .groups = cgroups }, r);
 }
 
 /* What somebody else's processes are in stays: it cannot be removed. */
@@ -379,14 +193,14 @@ int cgroup_create(struct spec_pairs *cgroups, const struct spec_resources *r, bo
 	return done;
 }
 
-int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *r)
+int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *r, struct cgroup_journal *before)
 {
-	const struct cgroup_ops *ops = cgroup_ops_of(cgroups);
+	return cgroups->n ? cgroup_ops_of(cgroups)->apply(&(struct cgroup_target){ cgroups, before }, r) : 0;
+}
 
-	if (!cgroups->n)
-		return 0;
-	int done = r->n_devices ? ops->devices(cgroups, r) : 0;
-	return done < 0 ? done : ops->apply(cgroups, r);
+int cgroup_apply_devices(const struct spec_pairs *cgroups, const struct spec_resources *r)
+{
+	return cgroups->n && r->n_devices ? cgroup_ops_of(cgroups)->devices(cgroups, r) : 0;
 }
 
 /* Held still, no process forks out of the list. */
@@ -427,7 +241,7 @@ int cgroup_make_more(const struct spec_pairs *cgroups, size_t n)
 
 static int sub_path(char out[PATH_MAX], const char *dir, const char *sub, const char *file)
 {
-	if (sub && (*sub == '/' || strstr(sub, "..")))
+	if (sub && (*sub == '/' || path_goes_up(sub)))
 		return fail_text(EINVAL, "cgroup \"%s\" is not a path below the container's own", sub);
 	int n = snprintf(out, PATH_MAX, "%s%s%s%s%s", dir, sub ? "/" : "", sub ? sub : "", *file ? "/" : "", file);
 	return n < PATH_MAX ? 0 : fail(ENAMETOOLONG, "cgroup %s", dir);
@@ -466,7 +280,7 @@ int cgroup_open_unified(const struct spec_pairs *cgroups, const char *sub)
 
 int cgroup_unified_of(const struct spec_pairs *cgroups, pid_t pid, char **path)
 {
-	const char *dir = cgroup_path(cgroups, ""), *mount = cgroup_ops_of(cgroups) == &cgroup_v2_ops ? ROOT : ROOT "/unified";
+	const char *dir = cgroup_path(cgroups, ""), *mount = cgroup_ops_of(cgroups) == &cgroup_v2_ops ? CGROUP_ROOT : CGROUP_ROOT "/unified";
 	autofree char *text = NULL;
 	char *save;
 

@@ -21,8 +21,18 @@ int cgroup_create(struct spec_pairs *cgroups, const struct spec_resources *r, bo
 /* A container that has a cgroup namespace and mounts cgroup2 writable manages its group itself: its user owns the files that the kernel lists
  * for that. */
 int cgroup_delegate(const struct spec_pairs *cgroups, const struct spec *s);
-/* Sets those limits that r has (of a group that may have processes already). */
-int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *r);
+/* Sets those limits that r has (of a group that may have processes already), device rules by a call of their own, which changes all or
+ * nothing. What the limits were is noted in *before: cgroup_put_back() makes them so again; what cannot be had is added to the trail. */
+struct cgroup_old {
+	char *path, *value;
+};
+struct cgroup_journal {
+	ARRAY(struct cgroup_old) list;
+};
+int cgroup_apply(const struct spec_pairs *cgroups, const struct spec_resources *r, struct cgroup_journal *before);
+int cgroup_apply_devices(const struct spec_pairs *cgroups, const struct spec_resources *r);
+void cgroup_put_back(struct cgroup_journal *before);
+void cgroup_journal_free(struct cgroup_journal *before);
 
 /* For limits that come later: adds the v1 groups that r needs to the list (which the caller saves) and says how many; then makes the last n
  * of the list and moves the processes of the others there. */

@@ -156,7 +156,7 @@ static int entries_read(const char *dir, struct entries *all)
 }
 
 /* What `of` has more than `than`. */
-static int write_more(struct spec_pairs *cgroups, const struct entries *of, const struct entries *than, bool allow)
+static int write_more(struct cgroup_target *g, const struct entries *of, const struct entries *than, bool allow)
 {
 	int done = 0;
 
@@ -168,16 +168,33 @@ static int write_more(struct spec_pairs *cgroups, const struct entries *of, cons
 			if (bits & 1u << k)
 				access[n++] = access_letters[k];
 		const struct spec_device_rule rule = { .allow = allow, .type = e->type, .major = e->major, .minor = e->minor, .access = access };
-		done = bits ? write_rule(cgroups, &rule) : 0;
+		done = bits ? write_rule(g, &rule) : 0;
 	}
 	return done;
+}
+
+static int change(struct cgroup_target *g, const struct entries *from, const struct entries *to)
+{
+	int done = write_more(g, to, from, true);
+
+	return done < 0 ? done : write_more(g, from, to, false);
+}
+
+/* After an error in the middle of it. */
+static void change_back(struct cgroup_target *g, const char *dir, const struct entries *to)
+{
+	struct entries now = { 0 };
+
+	if (entries_read(dir, &now) >= 0)
+		change(g, &now, to);
+	array_free(&now.list);
 }
 
 int cgroup_v1_devices(const struct spec_pairs *cgroups, const struct spec_resources *r)
 {
 	const char *dir = cgroup_path(cgroups, "devices");
 	struct entries are = { 0 }, wanted = { 0 };
-	struct spec_pairs copy = *cgroups;
+	struct cgroup_target g = { .groups = cgroups };
 
 	if (!dir)
 		return fail_text(EOPNOTSUPP, "linux.resources.devices: the cgroup v1 controller \"devices\" is not mounted, so that access to "
@@ -186,10 +203,11 @@ int cgroup_v1_devices(const struct spec_pairs *cgroups, const struct spec_resour
 	if (done >= 0)
 		done = cgroup_each_device_rule(r, want_rule, &wanted);
 	if (done >= 0 && (are.everything || wanted.everything)) {
-		done = cgroup_each_device_rule(r, write_rule, &copy);
+		done = cgroup_each_device_rule(r, write_rule, &g);
 	} else if (done >= 0) {
-		done = write_more(&copy, &wanted, &are, true);
-		done = done < 0 ? done : write_more(&copy, &are, &wanted, false);
+		done = change(&g, &are, &wanted);
+		if (done < 0)
+			change_back(&g, dir, &are);
 	}
 	array_free(&are.list);
 	array_free(&wanted.list);

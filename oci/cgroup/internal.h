@@ -6,10 +6,20 @@
 
 #include "cgroup/cgroup.h"
 
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
+/* Where limits are set, and where what was there before is noted (NULL: nobody wants it back). */
+struct cgroup_target {
+	const struct spec_pairs *groups;
+	struct cgroup_journal *before;
+};
+/* dir/file is about to become value. */
+void cgroup_journal_note(struct cgroup_journal *j, const char *dir, const char *file, const char *value);
+
 /* One layout's way of doing what differs between them. */
 struct cgroup_ops {
 	const char *name;
-	int (*apply)(const struct spec_pairs *cgroups, const struct spec_resources *r);
+	int (*apply)(const struct cgroup_target *g, const struct spec_resources *r);
 	int (*devices)(const struct spec_pairs *cgroups, const struct spec_resources *r);
 	int (*freeze)(const struct spec_pairs *cgroups, bool frozen);
 	int (*frozen)(const struct spec_pairs *cgroups);
@@ -17,12 +27,13 @@ struct cgroup_ops {
 };
 extern const struct cgroup_ops cgroup_v1_ops, cgroup_hybrid_ops, cgroup_v2_ops;
 const struct cgroup_ops *cgroup_ops_of(const struct spec_pairs *cgroups);
+bool cgroup_has_controller(const char *hierarchy, const char *controller);   /* "cpu" is in "cpu,cpuacct" */
 
 /* Writes one value into FILE of the directory that holds CONTROLLER (on v2: the one directory). property: the
  * configuration's name for it, for the error. */
-int cgroup_set(const struct spec_pairs *cgroups, const char *controller, const char *file, const char *property, const char *fmt, ...)
+int cgroup_set(const struct cgroup_target *g, const char *controller, const char *file, const char *property, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
-bool cgroup_has_file(const struct spec_pairs *cgroups, const char *controller, const char *file);
+bool cgroup_has_file(const struct cgroup_target *g, const char *controller, const char *file);
 
 /* A limit that is one value in one file. */
 struct cgroup_limit {
@@ -31,13 +42,13 @@ struct cgroup_limit {
 	size_t has, at;                             /* has: 1 + offset of the flag; 0: wanted if the text is there */
 };
 #define MAP_HAS_RESOURCE(flag) (1 + offsetof(struct spec_resources, flag))
-int cgroup_set_all(const struct spec_pairs *g, const struct spec_resources *r, const struct cgroup_limit *limits, size_t n);
-int cgroup_set_hugepages(const struct spec_pairs *g, const struct spec_resources *r, const char *limit);
-int cgroup_set_rdma(const struct spec_pairs *g, const struct spec_resources *r);
+int cgroup_set_all(const struct cgroup_target *g, const struct spec_resources *r, const struct cgroup_limit *limits, size_t n);
+int cgroup_set_hugepages(const struct cgroup_target *g, const struct spec_resources *r, const char *limit);
+int cgroup_set_rdma(const struct cgroup_target *g, const struct spec_resources *r);
 uint64_t cgroup_weight(uint64_t shares);   /* cpu.weight of cpu.shares */
 
-int cgroup_v1_apply(const struct spec_pairs *cgroups, const struct spec_resources *r);
-int cgroup_v2_apply(const struct spec_pairs *cgroups, const struct spec_resources *r);
+int cgroup_v1_apply(const struct cgroup_target *g, const struct spec_resources *r);
+int cgroup_v2_apply(const struct cgroup_target *g, const struct spec_resources *r);
 int cgroup_v1_devices(const struct spec_pairs *cgroups, const struct spec_resources *r);
 int cgroup_v2_devices(const struct spec_pairs *cgroups, const struct spec_resources *r);
 int cgroup_v1_freeze(const struct spec_pairs *cgroups, bool frozen);

@@ -19,10 +19,10 @@ static const char *directory(const struct spec_pairs *cgroups, const char *contr
 	return cgroup_path(cgroups, cgroup_ops_of(cgroups) == &cgroup_v2_ops ? "" : controller);
 }
 
-int cgroup_set(const struct spec_pairs *cgroups, const char *controller, const char *file, const char *property, const char *fmt, ...)
+int cgroup_set(const struct cgroup_target *g, const char *controller, const char *file, const char *property, const char *fmt, ...)
 {
 	char path[PATH_MAX], value[256];
-	const char *dir = directory(cgroups, controller);
+	const char *dir = directory(g->groups, controller);
 
 	if (!dir)
 		return fail_text(EOPNOTSUPP, "%s: this machine has no cgroup controller \"%s\"", property, controller);
@@ -32,21 +32,22 @@ int cgroup_set(const struct spec_pairs *cgroups, const char *controller, const c
 	va_end(ap);
 	if (n >= (int)sizeof value || snprintf(path, sizeof path, "%s/%s", dir, file) >= (int)sizeof path)
 		return fail(ENAMETOOLONG, "%s: write %s/%s", property, dir, file);
+	cgroup_journal_note(g->before, dir, file, value);
 	int r = file_write(AT_FDCWD, path, value);
 	if (r == -ENOENT || (r == -EACCES && access(path, F_OK) < 0))   /* EACCES: cgroupfs says so of a file to be created */
 		return fail_text(EOPNOTSUPP, "%s: there is no %s: this kernel has no such limit, or its controller is not enabled there", property, path);
 	return r < 0 ? fail(-r, "%s: write \"%s\" into %s", property, value, path) : 0;
 }
 
-bool cgroup_has_file(const struct spec_pairs *cgroups, const char *controller, const char *file)
+bool cgroup_has_file(const struct cgroup_target *g, const char *controller, const char *file)
 {
 	char path[PATH_MAX];
-	const char *dir = directory(cgroups, controller);
+	const char *dir = directory(g->groups, controller);
 
 	return dir && snprintf(path, sizeof path, "%s/%s", dir, file) < (int)sizeof path && access(path, F_OK) == 0;
 }
 
-static int set_one(const struct spec_pairs *g, const struct cgroup_limit *l, const void *field)
+static int set_one(const struct cgroup_target *g, const struct cgroup_limit *l, const void *field)
 {
 	char property[64];
 
@@ -72,7 +73,7 @@ static int set_one(const struct spec_pairs *g, const struct cgroup_limit *l, con
 	return 0;
 }
 
-int cgroup_set_all(const struct spec_pairs *g, const struct spec_resources *r, const struct cgroup_limit *limits, size_t n)
+int cgroup_set_all(const struct cgroup_target *g, const struct spec_resources *r, const struct cgroup_limit *limits, size_t n)
 {
 	int done = 0;
 
@@ -85,7 +86,7 @@ int cgroup_set_all(const struct spec_pairs *g, const struct spec_resources *r, c
 	return done;
 }
 
-int cgroup_set_hugepages(const struct spec_pairs *g, const struct spec_resources *r, const char *limit)
+int cgroup_set_hugepages(const struct cgroup_target *g, const struct spec_resources *r, const char *limit)
 {
 	char file[64], reserved[64], property[64];
 	int done = 0;
@@ -104,7 +105,7 @@ int cgroup_set_hugepages(const struct spec_pairs *g, const struct spec_resources
 }
 
 /* Both numbers on one line; what is not limited says max. */
-int cgroup_set_rdma(const struct spec_pairs *g, const struct spec_resources *r)
+int cgroup_set_rdma(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	char handles[24], objects[24];
 	int done = 0;

@@ -15,17 +15,17 @@
 #include "base/err.h"
 #include "cgroup/internal.h"
 
-static int set_limit(const struct spec_pairs *g, const struct spec_resources *r)
+static int set_limit(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	return cgroup_set(g, "memory", "memory.limit_in_bytes", "linux.resources.memory.limit", "%" PRId64, r->memory_limit);
 }
 
-static int set_swap(const struct spec_pairs *g, const struct spec_resources *r)
+static int set_swap(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	return cgroup_set(g, "memory", "memory.memsw.limit_in_bytes", "linux.resources.memory.swap", "%" PRId64, r->memory_swap);
 }
 
-static int set_memory_and_swap(const struct spec_pairs *g, const struct spec_resources *r)
+static int set_memory_and_swap(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	size_t mark = err_mark();
 
@@ -73,14 +73,14 @@ static const struct cgroup_limit network_limits[] = {
 };
 #define SET(limits) cgroup_set_all(g, r, limits, sizeof limits / sizeof *limits)
 
-static int apply_memory(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_memory(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	int done = r->has_memory_limit || r->has_memory_swap ? set_memory_and_swap(g, r) : 0;
 
 	return done < 0 ? done : SET(memory_limits);
 }
 
-static int apply_pids(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_pids(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	if (!r->has_pids_limit)
 		return 0;
@@ -89,17 +89,17 @@ static int apply_pids(const struct spec_pairs *g, const struct spec_resources *r
 	return cgroup_set(g, "pids", "pids.max", "linux.resources.pids.limit", "%" PRId64, r->pids_limit);
 }
 
-static int set_period(const struct spec_pairs *g, const struct spec_resources *r)
+static int set_period(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	return r->has_cpu_period ? cgroup_set(g, "cpu", "cpu.cfs_period_us", "linux.resources.cpu.period", "%" PRIu64, r->cpu_period) : 0;
 }
 
-static int set_quota(const struct spec_pairs *g, const struct spec_resources *r)
+static int set_quota(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	return r->has_cpu_quota ? cgroup_set(g, "cpu", "cpu.cfs_quota_us", "linux.resources.cpu.quota", "%" PRId64, r->cpu_quota) : 0;
 }
 
-static int apply_quota(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_quota(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	size_t mark = err_mark();
 	int done = set_period(g, r);
@@ -111,7 +111,7 @@ static int apply_quota(const struct spec_pairs *g, const struct spec_resources *
 	return done < 0 ? done : set_period(g, r);
 }
 
-static int apply_cpu(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_cpu(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	int done = SET(cpu_limits);
 
@@ -120,17 +120,17 @@ static int apply_cpu(const struct spec_pairs *g, const struct spec_resources *r)
 	return done < 0 ? done : SET(burst_limit);
 }
 
-static int apply_cpuset(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_cpuset(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	return SET(cpuset_limits);
 }
 
-static int set_weight(const struct spec_pairs *g, const char *bfq, const char *other, const char *property, uint32_t weight)
+static int set_weight(const struct cgroup_target *g, const char *bfq, const char *other, const char *property, uint32_t weight)
 {
 	return cgroup_set(g, "blkio", cgroup_has_file(g, "blkio", bfq) ? bfq : other, property, "%u", weight);
 }
 
-static int set_device_weight(const struct spec_pairs *g, const struct spec_block_weight *w, size_t i)
+static int set_device_weight(const struct cgroup_target *g, const struct spec_block_weight *w, size_t i)
 {
 	char property[64];
 	const char *file = cgroup_has_file(g, "blkio", "blkio.bfq.weight_device") ? "blkio.bfq.weight_device" : "blkio.weight_device";
@@ -154,7 +154,7 @@ static const struct {
 	[THROTTLE_WRITE_IOPS] = { "blkio.throttle.write_iops_device", "linux.resources.blockIO.throttleWriteIOPSDevice" },
 };
 
-static int apply_block(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_block(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	int done = 0;
 
@@ -171,12 +171,12 @@ static int apply_block(const struct spec_pairs *g, const struct spec_resources *
 	return done;
 }
 
-static int apply_hugepages(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_hugepages(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	return cgroup_set_hugepages(g, r, "limit_in_bytes");
 }
 
-static int apply_network(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_network(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	int done = SET(network_limits);
 
@@ -186,9 +186,9 @@ static int apply_network(const struct spec_pairs *g, const struct spec_resources
 	return done;
 }
 
-int cgroup_v1_apply(const struct spec_pairs *g, const struct spec_resources *r)
+int cgroup_v1_apply(const struct cgroup_target *g, const struct spec_resources *r)
 {
-	static int (*const parts[])(const struct spec_pairs *, const struct spec_resources *) = {
+	static int (*const parts[])(const struct cgroup_target *, const struct spec_resources *) = {
 		apply_memory, apply_pids, apply_cpu, apply_cpuset, apply_block, apply_hugepages, apply_network, cgroup_set_rdma,
 	};
 	int done = 0;

@@ -40,7 +40,7 @@ static const struct cgroup_limit cpu_limits[] = {
 };
 #define SET(limits) cgroup_set_all(g, r, limits, sizeof limits / sizeof *limits)
 
-static int refuse(const struct spec_pairs *g, const struct spec_resources *r)
+static int refuse(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	if (r->has_disable_oom_killer && r->disable_oom_killer)
 		return fail_text(EOPNOTSUPP, "linux.resources.memory.disableOOMKiller: cgroup v2 has no such switch");
@@ -53,13 +53,13 @@ static int refuse(const struct spec_pairs *g, const struct spec_resources *r)
 }
 
 /* A file's number; "max" and what cannot be read is -1. */
-static int64_t present(const struct spec_pairs *g, const char *file)
+static int64_t present(const struct cgroup_target *g, const char *file)
 {
 	char path[PATH_MAX];
 	autofree char *text = NULL;
 	int64_t value = -1;
 
-	snprintf(path, sizeof path, "%s/%s", cgroup_path(g, ""), file);
+	snprintf(path, sizeof path, "%s/%s", cgroup_path(g->groups, ""), file);
 	if (file_read(AT_FDCWD, path, &text, 4096) < 0)
 		return -1;
 	text[strcspn(text, "\n")] = 0;
@@ -67,7 +67,7 @@ static int64_t present(const struct spec_pairs *g, const char *file)
 }
 
 /* memory.swap is a sum; alone it goes with the limit that is there. */
-static int apply_swap(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_swap(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	int64_t limit = r->has_memory_limit ? r->memory_limit : present(g, "memory.max");
 
@@ -87,7 +87,7 @@ static int apply_swap(const struct spec_pairs *g, const struct spec_resources *r
 }
 
 /* memory.checkBeforeUpdate: a limit below what is used would have the OOM killer at work at once. */
-static int check_usage(const struct spec_pairs *g, const struct spec_resources *r)
+static int check_usage(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	if (!r->check_before_update || !r->has_memory_limit || r->memory_limit < 0)
 		return 0;
@@ -96,7 +96,7 @@ static int check_usage(const struct spec_pairs *g, const struct spec_resources *
 		r->memory_limit, used);
 }
 
-static int apply_memory(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_memory(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	int done = check_usage(g, r);
 
@@ -105,7 +105,7 @@ static int apply_memory(const struct spec_pairs *g, const struct spec_resources 
 	return done < 0 ? done : SET(memory_limits);
 }
 
-static int apply_pids(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_pids(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	if (!r->has_pids_limit)
 		return 0;
@@ -115,7 +115,7 @@ static int apply_pids(const struct spec_pairs *g, const struct spec_resources *r
 }
 
 /* "max 100000", "50000 100000": a quota alone keeps the period; a period alone keeps the quota. */
-static int apply_quota(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_quota(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	const char *property = r->has_cpu_quota ? "linux.resources.cpu.quota" : "linux.resources.cpu.period";
 	char quota[24] = "max";
@@ -125,7 +125,7 @@ static int apply_quota(const struct spec_pairs *g, const struct spec_resources *
 	if (!r->has_cpu_quota) {
 		char path[PATH_MAX];
 		autofree char *text = NULL;
-		snprintf(path, sizeof path, "%s/cpu.max", cgroup_path(g, ""));
+		snprintf(path, sizeof path, "%s/cpu.max", cgroup_path(g->groups, ""));
 		if (file_read(AT_FDCWD, path, &text, 4096) > 0)
 			snprintf(quota, sizeof quota, "%.*s", (int)strcspn(text, " \n"), text);
 	}
@@ -176,7 +176,7 @@ uint64_t cgroup_weight(uint64_t shares)
 	return whole + (weight - (double)whole > 1e-9);   /* rounded up, but not for the last bit's sake */
 }
 
-static int apply_cpu(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_cpu(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	int done = 0;
 
@@ -189,7 +189,7 @@ static int apply_cpu(const struct spec_pairs *g, const struct spec_resources *r)
 	return done < 0 ? done : SET(cpu_limits);
 }
 
-static int set_device_weight(const struct spec_pairs *g, const struct spec_block_weight *w, size_t i)
+static int set_device_weight(const struct cgroup_target *g, const struct spec_block_weight *w, size_t i)
 {
 	const char *file = cgroup_has_file(g, "io", "io.bfq.weight") ? "io.bfq.weight" : "io.weight";
 	char property[64];
@@ -198,7 +198,7 @@ static int set_device_weight(const struct spec_pairs *g, const struct spec_block
 	return w->has_weight ? cgroup_set(g, "io", file, property, "%" PRId64 ":%" PRId64 " %u", w->major, w->minor, w->weight) : 0;
 }
 
-static int set_weight(const struct spec_pairs *g, uint32_t weight)
+static int set_weight(const struct cgroup_target *g, uint32_t weight)
 {
 	if (cgroup_has_file(g, "io", "io.bfq.weight"))
 		return cgroup_set(g, "io", "io.bfq.weight", "linux.resources.blockIO.weight", "%u", weight);
@@ -206,7 +206,7 @@ static int set_weight(const struct spec_pairs *g, uint32_t weight)
 	return cgroup_set(g, "io", "io.weight", "linux.resources.blockIO.weight", "%u", line);
 }
 
-static int apply_block(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_block(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	static const struct {
 		const char *key, *property;
@@ -232,12 +232,12 @@ static int apply_block(const struct spec_pairs *g, const struct spec_resources *
 	return done;
 }
 
-static int apply_hugepages(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_hugepages(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	return cgroup_set_hugepages(g, r, "max");
 }
 
-static int apply_unified(const struct spec_pairs *g, const struct spec_resources *r)
+static int apply_unified(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	char property[256];
 	int done = 0;
@@ -250,9 +250,9 @@ static int apply_unified(const struct spec_pairs *g, const struct spec_resources
 	return done;
 }
 
-int cgroup_v2_apply(const struct spec_pairs *g, const struct spec_resources *r)
+int cgroup_v2_apply(const struct cgroup_target *g, const struct spec_resources *r)
 {
-	static int (*const parts[])(const struct spec_pairs *, const struct spec_resources *) = {
+	static int (*const parts[])(const struct cgroup_target *, const struct spec_resources *) = {
 		refuse, apply_memory, apply_pids, apply_cpu, apply_block, apply_hugepages, cgroup_set_rdma, apply_unified,
 	};
 	int done = 0;

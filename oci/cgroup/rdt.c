@@ -23,6 +23,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "cgroup/internal.h"
 
 #define RESCTRL_MAGIC 0x7655821
 
@@ -181,7 +182,7 @@ void rdt_remove(const struct spec_pairs *made)
 		rmdir(made->data[i].value);
 }
 
-int rdt_update(const struct spec_pairs *made, const char *l3, const char *bandwidth)
+int rdt_update(const struct spec_pairs *made, const char *l3, const char *bandwidth, struct cgroup_journal *before)
 {
 	const char *group = planned(made, "group");
 	struct spec_intel_rdt r = { .l3 = l3 ? (char *)(uintptr_t)l3 : NULL, .bandwidth = bandwidth ? (char *)(uintptr_t)bandwidth : NULL };
@@ -191,5 +192,6 @@ int rdt_update(const struct spec_pairs *made, const char *l3, const char *bandwi
 	if (!group)
 		return fail_text(EOPNOTSUPP, "update of Intel RDT: the container has no resctrl group of its own");
 	autofree char *text = schemata_text(&r);
+	cgroup_journal_note(before, group, "schemata", text);
 	return set_shares(group, text, "update of Intel RDT");
 }

@@ -18,8 +18,9 @@ int rdt_plan(struct arena *arena, const char *root, const struct spec_intel_rdt 
 int rdt_create(const char *root, const struct spec_intel_rdt *r, const char *id, const struct spec_pairs *made);
 int rdt_join(const char *root, const struct spec_intel_rdt *r, const char *id, pid_t pid);
 void rdt_remove(const struct spec_pairs *made);
-/* update: other shares for the group that the container is in. */
-int rdt_update(const struct spec_pairs *made, const char *l3, const char *bandwidth);
+/* update: other shares for the group that the container is in; those before are noted. */
+struct cgroup_journal;
+int rdt_update(const struct spec_pairs *made, const char *l3, const char *bandwidth, struct cgroup_journal *before);
 bool rdt_is_there(const char *root);
 
 #endif

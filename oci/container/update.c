@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* update: limits of a container that is there.
  *
- * They are written as create writes them, one after the other; the kernel has no way to change several at once, so after an error those
- * before it are in force. On v1 a container is only in the hierarchies that it needed so far: a limit of another one makes its group and
- * moves the processes there.
+ * They are written as create writes them, one after the other; the kernel has no way to change several at once. After an error those
+ * before it are put back (cgroup/journal.c): an update is done as a whole or not at all. Device rules are the last, as they change all or
+ * nothing by themselves.
+ *
+ * On v1 a container is only in the hierarchies that it needed so far: a limit of another one makes its group and moves the processes there. That
+ * stays, whatever comes then: a group without limits is none.
  *
  * Device rules are replaced as a whole. Engines send those of the configuration along with every other change, so what the old rules and the new
  * ones allow must stay allowed meanwhile: v2 exchanges its program at once, v1 is changed by the difference (cgroup/devices.c). */
@@ -15,9 +18,9 @@
 #include "cgroup/rdt.h"
 #include "container/container.h"
 
-static int update_locked(struct container *c, const struct spec_resources *r)
+static int update_locked(struct container *c, const struct oci_update *u)
 {
-	struct spec_resources changes = *r;
+	struct spec_resources changes = *u->resources;
 	enum oci_status status = container_status(c);
 
 	if (status == OCI_STOPPED || status == OCI_CREATING)
@@ -27,27 +30,27 @@ static int update_locked(struct container *c, const struct spec_resources *r)
 		int done = container_save(c);
 		more = done < 0 ? done : cgroup_make_more(&c->cgroups, (size_t)more);
 	}
-	return more < 0 ? more : cgroup_apply(&c->cgroups, &changes);
-}
-
-int container_update(struct container *c, const struct spec_resources *r)
-{
-	int done = container_lock(c);
-
+	if (more < 0)
+		return more;
+	struct cgroup_journal before = { 0 };
+	int done = cgroup_apply(&c->cgroups, &changes, &before);
+	if (done >= 0)
+		done = rdt_update(&c->resctrl, u->l3_schema, u->bandwidth_schema, &before);
+	if (done >= 0)
+		done = cgroup_apply_devices(&c->cgroups, &changes);
 	if (done < 0)
-		return done;
-	done = update_locked(c, r);
-	container_unlock(c);
+		cgroup_put_back(&before);
+	cgroup_journal_free(&before);
 	return done;
 }
 
-int container_update_rdt(struct container *c, const char *l3_schema, const char *bandwidth_schema)
+int container_update(struct container *c, const struct oci_update *u)
 {
 	int done = container_lock(c);
 
 	if (done < 0)
 		return done;
-	done = rdt_update(&c->resctrl, l3_schema, bandwidth_schema);
+	done = update_locked(c, u);
 	container_unlock(c);
 	return done;
 }

@@ -144,7 +144,7 @@ static int choose_group(struct exec *x, const char *option)
 	const char *colon = strchr(option, ':'), *path = colon ? colon + 1 : option;
 	size_t meant = 0;
 
-	if (!*path || *path == '/' || strstr(path, "..") || colon == option)
+	if (!*path || *path == '/' || path_goes_up(path) || colon == option)
 		return fail_text(EINVAL, "--cgroup %s: expected a path below the container's group, or CONTROLLER:PATH", option);
 	for (size_t i = 0; i < x->groups.n; i++) {
 		struct spec_pair *group = &x->groups.data[i];

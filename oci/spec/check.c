@@ -94,10 +94,8 @@ static int check_resources(const char *name, const struct spec *s)
 
 static int check_cgroups_path(const char *name, const struct spec *s)
 {
-	for (const char *p = s->cgroups_path; p && *p; p += strcspn(p, "/"), p += strspn(p, "/"))
-		if (!strncmp(p, "..", 2) && (p[2] == '/' || !p[2]))
-			return fail_text(EINVAL, "%s: linux.cgroupsPath: \"%s\" contains \"..\"", name, s->cgroups_path);
-	return 0;
+	return s->cgroups_path && path_goes_up(s->cgroups_path) ?
+		       fail_text(EINVAL, "%s: linux.cgroupsPath: \"%s\" contains \"..\"", name, s->cgroups_path) : 0;
 }
 
 static int check_hooks(const char *name, const struct spec *s)

@@ -142,9 +142,7 @@ static int update(struct shim_call *c, struct arena *arena)
 	done = container_open(&c->oci, c->argv[0], &container);
 	if (done < 0)
 		return done;
-	done = container_update(container, &r);
-	if (done >= 0)
-		done = container_update_rdt(container, c->o->l3_cache_schema, c->o->mem_bw_schema);
+	done = container_update(container, &(struct oci_update){ &r, c->o->l3_cache_schema, c->o->mem_bw_schema });
 	container_free(container);
 	return done;
 }

@@ -28,7 +28,9 @@
 #include "cmd/cmd.h"
 #include "containerd/address.h"
 #include "containerd/options.h"
+#include "containerd/pod.h"
 #include "containerd/publish.h"
+#include "containerd/sandbox.h"
 #include "containerd/task.h"
 #include "introspection.pb-c.h"
 #include "oci.h"
@@ -87,6 +89,10 @@ static int read_group(const struct bootstrap *b, int bundle, char **group)
 	autofree char *text = NULL;
 	ssize_t n = file_read(bundle, "config.json", &text, JSON_MAX_SIZE);
 
+	if (n == -ENOENT) {   /* a sandbox has none */
+		*group = str_dup(b->id);
+		return 0;
+	}
 	if (n < 0)
 		return fail((int)-n, "read the bundle's config.json");
 	int r = json_parse(&arena, "config.json", text, (size_t)n, &config);
@@ -347,6 +353,8 @@ int bootstrap_delete(const struct bootstrap *b)
 		return r;
 	autofree char *rootfs = str_printf("%s/rootfs", b->bundle);
 	r = rootfs_unmount(rootfs);
+	if (r >= 0)
+		r = pod_remove(b->bundle, b->id);
 	remove_socket(path);
 	clock_gettime(CLOCK_REALTIME, &now);
 	timestamp_fill(&at, &now);
@@ -376,6 +384,12 @@ int bootstrap_info(void)
 
 /* --- the shim itself ----------------------------------------------------------------------------------------------------------------------- */
 
+static void child_ended(pid_t pid, int status)
+{
+	if (!sandbox_child_ended(pid, status))
+		task_child_ended(pid, status);
+}
+
 static void stop(void)
 {
 	loop_end();
@@ -384,6 +398,7 @@ static void stop(void)
 int bootstrap_serve(const struct bootstrap *b)
 {
 	autofree char *root = bootstrap_state_root(b->ns);
+	static const struct rpc_method *const tables[] = { task_methods, sandbox_methods, NULL };
 	const char *events = getenv("TTRPC_ADDRESS");
 	int r = check(b);
 
@@ -402,13 +417,13 @@ int bootstrap_serve(const struct bootstrap *b)
 	r = loop_begin();
 	if (r < 0)
 		return r;
-	loop_on_child(task_child_ended);
+	loop_on_child(child_ended);
 	loop_on_stop(stop);
 	publish_begin(shim.address, shim.ns);
-	r = server_start(LISTEN_FD, task_methods);
+	r = server_start(LISTEN_FD, tables);
 	if (r >= 0)
 		r = loop_run();
-	if (tasks)   /* told to end; without tasks the name was given up, and may be another's by now */
+	if (!shim.ending)   /* told to end by a signal; else the name was given up, and may be another's by now */
 		unlink(b->socket);
 	server_stop();
 	return r;

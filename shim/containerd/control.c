@@ -89,7 +89,7 @@ static int update_it(struct container *c, void *arg)
 {
 	const struct spec_resources *r = arg;
 
-	return container_update(c, r);
+	return container_update(c, &(struct oci_update){ .resources = r });
 }
 
 static int run_update(void *arg, struct job_result *r)

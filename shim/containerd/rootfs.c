@@ -42,7 +42,7 @@ static int add_option(struct options *o, const char *word)
 
 static int target_of(const Task__Mount *m, const char *target, char *path, size_t size)
 {
-	if (strstr(m->target, ".."))
+	if (path_goes_up(m->target))
 		return fail_text(EINVAL, "mount target %s leaves the root directory", m->target);
 	int n = snprintf(path, size, "%s/%s", target, m->target);
 	return n < 0 || (size_t)n >= size ? fail_text(ENAMETOOLONG, "mount target %s", m->target) : 0;

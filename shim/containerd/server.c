@@ -48,7 +48,7 @@ struct rpc_call {
 
 static struct {
 	struct loop_watch watch;
-	const struct rpc_method *methods;
+	const struct rpc_method *const *tables;
 	struct connection *connections;
 	size_t n, n_calls;
 } server = { .watch = { .fd = -1 } };
@@ -222,12 +222,13 @@ void rpc_fail(struct rpc_call *call, int error)
 static const struct rpc_method *find(const char *service, const char *method, bool *known)
 {
 	*known = false;
-	for (const struct rpc_method *m = server.methods; m->service; m++) {
-		bool same = !strcmp(m->service, service);
-		*known |= same;
-		if (same && !strcmp(m->method, method))
-			return m;
-	}
+	for (const struct rpc_method *const *table = server.tables; *table; table++)
+		for (const struct rpc_method *m = *table; m->service; m++) {
+			bool same = !strcmp(m->service, service);
+			*known |= same;
+			if (same && !strcmp(m->method, method))
+				return m;
+		}
 	return NULL;
 }
 
@@ -369,9 +370,9 @@ static void on_listener(void *arg, uint32_t events)
 	}
 }
 
-int server_start(int listen_fd, const struct rpc_method *methods)
+int server_start(int listen_fd, const struct rpc_method *const *tables)
 {
-	server.methods = methods;
+	server.tables = tables;
 	server.watch = (struct loop_watch){ .fd = listen_fd, .ready = on_listener };
 	return loop_add(&server.watch, EPOLLIN);
 }

@@ -30,8 +30,8 @@ struct rpc_method {
 	const ProtobufCMessageDescriptor *request;
 	void (*run)(struct rpc_call *call, const ProtobufCMessage *request);
 };
-/* The methods of all services, ended by one without a name. */
-int server_start(int listen_fd, const struct rpc_method *methods);
+/* Tables of methods, each ended by one without a name; the tables by NULL. */
+int server_start(int listen_fd, const struct rpc_method *const *tables);
 /* No new connections. */
 void server_refuse(void);
 /* The same; what was answered is sent, as far as it can be at once. */

@@ -14,6 +14,7 @@
 #include "options.pb-c.h"
 #include "containerd/ops.h"
 #include "containerd/publish.h"
+#include "containerd/sandbox.h"
 #include "containerd/task.h"
 
 #define OUTPUT_MS 10000   /* that Delete waits for output to be handed on */
@@ -471,10 +472,9 @@ static void shutdown_done(void)
 	loop_end();
 }
 
-static void shutdown_shim(struct rpc_call *call, const ProtobufCMessage *message)
+void service_shutdown(struct rpc_call *call)
 {
-	(void)message;
-	shim.ending = !tasks;
+	shim.ending = !tasks && !sandbox_exists();
 	if (shim.ending) {   /* from here on the next shim of this group may have the name */
 		unlink(shim.socket);
 		server_refuse();
@@ -482,6 +482,12 @@ static void shutdown_shim(struct rpc_call *call, const ProtobufCMessage *message
 	rpc_reply(call, NULL);
 	if (shim.ending)
 		publish_drain(3000, shutdown_done);
+}
+
+static void shutdown_shim(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	(void)message;
+	service_shutdown(call);
 }
 
 #define METHODS(service)                                                               \

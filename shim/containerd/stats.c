@@ -297,20 +297,27 @@ static int metrics2(struct arena *a, const struct cgroup_stats *s, const struct 
 	return pack(r, "io.containerd.cgroups.v2.Metrics", &m.base);
 }
 
+int stats_of_groups(const struct spec_pairs *groups, struct job_result *r)
+{
+	struct cgroup_stats stats;
+	struct arena arena = { 0 };
+
+	memset(&stats, 0, sizeof stats);
+	int ret = cgroup_stats_read(&arena, groups, &stats);
+	if (ret >= 0)
+		ret = cgroup_unified_only(groups) ? metrics2(&arena, &stats, groups, r) : metrics1(&arena, &stats, r);
+	arena_done(&arena);
+	return ret;
+}
+
 int stats_collect(const char *id, struct job_result *r)
 {
 	struct container *c;
-	struct cgroup_stats stats;
-	struct arena arena = { 0 };
 	int ret = container_open(&shim.oci, id, &c);
 
 	if (ret < 0)
 		return ret;
-	memset(&stats, 0, sizeof stats);
-	ret = cgroup_stats_read(&arena, &c->cgroups, &stats);
-	if (ret >= 0)
-		ret = cgroup_unified_only(&c->cgroups) ? metrics2(&arena, &stats, &c->cgroups, r) : metrics1(&arena, &stats, r);
+	ret = stats_of_groups(&c->cgroups, r);
 	container_free(c);
-	arena_done(&arena);
 	return ret;
 }

@@ -96,6 +96,8 @@ void task_end(struct task *t);
 /* --- service.c */
 extern const struct rpc_method task_methods[];
 void service_finish_delete(struct process *p);
+/* Answers, and the shim ends, if it has nothing any more. */
+void service_shutdown(struct rpc_call *call);
 
 /* --- rootfs.c: in a worker. */
 int rootfs_mount_all(const Task__CreateTaskRequest *request, const char *target);
@@ -103,6 +105,8 @@ int rootfs_unmount(const char *target);
 
 /* --- stats.c: in a worker: packed bytes of a Wk__Any. */
 int stats_collect(const char *id, struct job_result *r);
+struct spec_pairs;
+int stats_of_groups(const struct spec_pairs *groups, struct job_result *r);
 
 /* --- oom.c */
 void oom_watch(struct task *t);

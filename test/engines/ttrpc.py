@@ -25,8 +25,8 @@ except ImportError:
 if not shutil.which("protoc"):
     skip("protoc is not installed (protobuf-compiler)")
 make_messages()
-task, wk, runc, ttrpc, events, sandbox, bootstrap, intro, torpor = (importlib.import_module(m + "_pb2") for m in (
-    "task", "wellknown", "options", "ttrpc", "events", "sandbox", "bootstrap", "introspection", "torpor"))
+task, wk, runc, ttrpc, events, sandbox, bootstrap, intro, torpor, pod = (importlib.import_module(m + "_pb2") for m in (
+    "task", "wellknown", "options", "ttrpc", "events", "sandbox", "bootstrap", "introspection", "torpor", "pod"))
 
 REQUESTS = {"Create": task.CreateTaskRequest, "Exec": task.ExecProcessRequest, "Checkpoint": task.CheckpointTaskRequest,
             "Update": task.UpdateTaskRequest}
@@ -102,11 +102,14 @@ class Client:
     def call(self, method, **fields):
         return self.begin(method, **fields)()
 
-    def sandbox(self, method, **fields):
+    def begin_sandbox(self, method, **fields):
         name = {"Platform": "Platform", "PingSandbox": "Ping"}.get(method, method)
         answer = getattr(sandbox, name + "Response")
         return self.send("containerd.runtime.sandbox.v1.Sandbox", method,
-                         getattr(sandbox, name + "Request")(**fields).SerializeToString(), answer)()
+                         getattr(sandbox, name + "Request")(**fields).SerializeToString(), answer)
+
+    def sandbox(self, method, **fields):
+        return self.begin_sandbox(method, **fields)()
 
     def close(self):
         self.sock.shutdown(socket.SHUT_RDWR)

@@ -88,6 +88,17 @@ done
 wait $reader || fail "/dev/zero was denied meanwhile"
 [ "$v2" ] || rmdir "$(group devices)/below"
 
+# an error in the middle: what was set before it is as it was
+torpor update --memory 96m --pids-limit 60 --cpu-idle 0 --cpu-share 300 c
+now() { cat "$(group memory)/$([ "$v2" ] && echo memory.max || echo memory.limit_in_bytes)" "$(group pids)/pids.max" "$(group cpu)"/cpu.{weight,shares,idle,max,cfs_quota_us} 2>/dev/null || :; }
+before=$(now)
+refuses "linux.resources.hugepageLimits[0]" torpor update -r - --memory 97m --pids-limit 61 --cpu-idle 1 --cpu-quota 40000 c \
+	<<<'{"hugepageLimits": [{"pageSize": "3KB", "limit": 1}], "devices": [{"allow": false}]}'
+equal "$(now)" "$before" "the limits after an error"
+refuses "Intel RDT" torpor update --memory 97m --pids-limit 61 --cpu-share 400 --l3-cache-schema L3:0=f c
+equal "$(now)" "$before" "the limits after an error of Intel RDT"
+torpor exec c sh -c 'echo >/dev/null'
+
 # refusals leave it as it is
 refuses "linux.resources.cpu.quota" torpor update --cpu-quota 1 c
 refuses "linux.resources.cpu.cpus" torpor update --cpuset-cpus 4000 c

@@ -151,7 +151,7 @@ static void limits(void)
 	CHECK(file_read(AT_FDCWD, path, &text, 100) > 0);
 	CHECK_STR(text, "17\n");
 	struct spec_resources more = { .has_pids_limit = true, .pids_limit = -1 };
-	CHECK_OK(cgroup_apply(&groups, &more));
+	CHECK_OK(cgroup_apply(&groups, &more, NULL));
 	free_pointer(&text);
 	CHECK(file_read(AT_FDCWD, path, &text, 100) > 0);
 	CHECK_STR(text, "max\n");

@@ -42,7 +42,7 @@ static void own_group(void)
 	CHECK(file_read(AT_FDCWD, at("c1/tasks"), &text, 100) > 0);
 	CHECK_STR(text, "42");
 	make_file("c1/schemata", "");
-	CHECK_OK(rdt_update(&made, schema, bandwidth));
+	CHECK_OK(rdt_update(&made, schema, bandwidth, NULL));
 	free_pointer(&text);
 	CHECK(file_read(AT_FDCWD, at("c1/schemata"), &text, 100) > 0);
 	CHECK_STR(text, "L3:0=f\nMB:0=50\n");
@@ -84,7 +84,7 @@ static void not_here(void)
 		test_skip("this machine has Intel RDT");
 	CHECK_EQ(rdt_plan(&arena, RDT_ROOT, &r, "c1", &made), -EOPNOTSUPP);
 	CHECK_HAS(err_line(0), "linux.intelRdt: there is no resctrl filesystem");
-	CHECK_EQ(rdt_update(&made, schema, NULL), -EOPNOTSUPP);
+	CHECK_EQ(rdt_update(&made, schema, NULL, NULL), -EOPNOTSUPP);
 }
 
 const struct test tests[] = { TEST(own_group), TEST(shared_group), TEST(not_here), {} };

@@ -117,6 +117,18 @@ static void json_cut(void)
 	CHECK_EQ(out[4], '#');
 }
 
+static void paths_up(void)
+{
+	static const char *const up[] = { "..", "../a", "a/..", "/..", "a//../b", "/a/../", NULL },
+			  *const down[] = { "", "/", ".", "...", "a..b", "..a/b", "a/..b", "a/b..", NULL };
+
+	for (const char *const *p = up; *p; p++)
+		CHECK(path_goes_up(*p));
+	for (const char *const *p = down; *p; p++)
+		CHECK(!path_goes_up(*p));
+}
+
 const struct test tests[] = {
-	TEST(unsigned_numbers), TEST(signed_numbers), TEST(arrays), TEST(pools), TEST(ownership), TEST(json), TEST(json_cut), {},
+	TEST(unsigned_numbers), TEST(signed_numbers), TEST(arrays), TEST(pools), TEST(ownership), TEST(json), TEST(json_cut),
+	TEST(paths_up), {},
 };
