@@ -15,9 +15,6 @@ net=$(stat -Lc %i box.net)
 
 begin() {
 	seen=seen.$method pids=()
-	in_background peer "$TALK" sniff net0 $seen
-	pids+=($!)
-	wait_until 20 test -e $seen
 	setsid nsenter --net="$TEST_DIR/box.net" "$TALK" serve 10.9.0.1,fd09::1 80 </dev/null >/dev/null 2>&1 &
 	pid=$!
 	at_exit kill -9 $pid
@@ -28,6 +25,12 @@ begin() {
 		pids+=($!)
 		wait_until 20 test -s $name.port
 		goes_on $name
+	done
+	in_background peer "$TALK" sniff net0 $seen    # not before: who asks may have been too early
+	pids+=($!)
+	wait_until 20 test -e $seen
+	for name in four six; do
+		[ $name = four ] && a=10.9.0.1 b=10.9.0.2 || a=fd09::1 b=fd09::2
 		in_background peer "$TALK" flood $b "$(<$name.port)" $a 80 $name.flood
 		pids+=($!)
 		wait_until 20 test -s $name.flood

@@ -14,8 +14,6 @@ cd "$TEST_DIR"
 exec 7<"$TEST_DIR/box.net"
 net=$(stat -Lc %i box.net)
 killafter=$TEST_BUILD/test/fault/killafter
-in_background peer "$TALK" sniff net0 seen
-wait_until 20 test -e seen
 setsid nsenter --net="$TEST_DIR/box.net" "$TALK" serve 10.9.0.1,fd09::1 80 </dev/null >/dev/null 2>&1 &
 pid=$!
 at_exit kill -9 $pid
@@ -23,19 +21,25 @@ in_background peer "$TALK" ask 10.9.0.1 80 four
 in_background peer "$TALK" ask fd09::1 80 six
 goes_on four
 goes_on six
+in_background peer "$TALK" sniff net0 seen    # not before: who asks may have been too early
+wait_until 20 test -e seen
 
 guarded() { grep -qs torpor-tcp /proc/[0-9]*/comm; }
-# It lives, whatever the engine was about to do with it.
+# It lives, whatever the engine was about to do with it. (One that is being killed, the signal is pending, does not.)
 lives() {
-	local state
+	local status seen_alive=0
 	wait_until 10 eval '! guarded'
-	for _ in {1..100}; do
-		[ -e "/proc/$pid/status" ] || return 1
-		state=$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null || :)
-		case $state in Z | X | '') return 1 ;; S | R | D) return 0 ;; esac
+	for _ in {1..500}; do
+		status=$(cat "/proc/$pid/status" 2>/dev/null) || return 1
+		[[ $status =~ State:.(.).*SigPnd:.*(.)..$'\n'ShdPnd:.*(.)..$'\n'SigBlk ]] || return 1
+		case ${BASH_REMATCH[1]} in
+		Z | X) return 1 ;;
+		S | R | D) ((0x${BASH_REMATCH[2]} & 1 || 0x${BASH_REMATCH[3]} & 1)) || seen_alive=$((seen_alive + 1)) ;;
+		esac
+		[ $seen_alive -lt 5 ] || return 0
 		sleep 0.02
 	done
-	fail "$1: the program is in state $state"
+	fail "$1: the program is neither alive nor dead: $status"
 }
 
 killed=0 restored=0 took=(0 0)
@@ -51,7 +55,9 @@ for ((i = 0; i < LOCK_KILLS; i++)); do
 	read -r outcome time < <("$killafter" -t $us "${place[@]}" "$TORPOR_CR" dump -t $pid -D images -o dump.log "${options[@]}" "${save[@]}")
 	[ "$us" != 0 ] || took[i & 1]=${time##* }
 	case $outcome in killed) killed=$((killed + 1)) ;; exit) [ "${time% *}" = 0 ] || fail "kill $i: dump: $(tail -3 images/dump.log)" ;; esac
+	lived=lived
 	if ! lives "kill $i"; then
+		lived="ended, restored"
 		[ -s images/inventory.img ] || fail "kill $i: the tasks ended, and there is no checkpoint"
 		"${place[@]}" "$TORPOR_CR" restore -d -D images -o restore.log --tcp-established "${build[@]}" || fail "kill $i: $(tail -3 images/restore.log)"
 		restored=$((restored + 1))
@@ -60,7 +66,7 @@ for ((i = 0; i < LOCK_KILLS; i++)); do
 	equal "$(on box nft list ruleset | grep -c torpor || :)" 0 "kill $i: tables that are left"
 	goes_on four
 	goes_on six
-	equal "$(<seen)" "" "kill $i: what the peer saw"
+	equal "$(<seen)" "" "kill $i ($outcome, ${lived}, ${place[*]}): what the peer saw"
 done
 echo "$killed killed, $restored restored; a dump takes ${took[0]} us"
 kill -9 $pid
