@@ -196,6 +196,10 @@ static int stage_files(void *ctx)
 	if (ret >= 0)
 		ret = builder_open_all_wait(r);
 	if (ret >= 0)
+		ret = ns_build_late(r);
+	if (ret >= 0)
+		ret = action_restore_terminals(r);
+	if (ret >= 0)
 		ret = for_tasks(r, files_restore_task);
 	return ret < 0 ? ret : for_tasks(r, files_restore_owner);
 }

@@ -103,7 +103,7 @@ static int open_place(const struct mount_node *n, bool is_file)
 
 /* --- making one --- */
 
-static int set_attributes(const struct mount_node *n)
+int mount_set_attributes(const struct mount_node *n)
 {
 	const uint64_t all = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODIRATIME |
 			     MOUNT_ATTR_NOSYMFOLLOW | MOUNT_ATTR__ATIME;
@@ -212,10 +212,14 @@ static int attach(const struct mount_node *n)
 
 static int make_one(struct restore *r, struct mount_node *n)
 {
+	if (mount_is_late(n)) {
+		n->fd = -1;
+		return n->fstype ? n->whole = fstype_mount(n->fstype, n->e->source, n->e->options, false) : 0;
+	}
 	int ret = n->fd = make_mount(r, n);
 
 	if (ret >= 0)
-		ret = set_attributes(n);
+		ret = mount_set_attributes(n);
 	return ret < 0 ? ret : attach(n);
 }
 
@@ -278,7 +282,7 @@ static int share(const struct mount_plan *p)
 	int r = 0;
 
 	for (size_t i = 0; i < p->n && r >= 0; i++)
-		if (p->nodes[i].e->shared_id || leader_of(p, p->nodes[i].e->master_id))
+		if (!mount_is_late(&p->nodes[i]) && (p->nodes[i].e->shared_id || leader_of(p, p->nodes[i].e->master_id)))
 			r = settle(p, &p->nodes[i], 100);
 	return r;
 }
@@ -291,7 +295,7 @@ static int detach_old(const struct mount_plan *p)
 	size_t n = 1;
 
 	for (size_t i = 0; i < p->n; i++)
-		n += p->nodes[i].fstype && *p->nodes[i].part;
+		n += p->nodes[i].fstype && *p->nodes[i].part && !mount_is_late(&p->nodes[i]);
 	for (; n > 0; n--)
 		if (umount2(".", MNT_DETACH) < 0)
 			return fail(errno, "detach the old root");

@@ -29,6 +29,7 @@ struct cr_options {
 	int n_command;
 	int (*notify)(void *arg, const struct ck_action_event *event);   /* asked before the action scripts are; NULL: nobody */
 	void *notify_arg;
+	bool orphan_pts_master;          /* it takes the masters of terminals */
 	const struct ck_actions *actions;
 	int exit_status;                 /* of a post-dump script that failed: the command's */
 };

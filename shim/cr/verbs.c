@@ -160,6 +160,7 @@ static int restore_tree(struct cr_options *o, void *root)
 		.empty_net = o->empty_ns != NULL,
 		.cpu_cap = caps,
 		.plain_filesystems = o->plain_filesystems.data,
+		.orphan_pts_master = o->orphan_pts_master,
 		.actions = o->actions,
 	};
 
