@@ -13,7 +13,7 @@
  * A filesystem of which only parts are mounted is attached first on top of the old root, where the last step ends it (detach_old): parts can be
  * taken of attached mounts only. Mount points that are not there are made, as a mount that the image has needs one.
  *
- * The cgroup namespace is not entered: roots of cgroup mounts are in the images as seen from outside.
+ * Roots of cgroup mounts are in the images as seen from inside the tree's cgroup namespace, if it has one.
  *
  * Not handled: propagation to and from mounts outside, but for a mount that was a slave of one: it is again, of its source. */
 #define LOG_PREFIX "mount"
@@ -330,7 +330,7 @@ static int build(struct restore *r, struct mount_plan *p)
 /* The namespaces of the husk that mounts are views of; what it shares with the engine is entered already. */
 static int join(const struct restore *r, pid_t pid)
 {
-	static const enum ns_kind kinds[] = { NSK_PID, NSK_NET, NSK_IPC, NSK_UTS, NSK_MNT };
+	static const enum ns_kind kinds[] = { NSK_PID, NSK_NET, NSK_IPC, NSK_UTS, NSK_CGROUP, NSK_MNT };
 	autoclose int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	uint64_t flags = 0;
 

@@ -30,7 +30,7 @@ count() { runc exec "${1-c1}" cat /tmp/count; }
 later() { [ "$(count "${2-c1}")" -gt "$1" ]; }
 # Mounts without what differs from one restore to the next by runc's own doing: where the groups' mounts begin, and whose /dev/null masks.
 mounts() {
-	runc exec c1 cat /proc/self/mountinfo | cut -d' ' -f4- | grep -v ' - cgroup' |
+	runc exec c1 cat /proc/self/mountinfo | cut -d' ' -f4- |
 		sed -E 's#^/null ([^ ]*) .*#/null \1#' | sort
 }
 with() { # FOLDER-OF-CRIU COMMAND…
