@@ -40,6 +40,7 @@
 #include "mem/lazy.h"
 #include "mem/mem.h"
 #include "mem/memfd.h"
+#include "mem/sysv.h"
 #include "ns/ns.h"
 #include "plan.h"
 #include "remote/regs.h"
@@ -191,6 +192,8 @@ static int stage_files(void *ctx)
 	struct restore *r = ctx;
 	int ret = memfds_fill(r);
 
+	if (ret >= 0)
+		ret = sysv_fill(r);
 	if (ret >= 0)
 		ret = builder_open_all_start(r);
 	if (ret >= 0)
