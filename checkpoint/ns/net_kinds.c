@@ -7,7 +7,6 @@
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/if_tunnel.h>
-#include <net/if.h>
 #include <string.h>
 
 static const uint16_t none[] = { 0 };

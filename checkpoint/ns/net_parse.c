@@ -179,14 +179,17 @@ int net_message_device(const struct nlmsghdr *m, enum net_table table)
 }
 
 /* An entry of a bridge's table that somebody has made: neither learned nor a device's list of its own (which has no bridge). A port's own address is
- * not told from one that was given; it is there already when it is made again. */
+ * not told from one that was given; it is there already when it is made again. The bridge's own stays with it. */
 static int is_static(const struct nlmsghdr *m, const struct ndmsg *n)
 {
 	const struct nlattr *a[NDA_MASTER + 1];
 
+	uint32_t bridge = 0;
+
 	if (netlink_attributes(m, sizeof *n, a, NDA_MASTER + 1) < 0)
 		return -EBADMSG;
-	return n->ndm_family == AF_BRIDGE && a[NDA_MASTER] && n->ndm_state & (NUD_NOARP | NUD_PERMANENT) && !(n->ndm_flags & NTF_EXT_LEARNED);
+	netlink_get_u32(a[NDA_MASTER], &bridge);
+	return n->ndm_family == AF_BRIDGE && bridge && (int)bridge != n->ndm_ifindex && n->ndm_state & (NUD_NOARP | NUD_PERMANENT) && !(n->ndm_flags & NTF_EXT_LEARNED);
 }
 
 int net_message_wanted(const struct nlmsghdr *m, enum net_table table)

@@ -12,7 +12,7 @@
 #include <limits.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
-#include <net/if.h>
+#include <linux/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
