@@ -183,13 +183,13 @@ int net_message_device(const struct nlmsghdr *m, enum net_table table)
 static int is_static(const struct nlmsghdr *m, const struct ndmsg *n)
 {
 	const struct nlattr *a[NDA_MASTER + 1];
-
 	uint32_t bridge = 0;
 
 	if (netlink_attributes(m, sizeof *n, a, NDA_MASTER + 1) < 0)
 		return -EBADMSG;
 	netlink_get_u32(a[NDA_MASTER], &bridge);
-	return n->ndm_family == AF_BRIDGE && bridge && (int)bridge != n->ndm_ifindex && n->ndm_state & (NUD_NOARP | NUD_PERMANENT) && !(n->ndm_flags & NTF_EXT_LEARNED);
+	return n->ndm_family == AF_BRIDGE && bridge && (int)bridge != n->ndm_ifindex && n->ndm_state & (NUD_NOARP | NUD_PERMANENT) &&
+	       !(n->ndm_flags & NTF_EXT_LEARNED);
 }
 
 int net_message_wanted(const struct nlmsghdr *m, enum net_table table)

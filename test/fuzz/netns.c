@@ -3,6 +3,7 @@
  * have them. Each is taken for a device and for an entry of each table, and is made into the request that would make it again. */
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ns/net.h"
 
