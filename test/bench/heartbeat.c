@@ -9,7 +9,8 @@
  *	heartbeat work FILE MIB HOT        fill MIB of private memory, write words of the first HOT of them, here and there, without end; the
  *	                                   beats are these words, in thousands
  *	heartbeat count FILE               print the count of beats
- *	heartbeat limit FILE MIB           write MIB into a new file by as many threads as there are processors, print how long that took, in ns
+ *	heartbeat limit FILE MIB           write MIB of memory like a program's (run) into a new file by as many threads as there are processors,
+ *	                                   print how long that took, in ns
  *	heartbeat reset FILE               forget the largest gap
  *	heartbeat gap FILE                 print the largest gap since, in ns
  *	heartbeat next FILE                wait for the next beat, print how long that took, in ns
@@ -168,18 +169,15 @@ enum { CHUNK = 256 << 10 };
 static struct {
 	int fd;
 	uint64_t size;
+	const char *memory;
 	_Atomic uint64_t next;
 } limit_file;
 
 static void *write_chunks(void *unused)
 {
-	char *chunk = malloc(CHUNK);
-
-	memset(chunk, 1, CHUNK);
 	for (uint64_t at; (at = limit_file.next++ * CHUNK) < limit_file.size;)
-		if (pwrite(limit_file.fd, chunk, CHUNK, (off_t)at) != CHUNK)
+		if (pwrite(limit_file.fd, limit_file.memory + at, CHUNK, (off_t)at) != CHUNK)
 			die("write");
-	free(chunk);
 	return unused;
 }
 
@@ -190,6 +188,7 @@ static int limit(const char *path, size_t mib)
 
 	limit_file.fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	limit_file.size = (uint64_t)mib << 20;
+	limit_file.memory = (const char *)fill(mib);
 	uint64_t start = now();
 	for (long i = 0; i < n; i++)
 		pthread_create(&threads[i], NULL, write_chunks, NULL);
