@@ -3,11 +3,14 @@
 #define CONTAINERD_BOOTSTRAP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* The shim's command line. */
 struct bootstrap {
 	const char *program, *ns, *id, *address, *bundle, *publish_binary, *socket, *debug_socket;
 	bool debug, version, info;
+	char *title;          /* where the words of the command line are */
+	size_t title_size;
 };
 
 int bootstrap_start(const struct bootstrap *b);    /* prints {"version":…,"address":…,"protocol":"ttrpc"} */
