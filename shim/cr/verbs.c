@@ -126,7 +126,7 @@ static int run_pre_dump(const struct cr_options *o)
 static int restore_tree(struct cr_options *o, void *root)
 {
 	autofree struct ck_inherit *inherit = mem_zalloc((o->inherit_fd.n + 1) * sizeof *inherit);
-	autofree char *new_root = NULL;
+	autofree char *new_root = o->root ? realpath(o->root, NULL) : NULL;
 	__attribute__((cleanup(cr_external_free))) struct option_list external = { 0 };
 	unsigned caps;
 	int ret = cr_external(o, &external);
@@ -164,7 +164,8 @@ static int restore_tree(struct cr_options *o, void *root)
 		.actions = o->actions,
 	};
 
-	if (o->root && !(r.root = new_root = realpath(o->root, NULL)))
+	r.root = new_root;
+	if (o->root && !new_root)
 		return fail(errno, "--root %s", o->root);
 	if (o->sibling && !o->detached)
 		return fail_text(EINVAL, "--restore-sibling needs --restore-detached");
