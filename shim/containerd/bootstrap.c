@@ -48,7 +48,7 @@ char *bootstrap_state_root(const char *ns)
 	return str_printf(RUN_DIR "/torpor/%s", ns);
 }
 
-static int make_path(const char *path, mode_t above, mode_t last)
+int bootstrap_make_path(const char *path, mode_t above, mode_t last)
 {
 	autofree char *copy = str_dup(path);
 
@@ -64,7 +64,7 @@ static int make_path(const char *path, mode_t above, mode_t last)
 
 int bootstrap_make_directories(const char *path)
 {
-	return make_path(path, 0711, 0700);
+	return bootstrap_make_path(path, 0711, 0700);
 }
 
 /* What the caller wants of the shim to be. */
@@ -162,7 +162,7 @@ static int join_cgroup(pid_t pid, const char *path)
 	for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
 		autofree char *root = str_printf("/sys/fs/cgroup%s/cgroup.procs", roots[i]);
 		autofree char *dir = str_printf("/sys/fs/cgroup%s/%s", roots[i], path), *file = str_printf("%s/cgroup.procs", dir);
-		done += access(root, F_OK) == 0 && make_path(dir, 0755, 0755) == 0 && file_write(AT_FDCWD, file, text) == 0;
+		done += access(root, F_OK) == 0 && bootstrap_make_path(dir, 0755, 0755) == 0 && file_write(AT_FDCWD, file, text) == 0;
 	}
 	if (done)
 		err_clear();
