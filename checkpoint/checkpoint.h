@@ -116,6 +116,9 @@ struct ck_dump_options {
 	int (*before_seal)(void *arg);
 	void *arg;
 	const struct ck_actions *actions;   /* NULL: none */
+	int stats_out;                /* the statistics go there as text as well; 0: nowhere */
+	bool force_irmap;             /* what is watched (inotify) is searched for, even if the kernel could tell its path */
+	const char *const *irmap_paths;   /* where to begin with that; NULL-terminated, or NULL */
 	unsigned cpu_cap;             /* CK_CPU_IMAGE: the processor is recorded */
 	bool empty_net;               /* nothing of the network namespace is saved */
 	bool prepared_net;            /* devices of it that reach outside, and what is on them, are made by somebody else before a restore */
@@ -156,6 +159,9 @@ struct ck_restore_options {
 	bool lazy_pages;                     /* private memory comes after the tasks run, from a pager: that of ck_lazy_pages() whose socket is
 	                                        in work_dir, or, with own_pager, a process that is started here and ends by itself */
 	bool own_pager;
+	int stats_out;                       /* the statistics go there as text as well; 0: nowhere */
+	bool weak_sysctls;                   /* settings that this kernel does not have are left out */
+	const char *log_per_task;            /* what is done to a task is logged in a file of this name, ".PID" behind it; NULL: with all else */
 	bool orphan_pts_master;              /* who listens to actions takes the masters of terminals that were outside the tree */
 	const struct ck_page_peer *page_server;   /* of own_pager: who has the pages; NULL: the images */
 	/* Called with everything in place, before the tasks run: an error undoes the restore. */

@@ -2,6 +2,7 @@
 /* The IPC namespace: the limits of System V IPC and POSIX message queues (sysctls, proc(5)). They are read and written with this
  * thread in the namespace: files below /proc/sys/kernel and /proc/sys/fs/mqueue show the opener's. Values that are the same in the
  * new namespace are left alone. The objects in it are ipc_objects.c, ipc_shm.c and ipc_msg.c. */
+#define LOG_PREFIX "ipc"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "ipc-var.pb-c.h"
 #include "ns/internal.h"
 #include "ns/ipc_objects.h"
@@ -109,7 +111,7 @@ int ipc_save(struct dump *d, uint32_t id)
 	return image_write_one(d->images, IMG_IPCNS_VAR, id, &e);
 }
 
-static int set_number(const struct var *v, const IpcVarEntry *e)
+static int set_number(const struct var *v, const IpcVarEntry *e, bool weak)
 {
 	uint64_t now = 0, wanted = v->size == 8 ? *(const uint64_t *)((const char *)e + v->offset) :
 					      *(const uint32_t *)((const char *)e + v->offset);
@@ -118,7 +120,9 @@ static int set_number(const struct var *v, const IpcVarEntry *e)
 	if (v->has >= 0 && !*(const protobuf_c_boolean *)((const char *)e + v->has))
 		return 0;
 	int r = read_number(v->path, &now);
-	if (r == -ENOENT && v->absent_ok)
+	if (r == -ENOENT && weak)
+		log_warn("%s is left as it is: this kernel does not have it", v->path);
+	if (r == -ENOENT && (v->absent_ok || weak))
 		return 0;
 	if (r < 0 || now == wanted)
 		return r < 0 ? fail(-r, "read %s", v->path) : 0;
@@ -127,12 +131,12 @@ static int set_number(const struct var *v, const IpcVarEntry *e)
 	return r < 0 ? fail(-r, "set %s to %s", v->path, text) : 0;
 }
 
-static int set_all(const IpcVarEntry *e)
+static int set_all(const IpcVarEntry *e, bool weak)
 {
 	int ret = 0;
 
 	for (size_t i = 0; i < VARS && ret >= 0; i++)
-		ret = set_number(&vars[i], e);
+		ret = set_number(&vars[i], e, weak);
 	if (ret < 0 || e->n_sem_ctls != SEM_CTLS)
 		return ret;
 	autofree char *now = NULL, *wanted = str_printf("%u\t%u\t%u\t%u\n", e->sem_ctls[0], e->sem_ctls[1], e->sem_ctls[2], e->sem_ctls[3]);
@@ -152,7 +156,7 @@ int ipc_restore(struct restore *r, struct task *root, uint32_t id)
 	ret = ns_enter(root->host_pid, NSK_IPC, &saved);
 	if (ret < 0)
 		return ret;
-	ret = set_all(e);
+	ret = set_all(e, r->o->weak_sysctls);
 	if (ret >= 0)
 		ret = ipc_shm_restore(r, id);
 	if (ret >= 0)

@@ -22,7 +22,8 @@ struct cr_options {
 	uint64_t ghost_limit;
 	unsigned timeout, port, sessions;
 	const char *config, *empty_ns, *cpu_cap, *libdir;
-	bool exec_cmd, external_masters, deprecated;
+	bool exec_cmd, external_masters, deprecated, weak_sysctls, force_irmap, log_pid, ghost_fiemap;
+	struct option_list irmap_paths;
 	/* Not options: */
 	const char *positional;          /* the command's argument */
 	char **command;                  /* of --exec-cmd; NULL-terminated */
