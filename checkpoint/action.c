@@ -9,12 +9,15 @@
 #define LOG_PREFIX "action"
 #include "action.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "dump.h"
+#include "files/builder.h"
 #include "network_lock.h"
 #include "ns/ns.h"
 #include "restore.h"
@@ -23,7 +26,8 @@ static const char *const names[CK_ACTIONS] = {
 	[CK_PRE_DUMP] = "pre-dump", [CK_NETWORK_LOCK] = "network-lock", [CK_POST_DUMP] = "post-dump", [CK_NETWORK_UNLOCK] = "network-unlock",
 	[CK_PRE_RESTORE] = "pre-restore", [CK_SETUP_NAMESPACES] = "setup-namespaces",
 	[CK_POST_SETUP_NAMESPACES] = "post-setup-namespaces", [CK_POST_RESTORE] = "post-restore", [CK_PRE_RESUME] = "pre-resume",
-	[CK_POST_RESUME] = "post-resume", [CK_STATUS_READY] = "status-ready",
+	[CK_POST_RESUME] = "post-resume", [CK_STATUS_READY] = "status-ready", [CK_QUERY_EXT_FILES] = "query-ext-files",
+	[CK_ORPHAN_PTS_MASTER] = "orphan-pts-master",
 };
 
 const char *ck_action_name(enum ck_action action)
@@ -31,15 +35,21 @@ const char *ck_action_name(enum ck_action action)
 	return names[action];
 }
 
-int action_run(const struct ck_actions *actions, enum ck_action action, const struct image_dir *images, pid_t root)
+static int run(const struct ck_actions *actions, const struct image_dir *images, struct ck_action_event event)
 {
 	char path[64];
 
 	if (!actions)
 		return 0;
 	snprintf(path, sizeof path, "/proc/%d/fd/%d", getpid(), images->fd);
-	log_debug("%s", names[action]);
-	return actions->run(actions->arg, &(struct ck_action_event){ .action = action, .images = path, .root = root });
+	log_debug("%s", names[event.action]);
+	event.images = path;
+	return actions->run(actions->arg, &event);
+}
+
+int action_run(const struct ck_actions *actions, enum ck_action action, const struct image_dir *images, pid_t root)
+{
+	return run(actions, images, (struct ck_action_event){ .action = action, .root = root, .fd = -1 });
 }
 
 int action_dump_begin(void *ctx)
@@ -47,6 +57,31 @@ int action_dump_begin(void *ctx)
 	struct dump *d = ctx;
 
 	return action_run(d->o->actions, CK_PRE_DUMP, d->images, d->o->pid);
+}
+
+static size_t count(const char *const *list)
+{
+	size_t n = 0;
+
+	while (list && list[n])
+		n++;
+	return n;
+}
+
+int action_dump_query(void *ctx)
+{
+	struct dump *d = ctx;
+	const char *const *more = NULL;
+	int r = run(d->o->actions, d->images, (struct ck_action_event){ .action = CK_QUERY_EXT_FILES, .root = d->o->pid, .fd = -1, .external = &more });
+	size_t had = count(d->o->external), n = count(more);
+
+	if (r < 0 || !n)
+		return r;
+	const char **all = arena_array(d->arena, const char *, had + n + 1);
+	for (size_t i = 0; i < had + n; i++)
+		all[i] = i < had ? d->o->external[i] : more[i - had];
+	d->own_options.external = all;
+	return 0;
 }
 
 int action_dump_end(void *ctx)
@@ -75,6 +110,21 @@ static int in_namespaces(struct restore *r, enum ck_action action)
 int action_restore_made(void *ctx)
 {
 	return in_namespaces(ctx, CK_SETUP_NAMESPACES);
+}
+
+int action_restore_terminals(void *ctx)
+{
+	struct restore *r = ctx;
+	int ret = 0;
+
+	for (uint32_t i = 0; r->o->orphan_pts_master && ret >= 0; i++) {
+		autoclose int fd = builder_orphan_master(r, i);
+		if (fd < 0)
+			return fd == -ENOENT ? 0 : fd;
+		ret = run(r->o->actions, r->images,
+			  (struct ck_action_event){ .action = CK_ORPHAN_PTS_MASTER, .root = tree_root(r->tree)->host_pid, .fd = fd });
+	}
+	return ret;
 }
 
 int action_restore_filled(void *ctx)

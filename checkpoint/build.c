@@ -279,7 +279,12 @@ static int settle(struct restore *r, struct task *t)
 	int ret = remote_open_only_channel(remote);
 	if (ret >= 0 && !restore_task(t)->inherits)
 		ret = remote_empty(remote);
-	return ret < 0 ? ret : mm_restore(r, t, remote);
+	if (ret < 0)
+		return ret;
+	int before = restore_log_begin(r, t);
+	ret = mm_restore(r, t, remote);
+	restore_log_end(before);
+	return ret;
 }
 
 static int make_children(struct restore *r, struct task *p);
@@ -363,7 +368,9 @@ int build_tree(struct restore *r)
 	struct task *root = tree_root(r->tree);
 
 	r->helpers = arena_new(r->arena, struct helpers);
-	int ret = mm_restore(r, root, driver(root));
+	int before = restore_log_begin(r, root), ret = mm_restore(r, root, driver(root));
+
+	restore_log_end(before);
 	return ret < 0 ? ret : make_children(r, root);
 }
 

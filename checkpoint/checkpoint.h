@@ -39,13 +39,16 @@ struct ck_page_peer {
 
 /* Points of a dump and a restore at which somebody else may have something to do (action.c). CRIU's names. */
 enum ck_action { CK_PRE_DUMP, CK_NETWORK_LOCK, CK_POST_DUMP, CK_NETWORK_UNLOCK, CK_PRE_RESTORE, CK_SETUP_NAMESPACES, CK_POST_SETUP_NAMESPACES,
-	CK_POST_RESTORE, CK_PRE_RESUME, CK_POST_RESUME, CK_STATUS_READY, CK_ACTIONS };
+	CK_POST_RESTORE, CK_PRE_RESUME, CK_POST_RESUME, CK_STATUS_READY, CK_QUERY_EXT_FILES, CK_ORPHAN_PTS_MASTER, CK_ACTIONS };
 const char *ck_action_name(enum ck_action action);
 
 struct ck_action_event {
 	enum ck_action action;
 	const char *images;           /* a path of the images directory that other processes can use while this one lives */
 	pid_t root;                   /* the root task, in the engine's numbering; 0: there is none yet */
+	int fd;                       /* orphan-pts-master: the master of a terminal whose other end is in the tree, for the listener to copy; else -1 */
+	/* query-ext-files: where the listener may put a list of further resources outside (NULL-terminated, its own until the dump ends); else NULL */
+	const char *const **external;
 };
 
 /* An error ends the dump or restore (but that of pre-resume and post-resume, which is logged). */
@@ -113,6 +116,9 @@ struct ck_dump_options {
 	int (*before_seal)(void *arg);
 	void *arg;
 	const struct ck_actions *actions;   /* NULL: none */
+	int stats_out;                /* the statistics go there as text as well; 0: nowhere */
+	bool force_irmap;             /* what is watched (inotify) is searched for, even if the kernel could tell its path */
+	const char *const *irmap_paths;   /* where to begin with that; NULL-terminated, or NULL */
 	unsigned cpu_cap;             /* CK_CPU_IMAGE: the processor is recorded */
 	bool empty_net;               /* nothing of the network namespace is saved */
 	bool prepared_net;            /* devices of it that reach outside, and what is on them, are made by somebody else before a restore */
@@ -153,6 +159,10 @@ struct ck_restore_options {
 	bool lazy_pages;                     /* private memory comes after the tasks run, from a pager: that of ck_lazy_pages() whose socket is
 	                                        in work_dir, or, with own_pager, a process that is started here and ends by itself */
 	bool own_pager;
+	int stats_out;                       /* the statistics go there as text as well; 0: nowhere */
+	bool weak_sysctls;                   /* settings that this kernel does not have are left out */
+	const char *log_per_task;            /* what is done to a task is logged in a file of this name, ".PID" behind it; NULL: with all else */
+	bool orphan_pts_master;              /* who listens to actions takes the masters of terminals that were outside the tree */
 	const struct ck_page_peer *page_server;   /* of own_pager: who has the pages; NULL: the images */
 	/* Called with everything in place, before the tasks run: an error undoes the restore. */
 	int (*before_resume)(void *arg, pid_t root);

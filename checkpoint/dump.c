@@ -376,6 +376,7 @@ static const struct stage stages[] = {
 	{ "open", stage_open, undo_open },
 	{ "freeze", stage_freeze, undo_freeze },
 	{ "lock", net_lock_dump, net_lock_dump_undo },
+	{ "query", action_dump_query, NULL },
 	{ "prepare", stage_prepare, NULL },
 	{ "namespaces", stage_namespaces, NULL },
 	{ "tasks", stage_tasks, NULL },
@@ -403,8 +404,9 @@ static const struct stage pre_stages[] = {
 
 int ck_dump(const struct ck_dump_options *o)
 {
-	struct dump d = { .o = o, .root_fd = -1 };
+	struct dump d = { .own_options = *o, .root_fd = -1 };
 
+	d.o = &d.own_options;
 	d.tree = tree_new();
 	d.arena = &d.tree->arena;
 	const struct stage *list = o->pre_dump ? pre_stages : stages;

@@ -9,7 +9,8 @@
 /* A dump in progress: handed to every kind. Kinds add to the tree and write their images; they keep nothing of their own
  * outside these fields. */
 struct dump {
-	const struct ck_dump_options *o;
+	const struct ck_dump_options *o;   /* own_options */
+	struct ck_dump_options own_options;
 	struct tree *tree;
 	struct image_dir *images;
 	struct arena *arena;             /* the tree's */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -146,6 +147,12 @@ int stats_dump_write(struct dump *d)
 	s.has_shpages_scanned = s.has_shpages_written = 1;
 	s.shpages_scanned = d->stats.shpages_scanned;
 	s.shpages_written = d->stats.shpages_written;
+	if (d->o->stats_out)
+		dprintf(d->o->stats_out,
+			"Displaying dump stats:\nFreezing time: %u us\nFrozen time: %u us\nMemory dump time: %u us\nMemory write time: %u us\n"
+			"Pages scanned: %" PRIu64 "\nPages skipped from parent: %" PRIu64 "\nPages written: %" PRIu64 "\nLazy pages: %" PRIu64 "\n",
+			s.freezing_time, s.frozen_time, s.memdump_time, s.memwrite_time, s.pages_scanned, s.pages_skipped_parent, s.pages_written,
+			s.pages_lazy);
 	return service_write(d->o->work_dir ? d->o->work_dir : d->o->images_dir, IMG_STATS_DUMP, &e);
 }
 
@@ -161,5 +168,10 @@ int stats_restore_write(struct restore *r)
 	s.restore_time = (uint32_t)r->stats.restore_us;
 	s.has_pages_restored = 1;
 	s.pages_restored = r->stats.pages_restored;
+	if (r->o->stats_out)
+		dprintf(r->o->stats_out,
+			"Displaying restore stats:\nPages compared: %" PRIu64 "\nPages skipped COW: %" PRIu64 "\nPages restored: %" PRIu64 "\n"
+			"Restore time: %u us\nForking time: %u us\n",
+			s.pages_compared, s.pages_skipped_cow, s.pages_restored, s.restore_time, s.forking_time);
 	return service_write(r->o->work_dir ? r->o->work_dir : r->o->images_dir, IMG_STATS_RESTORE, &e);
 }

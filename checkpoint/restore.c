@@ -40,6 +40,7 @@
 #include "mem/lazy.h"
 #include "mem/mem.h"
 #include "mem/memfd.h"
+#include "mem/sysv.h"
 #include "ns/ns.h"
 #include "plan.h"
 #include "remote/regs.h"
@@ -56,13 +57,38 @@ static int check_options(const struct ck_restore_options *o)
 	return 0;
 }
 
+int restore_log_begin(struct restore *r, const struct task *t)
+{
+	if (!r->o->log_per_task)
+		return -1;
+	autofree char *path = str_printf("%s.%d", r->o->log_per_task, t->pid);
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0)
+		log_warn("--log-pid: open %s: %s", path, strerror(errno));
+	return fd < 0 ? -1 : log_swap(fd);
+}
+
+void restore_log_end(int before)
+{
+	if (before >= 0)
+		close(log_swap(before));
+}
+
+static int for_task(struct restore *r, struct task *t, int (*fn)(struct restore *r, struct task *t))
+{
+	int before = restore_log_begin(r, t), ret = fn(r, t);
+
+	restore_log_end(before);
+	return ret;
+}
+
 static int for_tasks(struct restore *r, int (*fn)(struct restore *r, struct task *t))
 {
 	int ret = 0;
 
 	for (size_t i = 0; i < r->tree->tasks.n && ret >= 0; i++)
 		if (r->tree->tasks.data[i]->state != TASK_DEAD)
-			ret = fn(r, r->tree->tasks.data[i]);
+			ret = for_task(r, r->tree->tasks.data[i], fn);
 	return ret;
 }
 
@@ -192,9 +218,15 @@ static int stage_files(void *ctx)
 	int ret = memfds_fill(r);
 
 	if (ret >= 0)
+		ret = sysv_fill(r);
+	if (ret >= 0)
 		ret = builder_open_all_start(r);
 	if (ret >= 0)
 		ret = builder_open_all_wait(r);
+	if (ret >= 0)
+		ret = ns_build_late(r);
+	if (ret >= 0)
+		ret = action_restore_terminals(r);
 	if (ret >= 0)
 		ret = for_tasks(r, files_restore_task);
 	return ret < 0 ? ret : for_tasks(r, files_restore_owner);

@@ -63,4 +63,8 @@ struct restore {
 	} stats;
 };
 
+/* Between the two, what is logged goes to the task's own file, if it has one (--log-pid). */
+int restore_log_begin(struct restore *r, const struct task *t);
+void restore_log_end(int before);
+
 #endif

@@ -90,6 +90,8 @@ int action_scripts_run(void *arg, const struct ck_action_event *event)
 	size_t n = 0;
 	int ret = 0;
 
+	if (event->action == CK_QUERY_EXT_FILES || event->action == CK_ORPHAN_PTS_MASTER)
+		return 0;   /* a script could not answer these */
 	while (s->paths && s->paths[n])
 		n++;
 	if (!n)

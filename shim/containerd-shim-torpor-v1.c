@@ -73,7 +73,8 @@ static int run(const struct bootstrap *b, const char *action)
 
 int main(int argc, char **argv)
 {
-	struct bootstrap b = { .program = argv[0], .ns = "", .id = "", .address = "" };
+	struct bootstrap b = { .program = argv[0], .ns = "", .id = "", .address = "", .title = argv[0],
+		.title_size = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) - argv[0]) };
 	const char *action;
 	int r = parse(argc, argv, &b, &action);
 

@@ -38,6 +38,14 @@ void log_set_level(enum log_level level)
 	sink.level = level;
 }
 
+int log_swap(int fd)
+{
+	int before = sink.fd;
+
+	sink.fd = fd;
+	return before;
+}
+
 bool log_enabled(enum log_level level)
 {
 	return level <= sink.level || sink.tee >= 0;

@@ -23,6 +23,7 @@ void log_set_level(enum log_level level);
  * is set, log_trail_tee() puts the error trail there without clearing it. */
 void log_tee(int fd);
 void log_trail_tee(void);
+int log_swap(int fd);       /* the same sink on another descriptor; returns the one before */
 bool log_enabled(enum log_level level);
 int log_fd(void);
 int log_tee_fd(void);   /* -1: none */

@@ -217,6 +217,11 @@ int builder_terminal(struct restore *r, pid_t sid)
 	return get(r, OP_SESSION, (uint32_t)sid);
 }
 
+int builder_orphan_master(struct restore *r, uint32_t number)
+{
+	return get(r, OP_ORPHAN, number);
+}
+
 int builder_call(struct restore *r, int (*fn)(struct restore *r, void *data, size_t size), const void *data, size_t size)
 {
 	if (size > BUILDER_DATA_MAX)

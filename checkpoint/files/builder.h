@@ -24,6 +24,8 @@ int builder_send(struct restore *r, int channel, const uint32_t *ids, size_t n);
 int builder_get(struct restore *r, uint32_t id);
 /* The controlling terminal of that session (a duplicate); a bare -ENOENT: it has none. Before the session has it. */
 int builder_terminal(struct restore *r, pid_t sid);
+/* The master (a duplicate) of the terminal that was made with that number in order and whose master nobody has; a bare -ENOENT: no more. */
+int builder_orphan_master(struct restore *r, uint32_t number);
 /* Engine side, from the images: the process group in its foreground; 0: none is known. */
 int builder_foreground(struct restore *r, pid_t sid);
 /* Calls fn in the builder (a fork of the engine: same addresses): its return value and trail come back. For one-off work in the

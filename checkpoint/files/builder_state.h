@@ -26,7 +26,7 @@ struct builder {
 	void *state[STATES];
 };
 
-enum builder_op { OP_OPEN_PATHS, OP_OPEN_ALL, OP_SEND, OP_GET, OP_SESSION, OP_CALL };
+enum builder_op { OP_OPEN_PATHS, OP_OPEN_ALL, OP_SEND, OP_GET, OP_SESSION, OP_ORPHAN, OP_CALL };
 
 struct request {
 	enum builder_op op;

@@ -7,6 +7,8 @@
  * 2. Overlay file systems do not decode handles (without nfs_export). Then the mount is searched, without its submounts, for an inode
  *    with the same handle (AT_HANDLE_FID, Linux 6.5) or, where there is none, number; up to SEARCH_MAX names.
  *
+ * Paths that the caller names (--irmap-scan-path) are searched before all that; with --force-irmap there is only searching.
+ *
  * A watched inode without a name any more, on an overlay, is not found and stops the dump. */
 #include "files/handle.h"
 
@@ -212,13 +214,31 @@ static int mount_open(const struct dump *d, const struct mount *m)
 			     : open(m->point, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 }
 
+/* The path is the tree's; it is of the device if the mount is that it lies on. */
+static char *path_at(struct dump *d, const struct watched *w, const char *mounts, const char *path)
+{
+	autoclose int fd = d->own_mnt_ns ? openat(d->root_fd, path + strspn(path, "/"), O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+					 : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct statx sx;
+	struct mount m;
+
+	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) < 0)
+		return NULL;
+	for (const char *at = mounts; (at = mount_next(at, &m));)
+		if ((uint64_t)m.id == sx.stx_mnt_id && m.device == w->device)
+			return path_by_search(w, fd, path);
+	return NULL;
+}
+
 /* Through every mount by the handle before anything is searched. */
 static char *find_path(struct dump *d, const struct watched *w, const char *mounts)
 {
 	struct mount m;
 	char *path = NULL;
 
-	for (int search = 0; search < 2 && !path; search++)
+	for (const char *const *p = d->o->irmap_paths; p && *p && !path; p++)
+		path = path_at(d, w, mounts, *p);
+	for (int search = d->o->force_irmap; search < 2 && !path; search++)
 		for (const char *at = mounts; !path && (at = mount_next(at, &m));) {
 			autoclose int fd = m.device == w->device ? mount_open(d, &m) : -1;
 			if (fd >= 0)

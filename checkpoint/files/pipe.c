@@ -9,8 +9,8 @@
  *
  * Which ends the tree has is known when all descriptors were seen. If one side is missing in it though it exists, somebody outside has
  * it: that is an error, unless the caller named the pipe (--external 'pipe:[N]'); then nothing of its contents is stored, and at
- * restore the caller has to give a descriptor (--inherit-fd); a mark of torpor's own in the entry tells so. If the other side does not exist at all, the restored pipe has none either:
- * the reader gets what is left and then end of file, the writer SIGPIPE.
+ * restore the caller has to give a descriptor (--inherit-fd); a mark of torpor's own in the entry tells so. If the other side does not
+ * exist at all, the restored pipe has none either: the reader gets what is left and then end of file, the writer SIGPIPE.
  *
  * Restore makes each pipe once, when the first of its entries is opened, and all entries of it with it. */
 #include "files/pipe.h"

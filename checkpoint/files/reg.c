@@ -131,7 +131,7 @@ static int from_outside(struct dump *d, const struct file_info *f, const char *r
 }
 
 /* Another node of the same device, in /dev (--evasive-devices). */
-static char *other_node(struct dump *d, const struct file_info *f)
+static char *other_node(struct dump *d, const struct file_info *f, uint32_t *mode)
 {
 	autoclose int dir = d->own_mnt_ns ? openat(d->root_fd, "dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
 					  : open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -145,7 +145,7 @@ static char *other_node(struct dump *d, const struct file_info *f)
 	for (const struct dirent *e; !found && (e = readdir(nodes));)
 		if (fstatat(dirfd(nodes), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_mode & S_IFMT) == (f->st.st_mode & S_IFMT) &&
 		    st.st_rdev == f->st.st_rdev)
-			found = arena_printf(d->arena, "/dev/%s", e->d_name);
+			found = arena_printf(d->arena, "/dev/%s", e->d_name), *mode = st.st_mode;
 	closedir(nodes);
 	return found;
 }
@@ -169,7 +169,7 @@ static int find_path(struct dump *d, const struct file_info *f, RegFileEntry *re
 	int r = file_stat_path(d, f->link, &st);
 	if (r >= 0 && same_file(f, &st))
 		return 0;
-	char *node = d->o->evasive_devices && (S_ISCHR(f->st.st_mode) || S_ISBLK(f->st.st_mode)) ? other_node(d, f) : NULL;
+	char *node = d->o->evasive_devices && (S_ISCHR(f->st.st_mode) || S_ISBLK(f->st.st_mode)) ? other_node(d, f, &reg->mode) : NULL;
 	if (node) {
 		log_info(FILE_FMT ": found again as %s", FILE_ARG(f), node);
 		reg->name = node;

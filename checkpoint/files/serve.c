@@ -337,7 +337,7 @@ static int serve_send(struct restore *r, const uint32_t *ids, size_t n)
 	return ret == 1 ? send_files(r, ids, n, channel) : fail_text(EPROTO, "no channel came with a request for files");
 }
 
-/* Everything but the answer to OP_GET and OP_SESSION fits one shape. */
+/* Everything but the answer to OP_GET, OP_SESSION and OP_ORPHAN fits one shape. */
 static int serve_one(struct restore *r, const struct request *q, void *data)
 {
 	switch (q->op) {
@@ -351,6 +351,8 @@ static int serve_one(struct restore *r, const struct request *q, void *data)
 		return builder_need(r, *(uint32_t *)data);
 	case OP_SESSION:
 		return tty_of_session(r, (pid_t) * (uint32_t *)data);
+	case OP_ORPHAN:
+		return tty_orphan_master(r, *(uint32_t *)data);
 	case OP_CALL:
 		return q->fn(r, data, q->n);
 	}
@@ -368,7 +370,7 @@ static void serve(struct restore *r)
 		if (fd_read_all(b->sock, data, size) < 0)
 			break;
 		int result = serve_one(r, &q, data);
-		bool opened = q.op == OP_GET || q.op == OP_SESSION;
+		bool opened = q.op == OP_GET || q.op == OP_SESSION || q.op == OP_ORPHAN;
 		if (answer(b, opened && result > 0 ? 0 : result) < 0)
 			break;
 		if (opened && result >= 0 && fd_send(b->sock, &result, 1) < 0)

@@ -17,6 +17,9 @@ int tty_finish(struct restore *r, const FileEntry *e, int fd);
  * refers to it by /dev/tty as well: that cannot be done any more once the session has it. */
 int tty_of_session(struct restore *r, pid_t sid);
 
+/* In the builder. The masters of terminals that have none in the tree, by number in the order in which they were made; a bare -ENOENT. */
+int tty_orphan_master(struct restore *r, uint32_t number);
+
 /* --- tty_queue.c: what is on its way in a terminal --- */
 
 /* What nobody has read yet, which stays there: input of a slave, output at a master (peer: another descriptor of its slave). Memory of the

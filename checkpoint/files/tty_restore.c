@@ -3,7 +3,8 @@
  *
  * Each pseudo terminal is made once, with the number it had, when the first of its ends is opened; the slave's settings, window, owner and what
  * was on its way are put back when all are open (tty_finish). A pair whose master is in no descriptor of the tree is the container's
- * terminal: the caller has made it and has given its master (CK_TERMINAL_KEY), or there is no one to give the new one to, which is an error.
+ * terminal: the caller has made it and has given its master (CK_TERMINAL_KEY), or takes it when it is made
+ * (orphan_pts_master), or there is no one to give it to, which is an error.
  *
  * Kernel facts relied on:
  * - Opening a ptmx gives the lowest free number of its devpts: those below are taken, and given back.
@@ -38,6 +39,7 @@ struct pair {
 	const TtyInfoEntry *master_info, *info;   /* of the ends; either may be NULL */
 	int master, peer;              /* peer: a slave of our own; both until the builder ends */
 	bool master_used, settled;
+	bool orphan;                   /* nobody has the master yet */
 };
 
 struct terminals {
@@ -147,6 +149,13 @@ static int given_master(struct restore *r, unsigned index)
 	return take_fd(&fd);
 }
 
+/* Whose master was outside the tree. */
+static int outside_master(struct restore *r, struct pair *p)
+{
+	p->orphan = r->o->orphan_pts_master && r->o->actions;
+	return p->orphan ? open_numbered(p->index) : given_master(r, p->index);
+}
+
 static int pair_make(struct restore *r, struct terminals *all, struct pair *p, bool anywhere)
 {
 	int unlock = 0;
@@ -158,7 +167,7 @@ static int pair_make(struct restore *r, struct terminals *all, struct pair *p, b
 		*(is_master(e) ? &p->master_info : &p->info) = e;
 	}
 	p->master = anywhere ? open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC) :
-		    p->master_info ? open_numbered(p->index) : given_master(r, p->index);
+		    p->master_info ? open_numbered(p->index) : outside_master(r, p);
 	if (p->master < 0)
 		return anywhere ? fail(errno, "open /dev/ptmx") : p->master;
 	if (ioctl(p->master, TIOCSPTLCK, &unlock) < 0)
@@ -466,6 +475,19 @@ static const TtyInfoEntry *master_of(const struct terminals *all, unsigned index
 		if (in_pair(all->infos.data[i]) && is_master(all->infos.data[i]) && all->infos.data[i]->pty->index == index)
 			return all->infos.data[i];
 	return NULL;
+}
+
+int tty_orphan_master(struct restore *r, uint32_t number)
+{
+	struct terminals *all;
+	int ret = terminals(r, &all);
+
+	if (ret < 0)
+		return ret;
+	for (const struct pair *p = all->pairs; p; p = p->next)
+		if (p->orphan && !number--)
+			return p->master;
+	return -ENOENT;
 }
 
 int files_orphan_terminal(struct restore *r, int *index)

@@ -170,12 +170,16 @@ static int rename_file(struct image_dir *d, const char *name)
 /* Is it the name of an image of ours (or a pages file, or the link to the round before)? */
 static bool is_image_name(const char *name)
 {
+	static const char *const raw[] = { "pages-", "ifaddr-", "route-", "route6-", "rule-", "rule6-", "neigh-", "fdb-", "nftables-", "iptables-",
+					   "ip6tables-", "tmpfs-" };
+
 	if (!strcmp(name, "parent"))
 		return true;
 	if (!str_ends(name, ".img"))
 		return false;
-	if (str_starts(name, "pages-"))
-		return true;
+	for (size_t i = 0; i < sizeof raw / sizeof *raw; i++)
+		if (str_starts(name, raw[i]))
+			return true;
 	for (int k = 0; k < IMG_KINDS; k++) {
 		const char *pattern = image_kinds[k].pattern;
 		if (!strncmp(name, pattern, strcspn(pattern, "%")))

@@ -58,7 +58,7 @@ struct segment *segment_find(struct restore *r, uint64_t shmid)
 	struct memory *m = memory(r);
 
 	for (size_t i = 0; i < m->segments.n; i++)
-		if (m->segments.data[i].shmid == shmid)
+		if (m->segments.data[i].shmid == shmid && !m->segments.data[i].sysv)
 			return &m->segments.data[i];
 	return NULL;
 }
@@ -74,7 +74,6 @@ static const struct {
 	uint32_t status;
 	const char *reason;
 } refused_status[] = {
-	{ VMA_SYSVIPC, "System V shared memory is not supported" },
 	{ VMA_SOCKET, "a mapped socket is not supported" },
 	{ VMA_AIORING, "an asynchronous I/O ring is not supported" },
 	{ VMA_SHSTK, "a shadow stack is not supported" },
@@ -83,7 +82,7 @@ static const struct {
 };
 #define KNOWN_STATUS                                                                                                           \
 	(VMA_REGULAR | VMA_STACK | VMA_VSYSCALL | VMA_VDSO | VMA_HEAP | VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED | \
-	 VMA_ANON_PRIVATE | VMA_VVAR | VMA_MEMFD | VMA_GUARD)
+	 VMA_ANON_PRIVATE | VMA_VVAR | VMA_MEMFD | VMA_GUARD | VMA_SYSVIPC)
 
 static int check_place(const struct task *t, const VmaEntry *v, uint64_t *behind)
 {
@@ -136,6 +135,8 @@ static int check_object(struct restore *r, const struct task *t, const VmaEntry 
 
 	if (!(v->status & (VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED)) || vma_is_guard(v))
 		return 0;
+	if (v->status & VMA_SYSVIPC)
+		return v->status & VMA_ANON_SHARED ? 0 : vma_refuse(t, v, "its status does not say what it maps");   /* sysv_check() */
 	if (v->pgoff % PAGE || v->pgoff > INT64_MAX - size)
 		return vma_refuse(t, v, "impossible file offset");
 	if (!(v->status & VMA_ANON_SHARED)) {

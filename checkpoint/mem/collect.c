@@ -13,7 +13,7 @@
  *    private mapping that grows down: CRIU has no mark on it, nor have we.
  * 6. Guard regions are written behind the mappings, as entries of their own with the status bit for guards.
  *
- * Not handled, and refused by name: huge pages of files (huge.c), asynchronous I/O rings, io_uring, System V shared memory, devices, mapped
+ * Not handled, and refused by name: huge pages of files (huge.c), asynchronous I/O rings, io_uring, devices, mapped
  * sockets, shadow stacks, sealed mappings, mappings with a userfaultfd, perf, uprobes. The names given to anonymous memory with
  * PR_SET_VMA have no place in the format and are lost. */
 #define LOG_PREFIX "mem"
@@ -42,6 +42,7 @@
 #include "mem/maps.h"
 #include "mem/mem.h"
 #include "mem/smaps.h"
+#include "mem/sysv.h"
 #include "remote/ahead.h"
 
 struct collector {
@@ -75,7 +76,6 @@ static const struct {
 	const char *reason;
 } refused_names[] = {
 	{ "/[aio]", "asynchronous I/O rings (io_setup) are not supported" },
-	{ "/SYSV", "System V shared memory is not supported" },
 	{ "anon_inode:[io_uring]", "io_uring is not supported" },
 	{ "anon_inode:[perf_event]", "perf event buffers are not supported" },
 	{ "anon_inode:", "this kind of kernel object is not supported in memory" },
@@ -254,6 +254,26 @@ static int add_huge(struct collector *c, const struct smaps_vma *v)
 	return r;
 }
 
+static bool is_sysv(const struct smaps_vma *v)
+{
+	return v->shared && v->major == 0 && str_starts(v->name, "/SYSV") && str_ends(v->name, " (deleted)");
+}
+
+static int add_sysv(struct collector *c, const struct smaps_vma *v)
+{
+	const char *reason = sysv_refused(c->d, c->t, v->inode, v->pgoff, v->end - v->start);
+
+	if (reason)
+		return refuse(c, v, reason);
+	VmaEntry *e = entry_add(c, v, v->start, v->end);
+	e->flags |= MAP_SHARED | MAP_ANONYMOUS;
+	e->status = VMA_REGULAR | VMA_ANON_SHARED | VMA_SYSVIPC;
+	e->shmid = v->inode;
+	e->has_fdflags = true;
+	e->fdflags = v->flags & SMAPS_MAYWRITE ? O_RDWR : O_RDONLY;
+	return 0;
+}
+
 static int add_file(struct collector *c, const struct smaps_vma *v)
 {
 	uint32_t id, flags = v->shared && (v->flags & SMAPS_MAYWRITE) ? O_RDWR : O_RDONLY;
@@ -288,6 +308,8 @@ static int add_mapping(struct collector *c, const struct smaps_vma *v)
 		return add_huge(c, v);
 	if (is_shared_anonymous(v))
 		return add_segment(c, v);
+	if (is_sysv(v))
+		return add_sysv(c, v);
 	if (v->inode || v->name[0] == '/')
 		return add_file(c, v);
 	status = VMA_REGULAR | VMA_ANON_PRIVATE | (!strcmp(v->name, "[heap]") ? VMA_HEAP : 0);

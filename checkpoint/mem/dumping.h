@@ -15,6 +15,7 @@ struct shmem_segment {
 	uint64_t size;               /* the end of what is mapped of it, anywhere in the tree */
 	uint64_t end;                /* bytes that can be read of it, if it may end within a page; 0: all of its pages */
 	int fd;                      /* the segment itself, for reading */
+	bool sysv;                   /* of System V: inode is its id */
 };
 
 struct task_pages {
@@ -40,6 +41,7 @@ struct shmem_table {
 	struct vmflags *flags;       /* maps.c; NULL: mappings are read from smaps */
 };
 
+int shmem_add(struct dump *d, struct shmem_segment s);   /* takes its fd */
 struct shmem_table *shmem_table(struct dump *d);   /* made at the first call */
 /* Remembers a task; freed by shmem_end(). */
 struct task_pages *task_pages_add(struct dump *d, const struct task *t);

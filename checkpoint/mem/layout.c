@@ -27,6 +27,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -134,7 +135,7 @@ static void plan_objects(struct layout *l)
 		array_push(&l->objects) = (struct object){ .id = m->exe_file_id, .reopen = -1, .number = -1 };
 	for (size_t i = 0; i < m->n_vmas; i++) {
 		const VmaEntry *v = m->vmas[i];
-		if (!is_new_mapping(l, i) || (v->status & VMA_ANON_PRIVATE) || object_find(l, v))
+		if (!is_new_mapping(l, i) || (v->status & (VMA_ANON_PRIVATE | VMA_SYSVIPC)) || object_find(l, v))
 			continue;
 		bool segment = v->status & VMA_ANON_SHARED;
 		array_push(&l->objects) =
@@ -263,6 +264,18 @@ static const char *path_of(const struct layout *l, const struct object *o)
 	return e && e->reg ? e->reg->name : NULL;
 }
 
+/* The whole segment, as sysv_check() knows; then the protection that it has by now. */
+static void add_attach(struct layout *l, const VmaEntry *v)
+{
+	bool writable = (v->prot & PROT_WRITE) || (v->has_fdflags && (v->fdflags & O_ACCMODE) == O_RDWR);
+	uint32_t given = PROT_READ | (writable ? PROT_WRITE : 0) | (v->prot & PROT_EXEC);
+
+	step_add(&l->map, "attach System V memory at", v->start, v->end,
+		 CALL(SYS_shmat, v->shmid, v->start, (writable ? 0 : SHM_RDONLY) | (v->prot & PROT_EXEC ? SHM_EXEC : 0)));
+	if (given != v->prot)
+		step_add(&l->map, "protect", v->start, v->end, CALL(SYS_mprotect, v->start, v->end - v->start, v->prot));
+}
+
 static void add_mappings(struct layout *l)
 {
 	const uint32_t keep = MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_NORESERVE | HUGE_FLAGS;
@@ -271,6 +284,10 @@ static void add_mappings(struct layout *l)
 		const VmaEntry *v = l->t->mm->vmas[i];
 		if (!is_new_mapping(l, i))
 			continue;
+		if (v->status & VMA_SYSVIPC) {
+			add_attach(l, v);
+			continue;
+		}
 		const struct object *o = v->status & VMA_ANON_PRIVATE ? NULL : object_find(l, v);
 		uint64_t flags = (v->flags & keep & (o ? ~(uint32_t)(MAP_ANONYMOUS | HUGE_FLAGS) : ~0u)) | MAP_FIXED_NOREPLACE;
 		uint64_t prot = v->prot | (is_huge(v) ? PROT_READ | PROT_WRITE : 0);

@@ -32,9 +32,7 @@ int memfd_found(struct dump *d, int fd, uint64_t inode, uint64_t size)
 
 	if (own < 0)
 		return fail(errno, "open memfd %" PRIu64 " to save its content", inode);
-	array_push(&shmem_table(d)->segments) =
-		(struct shmem_segment){ .inode = inode, .fd = take_fd(&own), .end = size, .size = (size + PAGE - 1) & ~(PAGE - 1) };
-	return 0;
+	return shmem_add(d, (struct shmem_segment){ .inode = inode, .fd = take_fd(&own), .end = size, .size = (size + PAGE - 1) & ~(PAGE - 1) });
 }
 
 /* --- restore --- */

@@ -7,6 +7,8 @@
  * On the way in, UFFDIO_COPY out of a buffer 2.8 by one, 5.5–6.2 by two; process_vm_writev 2.3 and 4.0; the task's own pread 2.0–2.6. Threads
  * cost about 50 us each, so small amounts have none.
  *
+ * While the program runs (pre-dump), the threads beside the caller's take what it leaves of the processors.
+ *
  * Threads here make plain system calls only: ptrace stays with the caller's thread. They are gone when pool_run() returns (the engine
  * forks), and block all signals while they run. */
 #include "mem/pool.h"
@@ -17,13 +19,17 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/err.h"
 
 #define THREADS_MAX 4
+#define NICE 10
 #define PARALLEL_FROM (8u << 20)   /* bytes that are worth a second thread */
 
 struct run {
+	bool gentle;
 	atomic_size_t next;
 	atomic_int error;
 	size_t n;
@@ -64,6 +70,15 @@ static void *work(void *arg)
 	return NULL;
 }
 
+static void *work_aside(void *arg)
+{
+	struct worker *w = arg;
+
+	if (w->run->gentle)
+		setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+	return work(w);
+}
+
 static unsigned thread_count(size_t n, uint64_t bytes)
 {
 	cpu_set_t cpus;
@@ -90,7 +105,7 @@ static void run_workers(struct worker *w, unsigned n)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (started < n && pthread_create(&w[started].thread, NULL, work, &w[started]) == 0)
+	while (started < n && pthread_create(&w[started].thread, NULL, work_aside, &w[started]) == 0)
 		started++;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	work(&w[0]);
@@ -100,7 +115,7 @@ static void run_workers(struct worker *w, unsigned n)
 
 int pool_run(struct pool *p, size_t n, uint64_t bytes, int (*job)(void *arg, size_t i, void *buffer), void *arg)
 {
-	struct run r = { .n = n, .job = job, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct run r = { .gentle = p->gentle, .n = n, .job = job, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct worker w[THREADS_MAX];
 	bool roam = p->turns && bytes >= PARALLEL_FROM;
 

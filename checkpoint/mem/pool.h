@@ -2,6 +2,7 @@
 #ifndef MEM_POOL_H
 #define MEM_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,7 @@
 /* Work on many pieces by a few threads, each with a buffer of its own that is kept from one run to the next. */
 struct pool {
 	ARRAY(void *) buffers;
+	bool gentle;                /* the program runs meanwhile: it comes first */
 	const struct turns *turns;   /* the caller's thread may be bound to a processor, the others not; NULL: it is not */
 };
 

@@ -80,8 +80,11 @@ static int read_mappings(struct dump *d, const struct task *t, struct task_pages
 
 static int find_pages(struct dump *d, const struct task *t, struct task_pages *p)
 {
+	struct pool *pool = &shmem_table(d)->pool;
+
 	tracker_mark(d, t, &p->areas);
-	int r = scan_areas(t->host_pid, &p->areas, tracker_needs_stop(d), &shmem_table(d)->pool, &p->found);
+	pool->gentle = !tracker_needs_stop(d);
+	int r = scan_areas(t->host_pid, &p->areas, tracker_needs_stop(d), pool, &p->found);
 
 	if (r < 0)
 		return r == -ENOENT || r == -ESRCH ? -ESRCH : fail(-r, "read the page map of process %d", t->host_pid);
@@ -128,6 +131,7 @@ int mm_pre_save(struct dump *d, struct task *t)
 		return fail(-mem, "task %d: open its memory", t->pid);
 	snprintf(what, sizeof what, "task %d", t->pid);
 	const struct task_pages *p = task_pages_of(d, t);
+	shmem_table(d)->pool.gentle = true;
 	struct page_source from = { .fd = mem, .pid = t->host_pid, .sole = &p->sole, .running = true, .what = what };
 	return task_save(d, t, t->mm, p, &from);
 }

@@ -47,6 +47,7 @@ struct segment {
 	void *mapping;                           /* ours, which keeps it alive */
 	int fd;
 	bool filled;
+	bool sysv, made, removed;                /* of System V; in the tree's IPC namespace; it is to go when it is attached */
 	uint32_t memfd_file;                     /* it is the content of a memfd: this file of the images; 0: it is not */
 };
 

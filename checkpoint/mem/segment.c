@@ -19,6 +19,7 @@
 #include "mem/mem.h"
 #include "mem/memfd.h"
 #include "mem/restoring.h"
+#include "mem/sysv.h"
 
 static int segment_make(struct segment *s)
 {
@@ -58,6 +59,8 @@ int shmem_check(struct restore *r)
 	struct memory *m = memory(r);
 	int e = memfds_check(r);
 
+	if (e == 0)
+		e = sysv_check(r);
 	for (size_t i = 0; e == 0 && i < m->segments.n; i++)
 		e = segment_read(r, &m->segments.data[i]);
 	return e;
@@ -69,7 +72,7 @@ int shmem_prepare(struct restore *r)
 	int e = 0;
 
 	for (size_t i = 0; e == 0 && i < m->segments.n; i++)
-		if (!m->segments.data[i].memfd_file)
+		if (!m->segments.data[i].memfd_file && !m->segments.data[i].sysv)
 			e = segment_make(&m->segments.data[i]);
 	return e;
 }

@@ -47,9 +47,24 @@ struct task_pages *task_pages_add(struct dump *d, const struct task *t)
 static struct shmem_segment *segment_find(struct shmem_table *t, uint64_t inode)
 {
 	for (size_t i = 0; i < t->segments.n; i++)
-		if (t->segments.data[i].inode == inode)
+		if (t->segments.data[i].inode == inode && !t->segments.data[i].sysv)
 			return &t->segments.data[i];
 	return NULL;
+}
+
+/* Images of the content are named by the number alone. */
+int shmem_add(struct dump *d, struct shmem_segment s)
+{
+	struct shmem_table *t = shmem_table(d);
+
+	for (size_t i = 0; i < t->segments.n; i++)
+		if (t->segments.data[i].inode == s.inode) {
+			close(s.fd);
+			return fail_text(ENOTSUP, "two shared memory segments (of System V, or on huge pages, and another) have the number %" PRIu64 ": not supported",
+					 s.inode);
+		}
+	array_push(&t->segments) = s;
+	return 0;
 }
 
 int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t vma_start, uint64_t vma_end, uint64_t pgoff)
@@ -63,8 +78,10 @@ int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t v
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			return fail(errno, "task %d: open the shared memory segment %" PRIu64 " through %s", t->pid, inode, path);
-		s = &array_push(&table->segments);
-		*s = (struct shmem_segment){ .inode = inode, .fd = fd };
+		int r = shmem_add(d, (struct shmem_segment){ .inode = inode, .fd = fd });
+		if (r < 0)
+			return r;
+		s = segment_find(table, inode);
 	}
 	uint64_t end = pgoff + (vma_end - vma_start);
 	s->size = end > s->size ? end : s->size;

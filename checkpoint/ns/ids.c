@@ -130,7 +130,8 @@ int ns_collect(struct dump *d)
 		return fail_text(ENOTSUP, "task %d is in a user namespace of its own: not supported yet", d->o->pid);
 	if (d->own_pid_ns && tree_root(d->tree)->pid != 1 && !ns_external(d, NSK_PID))
 		return fail_text(EINVAL, "task %d is in another pid namespace but not its init: dump the namespace's first task", d->o->pid);
-	return check_root(d);
+	int ret = check_root(d);
+	return ret < 0 || !d->own_ipc_ns ? ret : ipc_collect(d);
 }
 
 const char *ns_external(const struct dump *d, enum ns_kind kind)

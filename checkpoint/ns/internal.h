@@ -21,6 +21,7 @@ extern const struct ns_row {
 
 int uts_save(struct dump *d, uint32_t id);
 int uts_restore(struct restore *r, struct task *root, uint32_t id);
+int ipc_collect(struct dump *d);   /* the segments of shared memory, before tasks are asked what they have mapped */
 int ipc_save(struct dump *d, uint32_t id);
 int ipc_restore(struct restore *r, struct task *root, uint32_t id);
 int pid_save(struct dump *d, uint32_t id);

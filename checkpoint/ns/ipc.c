@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The IPC namespace: the limits of System V IPC and POSIX message queues (sysctls, proc(5)). They are read and written with this
  * thread in the namespace: files below /proc/sys/kernel and /proc/sys/fs/mqueue show the opener's. Values that are the same in the
- * new namespace are left alone.
- *
- * Not handled, refused by name: shared memory segments, semaphore sets, message queues, POSIX queues that exist. */
+ * new namespace are left alone. The objects in it are ipc_objects.c, ipc_shm.c and ipc_msg.c. */
+#define LOG_PREFIX "ipc"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,8 +12,10 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "ipc-var.pb-c.h"
 #include "ns/internal.h"
+#include "ns/ipc_objects.h"
 
 #define U32(field) offsetof(IpcVarEntry, field), -1, 4
 #define U32_OPTIONAL(field) offsetof(IpcVarEntry, field), offsetof(IpcVarEntry, has_##field), 4
@@ -55,31 +56,11 @@ static int read_number(const char *path, uint64_t *value)
 	return 0;
 }
 
-/* A table of /proc/sysvipc that has more than its heading. */
-static int refuse_objects(const char *table, const char *what)
-{
-	autofree char *path = str_printf("/proc/sysvipc/%s", table), *text = NULL;
-	ssize_t n = file_read(AT_FDCWD, path, &text, 1u << 20);
-
-	if (n < 0)
-		return n == -ENOENT ? 0 : fail((int)-n, "read %s", path);
-	const char *first = strchr(text, '\n');
-	if (!first || !first[1])
-		return 0;
-	return fail_text(ENOTSUP, "the IPC namespace has System V %s (/proc/sysvipc/%s): saving them is not supported yet", what, table);
-}
-
 static int collect(IpcVarEntry *e, uint32_t sem[SEM_CTLS])
 {
 	autofree char *text = NULL;
-	int r = refuse_objects("shm", "shared memory");
+	int r = 0;
 
-	if (r >= 0)
-		r = refuse_objects("sem", "semaphores");
-	if (r >= 0)
-		r = refuse_objects("msg", "message queues");
-	if (r < 0)
-		return r;
 	if (file_read(AT_FDCWD, "/proc/sys/kernel/sem", &text, 256) < 0 ||
 	    sscanf(text, "%u %u %u %u", &sem[0], &sem[1], &sem[2], &sem[3]) != SEM_CTLS)
 		return fail(errno, "read /proc/sys/kernel/sem");
@@ -100,6 +81,17 @@ static int collect(IpcVarEntry *e, uint32_t sem[SEM_CTLS])
 	return 0;
 }
 
+static int save_objects(struct dump *d, uint32_t id)
+{
+	int r = ipc_queues_refuse();
+
+	if (r >= 0)
+		r = ipc_shm_save(d, id);
+	if (r >= 0)
+		r = ipc_sem_save(d, id);
+	return r < 0 ? r : ipc_msg_save(d, id);
+}
+
 int ipc_save(struct dump *d, uint32_t id)
 {
 	IpcVarEntry e = IPC_VAR_ENTRY__INIT;
@@ -109,6 +101,8 @@ int ipc_save(struct dump *d, uint32_t id)
 	if (r < 0)
 		return r;
 	r = collect(&e, sem);
+	if (r >= 0)
+		r = save_objects(d, id);
 	int back = ns_leave(NSK_IPC, &saved);
 	if (r < 0 || back < 0)
 		return r < 0 ? r : back;
@@ -117,7 +111,7 @@ int ipc_save(struct dump *d, uint32_t id)
 	return image_write_one(d->images, IMG_IPCNS_VAR, id, &e);
 }
 
-static int set_number(const struct var *v, const IpcVarEntry *e)
+static int set_number(const struct var *v, const IpcVarEntry *e, bool weak)
 {
 	uint64_t now = 0, wanted = v->size == 8 ? *(const uint64_t *)((const char *)e + v->offset) :
 					      *(const uint32_t *)((const char *)e + v->offset);
@@ -126,7 +120,9 @@ static int set_number(const struct var *v, const IpcVarEntry *e)
 	if (v->has >= 0 && !*(const protobuf_c_boolean *)((const char *)e + v->has))
 		return 0;
 	int r = read_number(v->path, &now);
-	if (r == -ENOENT && v->absent_ok)
+	if (r == -ENOENT && weak)
+		log_warn("%s is left as it is: this kernel does not have it", v->path);
+	if (r == -ENOENT && (v->absent_ok || weak))
 		return 0;
 	if (r < 0 || now == wanted)
 		return r < 0 ? fail(-r, "read %s", v->path) : 0;
@@ -135,12 +131,12 @@ static int set_number(const struct var *v, const IpcVarEntry *e)
 	return r < 0 ? fail(-r, "set %s to %s", v->path, text) : 0;
 }
 
-static int set_all(const IpcVarEntry *e)
+static int set_all(const IpcVarEntry *e, bool weak)
 {
 	int ret = 0;
 
 	for (size_t i = 0; i < VARS && ret >= 0; i++)
-		ret = set_number(&vars[i], e);
+		ret = set_number(&vars[i], e, weak);
 	if (ret < 0 || e->n_sem_ctls != SEM_CTLS)
 		return ret;
 	autofree char *now = NULL, *wanted = str_printf("%u\t%u\t%u\t%u\n", e->sem_ctls[0], e->sem_ctls[1], e->sem_ctls[2], e->sem_ctls[3]);
@@ -160,7 +156,13 @@ int ipc_restore(struct restore *r, struct task *root, uint32_t id)
 	ret = ns_enter(root->host_pid, NSK_IPC, &saved);
 	if (ret < 0)
 		return ret;
-	ret = set_all(e);
+	ret = set_all(e, r->o->weak_sysctls);
+	if (ret >= 0)
+		ret = ipc_shm_restore(r, id);
+	if (ret >= 0)
+		ret = ipc_sem_restore(r, id);
+	if (ret >= 0)
+		ret = ipc_msg_restore(r, id);
 	int back = ns_leave(NSK_IPC, &saved);
 	return ret < 0 ? ret : back;
 }

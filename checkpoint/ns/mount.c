@@ -119,7 +119,16 @@ int mounts_read(struct arena *arena, pid_t host_pid, struct mount_list *out)
 int mount_collect(struct dump *d)
 {
 	d->mounts = arena_new(d->arena, struct mount_table);
-	int r = mounts_read(d->arena, tree_root(d->tree)->host_pid, &d->mounts->root);
+	pid_t root = tree_root(d->tree)->host_pid;
+	int saved, r = d->own_cgroup_ns ? ns_enter(root, NSK_CGROUP, &saved) : 0;
+
+	if (r < 0)
+		return r;
+	r = mounts_read(d->arena, root, &d->mounts->root);   /* which tells roots of cgroup mounts by the reader's namespace */
+	if (d->own_cgroup_ns) {
+		int left = ns_leave(NSK_CGROUP, &saved);
+		r = r < 0 ? r : left;
+	}
 	return r < 0 || !d->own_mnt_ns ? r : mounts_read(d->arena, 0, &d->mounts->mine);
 }
 

@@ -13,7 +13,7 @@
  * A filesystem of which only parts are mounted is attached first on top of the old root, where the last step ends it (detach_old): parts can be
  * taken of attached mounts only. Mount points that are not there are made, as a mount that the image has needs one.
  *
- * The cgroup namespace is not entered: roots of cgroup mounts are in the images as seen from outside.
+ * Roots of cgroup mounts are in the images as seen from inside the tree's cgroup namespace, if it has one.
  *
  * Not handled: propagation to and from mounts outside, but for a mount that was a slave of one: it is again, of its source. */
 #define LOG_PREFIX "mount"
@@ -103,7 +103,7 @@ static int open_place(const struct mount_node *n, bool is_file)
 
 /* --- making one --- */
 
-static int set_attributes(const struct mount_node *n)
+int mount_set_attributes(const struct mount_node *n)
 {
 	const uint64_t all = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODIRATIME |
 			     MOUNT_ATTR_NOSYMFOLLOW | MOUNT_ATTR__ATIME;
@@ -212,10 +212,14 @@ static int attach(const struct mount_node *n)
 
 static int make_one(struct restore *r, struct mount_node *n)
 {
+	if (mount_is_late(n)) {
+		n->fd = -1;
+		return n->fstype ? n->whole = fstype_mount(n->fstype, n->e->source, n->e->options, false) : 0;
+	}
 	int ret = n->fd = make_mount(r, n);
 
 	if (ret >= 0)
-		ret = set_attributes(n);
+		ret = mount_set_attributes(n);
 	return ret < 0 ? ret : attach(n);
 }
 
@@ -278,7 +282,7 @@ static int share(const struct mount_plan *p)
 	int r = 0;
 
 	for (size_t i = 0; i < p->n && r >= 0; i++)
-		if (p->nodes[i].e->shared_id || leader_of(p, p->nodes[i].e->master_id))
+		if (!mount_is_late(&p->nodes[i]) && (p->nodes[i].e->shared_id || leader_of(p, p->nodes[i].e->master_id)))
 			r = settle(p, &p->nodes[i], 100);
 	return r;
 }
@@ -291,7 +295,7 @@ static int detach_old(const struct mount_plan *p)
 	size_t n = 1;
 
 	for (size_t i = 0; i < p->n; i++)
-		n += p->nodes[i].fstype && *p->nodes[i].part;
+		n += p->nodes[i].fstype && *p->nodes[i].part && !mount_is_late(&p->nodes[i]);
 	for (; n > 0; n--)
 		if (umount2(".", MNT_DETACH) < 0)
 			return fail(errno, "detach the old root");
@@ -326,7 +330,7 @@ static int build(struct restore *r, struct mount_plan *p)
 /* The namespaces of the husk that mounts are views of; what it shares with the engine is entered already. */
 static int join(const struct restore *r, pid_t pid)
 {
-	static const enum ns_kind kinds[] = { NSK_PID, NSK_NET, NSK_IPC, NSK_UTS, NSK_MNT };
+	static const enum ns_kind kinds[] = { NSK_PID, NSK_NET, NSK_IPC, NSK_UTS, NSK_CGROUP, NSK_MNT };
 	autoclose int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	uint64_t flags = 0;
 

@@ -26,4 +26,9 @@ struct mount_plan {
 /* Reads mountpoints-ID.img; explains what cannot be made. */
 int mount_plan_make(struct restore *r, uint32_t id, struct mount_plan *plan);
 
+/* Made when the terminals are open (mount_late.c). */
+bool mount_is_late(const struct mount_node *n);
+/* Gives n->fd the flags of its entry (mount_build.c). */
+int mount_set_attributes(const struct mount_node *n);
+
 #endif

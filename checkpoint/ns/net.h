@@ -23,6 +23,10 @@ struct net_link {
 	const struct nlattr *data;     /* IFLA_INFO_DATA, NULL: none */
 	const struct nlattr *port;     /* IFLA_INFO_SLAVE_DATA of a bridge's port, NULL: none */
 	int gen_mode;                  /* how IPv6 makes link-local addresses; -1: not known */
+	uint32_t group;
+	const char *alias;             /* NULL: none */
+	const struct nlattr *properties;   /* with its other names, NULL: none */
+	bool xdp;                      /* a program is attached to it */
 };
 int net_link_parse(const struct nlmsghdr *m, struct net_link *out);   /* 0 or -EBADMSG */
 
@@ -42,7 +46,7 @@ struct net_attributes net_attributes_in(const struct nlattr *nest);
 const struct nlattr *net_attribute(struct net_attributes *w);
 
 /* The kinds of messages kept as raw images, by what a message is. */
-enum net_table { NET_ADDRESS, NET_ROUTE, NET_RULE, NET_NEIGHBOUR };
+enum net_table { NET_ADDRESS, NET_ROUTE, NET_RULE, NET_NEIGHBOUR, NET_FORWARDING };
 /* The device that an address, a route or a neighbour is on (0: none, or several), or -EBADMSG for a malformed message. */
 int net_message_device(const struct nlmsghdr *m, enum net_table table);
 /* Whether a message belongs into the image (the kernel makes the others by itself), or -EBADMSG. */
@@ -64,6 +68,9 @@ const NetDeviceEntry *net_find(const struct net_links *links, const char *name);
 /* What the caller says of a resource of a kind ("veth", "macvlan", "netdev"): the text after "KIND[NAME]:", "" if there is none, NULL if the
  * list does not have it. */
 const char *net_external(const char *const *list, const char *kind, const char *name);
+
+/* net_refuse.c: what else is there that cannot be saved. prepared: by others, who make it again. This thread is in the namespace. */
+int net_refuse(struct netlink *nl, const struct net_links *links, bool prepared);
 
 int net_links_save(struct dump *d, struct netlink *nl, uint32_t id, struct net_links *links);
 
@@ -91,7 +98,7 @@ int net_tables_restore(struct net_restore *x);
 int net_sysctls_save(struct arena *arena, NetnsEntry *e);
 int net_sysctls_save_device(struct arena *arena, NetDeviceEntry *e);
 int net_sysctls_restore(const NetnsEntry *e);
-int net_sysctls_restore_device(const NetDeviceEntry *e);
+int net_sysctls_restore_device(const NetnsEntry *n, const NetDeviceEntry *e);
 /* No duplicate address detection until the second call: the addresses were in use. */
 int net_dad_off(const char *device);
 int net_dad_back(const NetnsEntry *e, const struct net_links *saved);

@@ -6,6 +6,7 @@
 
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/if_tunnel.h>
 #include <string.h>
 
 static const uint16_t none[] = { 0 };
@@ -27,6 +28,19 @@ const uint16_t net_port_attributes[] = {
 	IFLA_BRPORT_MCAST_TO_UCAST, IFLA_BRPORT_BCAST_FLOOD, IFLA_BRPORT_NEIGH_SUPPRESS, IFLA_BRPORT_ISOLATED, 0,
 };
 
+/* Tunnels: the device that IFLA_…_LINK names is the parent, if there is one. */
+static const uint16_t iptun[] = {
+	IFLA_IPTUN_LINK, IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, IFLA_IPTUN_TTL, IFLA_IPTUN_TOS, IFLA_IPTUN_ENCAP_LIMIT, IFLA_IPTUN_FLOWINFO,
+	IFLA_IPTUN_FLAGS, IFLA_IPTUN_PROTO, IFLA_IPTUN_PMTUDISC, IFLA_IPTUN_6RD_PREFIX, IFLA_IPTUN_6RD_RELAY_PREFIX, IFLA_IPTUN_6RD_PREFIXLEN,
+	IFLA_IPTUN_6RD_RELAY_PREFIXLEN, IFLA_IPTUN_ENCAP_TYPE, IFLA_IPTUN_ENCAP_FLAGS, IFLA_IPTUN_ENCAP_SPORT, IFLA_IPTUN_ENCAP_DPORT,
+	IFLA_IPTUN_COLLECT_METADATA, IFLA_IPTUN_FWMARK, 0,
+};
+static const uint16_t gre[] = {
+	IFLA_GRE_LINK, IFLA_GRE_IFLAGS, IFLA_GRE_OFLAGS, IFLA_GRE_IKEY, IFLA_GRE_OKEY, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, IFLA_GRE_TTL, IFLA_GRE_TOS,
+	IFLA_GRE_PMTUDISC, IFLA_GRE_ENCAP_LIMIT, IFLA_GRE_FLOWINFO, IFLA_GRE_FLAGS, IFLA_GRE_ENCAP_TYPE, IFLA_GRE_ENCAP_FLAGS,
+	IFLA_GRE_ENCAP_SPORT, IFLA_GRE_ENCAP_DPORT, IFLA_GRE_COLLECT_METADATA, IFLA_GRE_IGNORE_DF, IFLA_GRE_FWMARK, 0,
+};
+
 static const struct net_kind kinds[] = {
 	{ "veth", ND_TYPE__VETH, true, false, none },
 	{ "bridge", ND_TYPE__BRIDGE, false, false, bridge },
@@ -35,6 +49,14 @@ static const struct net_kind kinds[] = {
 	{ "ipvlan", ND_TYPE__EXTLINK, true, true, ipvlan },
 	{ "dummy", ND_TYPE__EXTLINK, false, false, none },
 	{ "ifb", ND_TYPE__EXTLINK, false, false, none },
+	{ "tun", ND_TYPE__TUN, false, false, none },
+	{ "sit", ND_TYPE__EXTLINK, true, true, iptun },
+	{ "ipip", ND_TYPE__EXTLINK, true, true, iptun },
+	{ "ip6tnl", ND_TYPE__EXTLINK, true, true, iptun },
+	{ "gre", ND_TYPE__EXTLINK, true, true, gre },
+	{ "gretap", ND_TYPE__EXTLINK, true, true, gre },
+	{ "ip6gre", ND_TYPE__EXTLINK, true, true, gre },
+	{ "ip6gretap", ND_TYPE__EXTLINK, true, true, gre },
 };
 #define KINDS (sizeof kinds / sizeof *kinds)
 
@@ -44,6 +66,17 @@ const struct net_kind *net_kind_find(const char *name)
 		if (!strcmp(kinds[i].name, name))
 			return &kinds[i];
 	return NULL;
+}
+
+/* A tunnel's module puts one that takes all into each namespace, down. */
+bool net_kind_fallback(const char *device, uint32_t flags)
+{
+	static const char *const names[] = { "tunl0", "sit0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6tnl0", "ip6gre0", NULL };
+	const char *const *n = names;
+
+	while (*n && strcmp(*n, device) != 0)
+		n++;
+	return *n && !(flags & IFF_UP);
 }
 
 const struct net_kind *net_kind_of(NdType type)

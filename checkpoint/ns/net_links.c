@@ -2,7 +2,7 @@
 /* The network devices of a namespace, into netdev.img: CRIU's fields, and the kernel's own message beside them (`link`), out of which a
  * restore takes what CRIU's message has no place for.
  *
- * What can be made again (the kinds of net_kinds below): loopback, veth, bridge and its ports, dummy, ifb, macvlan, ipvlan, vlan. The other end of a
+ * What can be made again: loopback, and the kinds of net_kinds.c. The other end of a
  * veth, or a macvlan's parent, may be in another namespace: the caller of the restore says where (--external), or somebody has made the
  * device before (a container's network set-up). Every other kind stops the dump with its name, unless the caller has declared the device
  * as one of somebody else's (--external netdev[NAME]); so does a bridge that filters VLANs, and a queueing discipline that somebody has set.
@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
-#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
@@ -168,12 +167,16 @@ static const char *obstacle(struct arena *arena, const struct net_links *links, 
 		return NULL;
 	if (!kind)
 		return arena_printf(arena, *l->kind ? "a device of kind %s cannot be saved" : "a piece of hardware%s cannot be saved", l->kind);
+	if (l->xdp)
+		return "it has an XDP program, which cannot be saved";
+	if (e->type == ND_TYPE__TUN)
+		return net_tun_obstacle(l);
 	if (!strcmp(l->kind, "bridge") && netlink_nested(l->data, a, IFLA_BR_VLAN_FILTERING + 1) >= 0 &&
 	    netlink_get(a[IFLA_BR_VLAN_FILTERING], &filtering, sizeof filtering) && filtering)
 		return "a bridge that filters VLANs: the VLANs of its ports cannot be saved";
 	if (e->macvlan && e->macvlan->mode == MACVLAN_MODE_SOURCE)
 		return "a macvlan in source mode: its list of addresses cannot be saved";
-	if (kind->parent && !is_inside(links, l) && e->type != ND_TYPE__MACVLAN)
+	if (kind->parent && (l->parent || l->parent_nsid >= 0) && !is_inside(links, l) && e->type != ND_TYPE__MACVLAN)
 		return arena_printf(arena, "the parent of this %s is outside of the network namespace: it cannot be saved", l->kind);
 	return l->master && !has_index(links, (int)l->master) ? "its bridge is outside of the network namespace" : NULL;
 }
@@ -188,13 +191,14 @@ static int complete(struct dump *d, const struct net_links *links, size_t k, uin
 	set_macvlan(d->arena, e, l);
 	e->has_master = l->master != 0;
 	e->master = l->master;
-	if (net_external(d->o->external, "netdev", e->name) || (d->o->prepared_net && kind && kind->linked && !is_inside(links, l))) {
+	if (net_external(d->o->external, "netdev", e->name) ||
+	    (d->o->prepared_net && kind && kind->linked && (l->parent || l->parent_nsid >= 0) && !is_inside(links, l))) {
 		make_foreign(e);
 		return 0;
 	}
 	const char *why = obstacle(d->arena, links, e, l);
 	if (!why)
-		return 0;
+		return e->type == ND_TYPE__TUN ? net_tun_save(d->arena, l, e) : 0;
 	if (!d->o->prepared_net)
 		return refuse(e, why);
 	log_info("network device %s: %s; whoever prepares the namespace has to make it", e->name, why);
@@ -202,42 +206,18 @@ static int complete(struct dump *d, const struct net_links *links, size_t k, uin
 	return 0;
 }
 
-/* --- queueing disciplines --- */
+/* --- all --- */
 
-struct disciplines {
-	const struct net_links *links;
-	const NetDeviceEntry *found;
-	char kind[32];
-};
-
-static int look_at_discipline(const struct nlmsghdr *m, void *arg)
+static void drop_fallbacks(struct net_links *links)
 {
-	struct disciplines *x = arg;
-	const struct tcmsg *t = netlink_header(m, sizeof *t);
-	const struct nlattr *a[TCA_KIND + 1];
+	size_t n = 0;
 
-	if (!t || netlink_attributes(m, sizeof *t, a, TCA_KIND + 1) < 0)
-		return -EBADMSG;
-	if (x->found || !t->tcm_handle)   /* without a handle: the kernel's choice */
-		return 0;
-	for (size_t k = 0; k < x->links->list.n; k++)
-		if ((int)x->links->list.data[k]->ifindex == t->tcm_ifindex && x->links->list.data[k]->has_link)
-			x->found = x->links->list.data[k];
-	const char *kind = netlink_get_string(a[TCA_KIND]);
-	snprintf(x->kind, sizeof x->kind, "%s", kind ? kind : "?");
-	return 0;
-}
-
-static int refuse_disciplines(struct netlink *nl, const struct net_links *links)
-{
-	struct disciplines x = { .links = links };
-	struct tcmsg all = { .tcm_family = AF_UNSPEC };
-
-	netlink_begin(nl, RTM_GETQDISC, 0, &all, sizeof all);
-	int r = netlink_dump(nl, look_at_discipline, &x);
-	if (r < 0 && r != -EINTR && r != -EOPNOTSUPP)
-		return fail(-r, "list the queueing disciplines of the network namespace");
-	return x.found ? fail_text(ENOTSUP, "network device %s has a queueing discipline (%s): saving it is not supported", x.found->name, x.kind) : 0;
+	for (size_t k = 0; k < links->list.n; k++)
+		if (!net_kind_fallback(links->links.data[k].name, links->links.data[k].flags)) {
+			links->list.data[n] = links->list.data[k];
+			links->links.data[n++] = links->links.data[k];
+		}
+	links->list.n = links->links.n = n;
 }
 
 int net_links_save(struct dump *d, struct netlink *nl, uint32_t id, struct net_links *links)
@@ -245,10 +225,11 @@ int net_links_save(struct dump *d, struct netlink *nl, uint32_t id, struct net_l
 	auto_image struct image *i = NULL;
 	int r = net_list(nl, links);
 
+	drop_fallbacks(links);
 	for (size_t k = 0; k < links->list.n && r >= 0; k++)
 		r = complete(d, links, k, id);
 	if (r >= 0)
-		r = refuse_disciplines(nl, links);
+		r = net_refuse(nl, links, d->o->prepared_net);
 	if (r >= 0)
 		r = image_create(d->images, IMG_NETDEV, id, &i);
 	for (size_t k = 0; k < links->list.n && r >= 0; k++) {

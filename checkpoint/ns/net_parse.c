@@ -4,6 +4,7 @@
  *
  * What the kernel adds to a message when it tells, and refuses or misreads when it is told, is left out of a request:
  * - of an address: the flags that say how far duplicate address detection is, and IFA_CACHEINFO's times of creation (ignored anyway);
+ * - of an entry of a bridge: which bridge it is, since it is told to the port; times;
  * - of a route: the state of the device (RTNH_F_DEAD, RTNH_F_LINKDOWN), in the header and in each next hop, and what hardware does.
  *
  * Not wanted in an image: routes that come and go with addresses (protocol kernel in the table local), copies of routes, neighbours that the
@@ -28,7 +29,8 @@ static size_t header_size(enum net_table table)
 	case NET_ADDRESS: return sizeof(struct ifaddrmsg);
 	case NET_ROUTE: return sizeof(struct rtmsg);
 	case NET_RULE: return sizeof(struct fib_rule_hdr);
-	case NET_NEIGHBOUR: return sizeof(struct ndmsg);
+	case NET_NEIGHBOUR:
+	case NET_FORWARDING: return sizeof(struct ndmsg);
 	}
 	return 0;
 }
@@ -107,14 +109,25 @@ static int parse_families(const struct nlattr *families, struct net_link *out)
 	return 0;
 }
 
+static int parse_xdp(const struct nlattr *xdp, struct net_link *out)
+{
+	const struct nlattr *a[IFLA_XDP_ATTACHED + 1];
+	uint8_t mode = 0;
+
+	if (netlink_nested(xdp, a, IFLA_XDP_ATTACHED + 1) < 0)
+		return -EBADMSG;
+	out->xdp = netlink_get(a[IFLA_XDP_ATTACHED], &mode, sizeof mode) && mode != XDP_ATTACHED_NONE;
+	return 0;
+}
+
 int net_link_parse(const struct nlmsghdr *m, struct net_link *out)
 {
 	const struct ifinfomsg *info = netlink_header(m, sizeof *info);
-	const struct nlattr *a[IFLA_LINK_NETNSID + 1];
+	const struct nlattr *a[IFLA_PROP_LIST + 1];
 	uint32_t parent = 0;
 
 	*out = (struct net_link){ .parent_nsid = -1, .gen_mode = -1, .kind = "" };
-	if (!info || netlink_attributes(m, sizeof *info, a, IFLA_LINK_NETNSID + 1) < 0)
+	if (!info || netlink_attributes(m, sizeof *info, a, IFLA_PROP_LIST + 1) < 0)
 		return -EBADMSG;
 	out->index = info->ifi_index;
 	out->type = info->ifi_type;
@@ -129,7 +142,12 @@ int net_link_parse(const struct nlmsghdr *m, struct net_link *out)
 	netlink_get_u32(a[IFLA_MTU], &out->mtu);
 	netlink_get_u32(a[IFLA_TXQLEN], &out->txqlen);
 	out->address = netlink_data(a[IFLA_ADDRESS], &out->address_size);
+	netlink_get_u32(a[IFLA_GROUP], &out->group);
+	out->alias = netlink_get_string(a[IFLA_IFALIAS]);
+	out->properties = a[IFLA_PROP_LIST];
 	int r = parse_info(a[IFLA_LINKINFO], out);
+	if (r >= 0)
+		r = parse_xdp(a[IFLA_XDP], out);
 	return r < 0 ? r : parse_families(a[IFLA_AF_SPEC], out);
 }
 
@@ -150,7 +168,7 @@ int net_message_device(const struct nlmsghdr *m, enum net_table table)
 		return -EBADMSG;
 	if (table == NET_ADDRESS)
 		return (int)(((const struct ifaddrmsg *)header)->ifa_index & INT32_MAX);
-	if (table == NET_NEIGHBOUR)
+	if (table == NET_NEIGHBOUR || table == NET_FORWARDING)
 		return ((const struct ndmsg *)header)->ndm_ifindex & INT32_MAX;
 	if (table == NET_RULE)
 		return 0;
@@ -158,6 +176,20 @@ int net_message_device(const struct nlmsghdr *m, enum net_table table)
 		return -EBADMSG;
 	netlink_get_u32(a[RTA_OIF], &device);
 	return (int)(device & INT32_MAX);
+}
+
+/* An entry of a bridge's table that somebody has made: neither learned nor a device's list of its own (which has no bridge). A port's own address is
+ * not told from one that was given; it is there already when it is made again. The bridge's own stays with it. */
+static int is_static(const struct nlmsghdr *m, const struct ndmsg *n)
+{
+	const struct nlattr *a[NDA_MASTER + 1];
+	uint32_t bridge = 0;
+
+	if (netlink_attributes(m, sizeof *n, a, NDA_MASTER + 1) < 0)
+		return -EBADMSG;
+	netlink_get_u32(a[NDA_MASTER], &bridge);
+	return n->ndm_family == AF_BRIDGE && bridge && (int)bridge != n->ndm_ifindex && n->ndm_state & (NUD_NOARP | NUD_PERMANENT) &&
+	       !(n->ndm_flags & NTF_EXT_LEARNED);
 }
 
 int net_message_wanted(const struct nlmsghdr *m, enum net_table table)
@@ -172,6 +204,7 @@ int net_message_wanted(const struct nlmsghdr *m, enum net_table table)
 	case NET_ADDRESS: return ((const struct ifaddrmsg *)header)->ifa_family == AF_INET || ((const struct ifaddrmsg *)header)->ifa_family == AF_INET6;
 	case NET_ROUTE: return !(route->rtm_flags & RTM_F_CLONED) && !(route->rtm_table == RT_TABLE_LOCAL && route->rtm_protocol == RTPROT_KERNEL);
 	case NET_RULE: return ((const struct fib_rule_hdr *)header)->family == AF_INET || ((const struct fib_rule_hdr *)header)->family == AF_INET6;
+	case NET_FORWARDING: return is_static(m, neighbour);
 	case NET_NEIGHBOUR:
 		return (neighbour->ndm_family == AF_INET || neighbour->ndm_family == AF_INET6) &&
 		       (neighbour->ndm_state & NUD_PERMANENT || neighbour->ndm_flags & NTF_PROXY);
@@ -212,6 +245,8 @@ static int put_attribute(struct netlink *nl, const struct nlattr *a, enum net_ta
 		return 0;
 	if (table == NET_NEIGHBOUR && (type == NDA_CACHEINFO || type == NDA_PROBES))
 		return 0;
+	if (table == NET_FORWARDING && type != NDA_LLADDR && type != NDA_VLAN)
+		return 0;
 	if (table == NET_ADDRESS && type == IFA_FLAGS && netlink_get_u32(a, &flags))
 		netlink_put_u32(nl, type, flags & ~(uint32_t)ADDRESS_STATE);
 	else
@@ -221,7 +256,7 @@ static int put_attribute(struct netlink *nl, const struct nlattr *a, enum net_ta
 
 static uint16_t new_type(enum net_table table)
 {
-	static const uint16_t types[] = { RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWRULE, RTM_NEWNEIGH };
+	static const uint16_t types[] = { RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWRULE, RTM_NEWNEIGH, RTM_NEWNEIGH };
 
 	return types[table];
 }
@@ -232,7 +267,7 @@ static uint16_t new_flags(const struct nlmsghdr *m, enum net_table table)
 	bool append = table == NET_ROUTE && ((const struct rtmsg *)header_of(m, table))->rtm_family == AF_INET;
 
 	return (uint16_t)(NLM_F_CREATE | (table == NET_NEIGHBOUR ? NLM_F_REPLACE : 0) | (append ? NLM_F_APPEND : 0) |
-			  (table == NET_RULE || table == NET_ADDRESS ? NLM_F_EXCL : 0));
+			  (table == NET_RULE || table == NET_ADDRESS || table == NET_FORWARDING ? NLM_F_EXCL : 0));
 }
 
 int net_message_request(struct netlink *nl, const struct nlmsghdr *m, enum net_table table)
@@ -247,6 +282,8 @@ int net_message_request(struct netlink *nl, const struct nlmsghdr *m, enum net_t
 		((struct rtmsg *)(void *)header)->rtm_flags &= ~(unsigned)NHA_ROUTE_STATE;
 	if (table == NET_ADDRESS)
 		((struct ifaddrmsg *)(void *)header)->ifa_flags &= (unsigned char)~ADDRESS_STATE;
+	if (table == NET_FORWARDING)
+		((struct ndmsg *)(void *)header)->ndm_flags = NTF_MASTER;
 	if (table == NET_RULE)
 		((struct fib_rule_hdr *)(void *)header)->flags &= FIB_RULE_INVERT;
 	netlink_begin(nl, new_type(table), new_flags(m, table), header, size);

@@ -243,6 +243,20 @@ static int make_macvlan(struct net_restore *x, struct relink *d)
 	return r < 0 ? r : make_plain(&x->home, d, parent, x->netns);
 }
 
+static int make_tun(struct net_restore *x, struct relink *d)
+{
+	struct ifinfomsg info = { .ifi_index = (int)d->e->ifindex };
+	int r = net_tun_make(d->e);
+
+	d->made = r >= 0;
+	if (r < 0 || !d->e->has_address)
+		return r;
+	netlink_begin(&x->nl, RTM_NEWLINK, 0, &info, sizeof info);
+	netlink_put(&x->nl, IFLA_ADDRESS, d->e->address.data, d->e->address.len);
+	r = netlink_request(&x->nl, NULL, NULL);
+	return r < 0 ? fail(-r, "give network device %s its address: %s", d->e->name, failure(&x->nl)) : 0;
+}
+
 static int move_device(struct net_restore *x, struct relink *d)
 {
 	const char *from = external(x, "netdev", d->e->name);
@@ -295,9 +309,11 @@ static int make_one(struct net_restore *x, struct relink *list, size_t n, struct
 		r = move_device(x, d);
 	else if (d->e->type == ND_TYPE__VETH)
 		r = other ? make_veth(x, d, other, NULL) : make_outer_veth(x, d);
+	else if (d->e->type == ND_TYPE__TUN)
+		r = make_tun(x, d);
 	else if (d->kind->parent && other && !other->made)
 		return 0;
-	else if (d->kind->parent && !other)
+	else if (d->kind->parent && !other && (d->e->has_peer_ifindex || d->e->type == ND_TYPE__MACVLAN))
 		r = make_macvlan(x, d);
 	else
 		r = make_plain(&x->nl, d, d->kind->parent ? d->e->peer_ifindex : 0, -1);
@@ -344,11 +360,30 @@ static int set_up_one(struct net_restore *x, struct relink *list, size_t n, stru
 		netlink_put_u32(&x->nl, IFLA_MTU, d->e->mtu);
 	if (d->l->name && d->l->txqlen)
 		netlink_put_u32(&x->nl, IFLA_TXQLEN, d->l->txqlen);
+	if (d->l->name && d->l->group)
+		netlink_put_u32(&x->nl, IFLA_GROUP, d->l->group);
+	if (d->l->name && d->l->alias)
+		netlink_put_string(&x->nl, IFLA_IFALIAS, d->l->alias);
 	if (master && !master->absent)
 		netlink_put_u32(&x->nl, IFLA_MASTER, master->e->ifindex);
 	put_gen_mode(&x->nl, GEN_MODE_NONE);
 	int r = netlink_request(&x->nl, NULL, NULL);
 	return r < 0 ? fail(-r, "set up network device %s: %s", d->e->name, failure(&x->nl)) : 0;
+}
+
+static int add_names(struct net_restore *x, const struct relink *d)
+{
+	struct ifinfomsg info = { .ifi_index = (int)d->e->ifindex };
+	const uint16_t names[] = { IFLA_ALT_IFNAME, 0 };
+
+	if (!d->l->name || !d->l->properties)
+		return 0;
+	netlink_begin(&x->nl, RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof info);
+	struct nlattr *list = netlink_nest(&x->nl, IFLA_PROP_LIST);
+	put_listed(&x->nl, d->l->properties, names);
+	netlink_nest_end(&x->nl, list);
+	int r = netlink_request(&x->nl, NULL, NULL);
+	return r < 0 && r != -EEXIST ? fail(-r, "give network device %s its other names: %s", d->e->name, failure(&x->nl)) : 0;
 }
 
 static int set_port(struct net_restore *x, const struct relink *d)
@@ -396,7 +431,9 @@ static int set_up_all(struct net_restore *x, struct relink *list, size_t n)
 		if (r >= 0)
 			r = set_port(x, &list[i]);
 		if (r >= 0)
-			r = net_sysctls_restore_device(list[i].e);
+			r = add_names(x, &list[i]);
+		if (r >= 0)
+			r = net_sysctls_restore_device(x->e, list[i].e);
 		if (r >= 0)
 			r = net_dad_off(list[i].e->name);
 	}

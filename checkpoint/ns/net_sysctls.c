@@ -8,7 +8,8 @@
  * 2. devices before they are up;
  * 3. an MTU of IPv6 after that of the device.
  *
- * Not saved: settings of neighbour tables (net/ipv4/neigh, net/ipv6/neigh). */
+ * Of torpor's list, what belongs to a device (conf/DEVICE/…, neigh/DEVICE/…) waits until the device is there. How IPv6 makes addresses
+ * (addr_gen_mode) is a property of the device (net_relink.c). */
 #define LOG_PREFIX "net"
 #include <dirent.h>
 #include <errno.h>
@@ -108,11 +109,36 @@ struct walk {
 	ARRAY(NetSysctl *) found;
 };
 
+/* "eth0/forwarding" of "ipv4/conf/eth0/forwarding", or of neigh; NULL: it belongs to no device. */
+static const char *of_device(const char *name)
+{
+	const char *at = strchr(name, '/');
+
+	if (!at)
+		return NULL;
+	return str_starts(at, "/conf/") ? at + 6 : str_starts(at, "/neigh/") ? at + 7 : NULL;
+}
+
+/* CRIU's lists have it, or another file of this folder. */
+static bool is_elsewhere(const char *name)
+{
+	const char *device = of_device(name), *setting = device ? strchr(device, '/') : NULL;
+	const bool six = str_starts(name, "ipv6/");
+	const char *const *names = six ? names6 : names4;
+
+	if (!setting || !strstr(name, "/conf/"))
+		return false;
+	for (size_t i = 0; i < (six ? NAMES6 : NAMES4); i++)
+		if (!strcmp(names[i], setting + 1))
+			return true;
+	return !strcmp(setting, "/addr_gen_mode") && !str_starts(device, "default/");
+}
+
 static void take(struct walk *w, const char *path, mode_t mode)
 {
 	autofree char *text = NULL;
 
-	if (!S_ISREG(mode) || !(mode & 0200) || !(mode & 0400) || !(text = read_value(path)))
+	if (is_elsewhere(path + strlen(ROOT)) || !S_ISREG(mode) || !(mode & 0200) || !(mode & 0400) || !(text = read_value(path)))
 		return;
 	NetSysctl *s = arena_new(w->arena, NetSysctl);
 	net_sysctl__init(s);
@@ -121,10 +147,10 @@ static void take(struct walk *w, const char *path, mode_t mode)
 	array_push(&w->found) = s;
 }
 
-/* What is per device or per table of neighbours is elsewhere; flush does something when it is written. */
+/* flush does something when it is written. */
 static bool is_left_out(const char *name)
 {
-	return name[0] == '.' || !strcmp(name, "conf") || !strcmp(name, "neigh") || !strcmp(name, "flush") || !strcmp(name, "nf_log");
+	return name[0] == '.' || !strcmp(name, "flush") || !strcmp(name, "nf_log");
 }
 
 static void walk(struct walk *w, const char *path, int depth)
@@ -221,13 +247,6 @@ static int set_list(const char *family, const char *device, const char *const *n
 	return r;
 }
 
-int net_sysctls_restore_device(const NetDeviceEntry *e)
-{
-	int r = set_list("ipv4", e->name, names4, NAMES4, e->conf4, e->n_conf4);
-
-	return r < 0 ? r : set_list("ipv6", e->name, names6, NAMES6, e->conf6, e->n_conf6);
-}
-
 /* By name: nothing that leads out of /proc/sys/net. */
 static int set_named(const NetSysctl *s)
 {
@@ -236,6 +255,29 @@ static int set_named(const NetSysctl *s)
 	if (strstr(s->name, "..") || s->name[0] == '/')
 		return fail_text(EBADMSG, "netns.img names the setting %s: it is damaged", s->name);
 	return set(path, s->value);
+}
+
+/* Those of a device, of "all" or "default"; NULL: those of none. */
+static int set_those_of(const NetnsEntry *e, const char *device)
+{
+	size_t n = device ? strlen(device) : 0;
+	int r = 0;
+
+	for (size_t i = 0; i < e->n_sysctls && r >= 0; i++) {
+		const char *owner = of_device(e->sysctls[i]->name);
+		if (device ? owner && !strncmp(owner, device, n) && owner[n] == '/' : !owner)
+			r = set_named(e->sysctls[i]);
+	}
+	return r;
+}
+
+int net_sysctls_restore_device(const NetnsEntry *n, const NetDeviceEntry *e)
+{
+	int r = set_list("ipv4", e->name, names4, NAMES4, e->conf4, e->n_conf4);
+
+	if (r >= 0)
+		r = set_list("ipv6", e->name, names6, NAMES6, e->conf6, e->n_conf6);
+	return r < 0 ? r : set_those_of(n, e->name);
 }
 
 int net_sysctls_restore(const NetnsEntry *e)
@@ -252,9 +294,11 @@ int net_sysctls_restore(const NetnsEntry *e)
 		r = set_entry(ROOT "unix/max_dgram_qlen", e->unix_conf[0]);
 	if (r >= 0 && e->n_ipv4_sysctl)
 		r = set_entry(ROOT "ipv4/ping_group_range", e->ipv4_sysctl[0]);
-	for (size_t i = 0; i < e->n_sysctls && r >= 0; i++)
-		r = set_named(e->sysctls[i]);
-	return r;
+	if (r >= 0)
+		r = set_those_of(e, NULL);
+	if (r >= 0)
+		r = set_those_of(e, "all");
+	return r < 0 ? r : set_those_of(e, "default");
 }
 
 /* --- duplicate address detection --- */

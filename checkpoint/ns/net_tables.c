@@ -4,6 +4,7 @@
  *
  *   ifaddr   IPv4 and IPv6 addresses         route, route6   routes of all tables, but those that come with addresses
  *   rule     IPv4 rules, in order            rule6, neigh    torpor's own: IPv6 rules (if they are not the default), permanent neighbours
+ *                                            fdb             torpor's own: what somebody has put into a bridge's forwarding table
  *
  * 1. The order of restore is the table's: a route needs the address that its gateway is reached from.
  * 2. A route may need another that comes later: what is refused is tried again as long as something succeeds.
@@ -12,11 +13,10 @@
  *
  * What is on a device made by others (the caller said so: prepared_net) is theirs too, and is left out.
  *
- * Not handled, refused by name: next hop objects (`ip nexthop`). Not saved: entries of a bridge's forwarding table. */
+ * Not handled: entries of a bridge's multicast table. */
 #define LOG_PREFIX "net"
 #include <errno.h>
 #include <linux/fib_rules.h>
-#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +49,7 @@ static const struct row {
 	{ "rule", "IPv4 routing rules", NET_RULE, MAGIC_RULE, RTM_GETRULE, AF_INET, false },
 	{ "rule6", "IPv6 routing rules", NET_RULE, MAGIC_RULE, RTM_GETRULE, AF_INET6, true },
 	{ "neigh", "neighbours", NET_NEIGHBOUR, MAGIC_NEIGHBOUR, RTM_GETNEIGH, AF_UNSPEC, true },
+	{ "fdb", "entries of bridges", NET_FORWARDING, MAGIC_NEIGHBOUR, RTM_GETNEIGH, AF_BRIDGE, true },
 };
 #define ROWS (sizeof rows / sizeof *rows)
 #define NEIGHBOURS (&rows[5])
@@ -102,7 +103,7 @@ static int list(struct netlink *nl, struct table *t, uint8_t flags)
 		struct fib_rule_hdr rule;
 		struct ndmsg neighbour;
 	} all = { .address.ifa_family = t->row->family };
-	static const size_t sizes[] = { sizeof all.address, sizeof all.route, sizeof all.rule, sizeof all.neighbour };
+	static const size_t sizes[] = { sizeof all.address, sizeof all.route, sizeof all.rule, sizeof all.neighbour, sizeof all.neighbour };
 	size_t mark = t->text.n;
 	int r;
 
@@ -115,25 +116,6 @@ static int list(struct netlink *nl, struct table *t, uint8_t flags)
 	if (r == -EOPNOTSUPP || r == -EAFNOSUPPORT)   /* no such family in this kernel */
 		return 0;
 	return r < 0 ? fail(-r, "list the %s of the network namespace", t->row->what) : 0;
-}
-
-static int refuse_hop(const struct nlmsghdr *m, void *arg)
-{
-	(void)m;
-	*(bool *)arg = true;
-	return 0;
-}
-
-static int refuse_hops(struct netlink *nl)
-{
-	struct nhmsg all = { .nh_family = AF_UNSPEC };
-	bool found = false;
-
-	netlink_begin(nl, RTM_GETNEXTHOP, 0, &all, sizeof all);
-	int r = netlink_dump(nl, refuse_hop, &found);
-	if (r < 0 && r != -EOPNOTSUPP)
-		return fail(-r, "list the next hop objects of the network namespace");
-	return found ? fail_text(ENOTSUP, "the network namespace has next hop objects (ip nexthop): saving them is not supported") : 0;
 }
 
 static int write_image(struct dump *d, const struct table *t, uint32_t id)
@@ -187,7 +169,7 @@ static int save_table(struct dump *d, struct netlink *nl, const struct row *row,
 
 int net_tables_save(struct dump *d, struct netlink *nl, uint32_t id, const struct net_links *links)
 {
-	int r = refuse_hops(nl);
+	int r = 0;
 
 	for (size_t i = 0; i < ROWS && r >= 0; i++)
 		r = save_table(d, nl, &rows[i], id, links);

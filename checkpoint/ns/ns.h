@@ -38,6 +38,7 @@ int ns_cgroups_spread(struct restore *r);
 int ns_cgroups_settle(struct restore *r);                     /* frozen groups freeze: the tasks run */
 void ns_cgroups_undo(struct restore *r);
 int ns_build(struct restore *r, struct task *root);           /* the mounts of the engine's own husk, before the builder starts */
+int ns_build_late(struct restore *r);                         /* … that need the terminals, when the builder has opened all files */
 void ns_restored(struct restore *r);                          /* gives back what was taken */
 /* Contents of the namespaces that the husk has (uts, ipc, loopback; tmpfs contents by the builder). */
 int ns_restore(struct restore *r, struct task *root);

@@ -3,9 +3,10 @@
  * socket into a pipe and from there into the file by splice(2), one copy, in two threads: making the pages of a file on a tmpfs is most of
  * the work, and the socket must not wait for it. A file system that does not take splice (EINVAL) gets it through a buffer.
  *
- * 1. The pipe is the queue between the two: it bounds what is on its way.
- * 2. The writer never stops emptying it, not even after an error, so that the other thread cannot hang; the error is told with the next piece, or at
- *    the end of the file.
+ * 1. A ring of pipes is the queue between the two: it bounds what is on its way. A pipe belongs to one of them at a time, as the kernel holds its
+ *    lock while the file is written.
+ * 2. The writer never stops emptying them, not even after an error, so that the other thread cannot hang; the error is told with the next piece, or
+ *    at the end of the file.
  * 3. Who writes at an offset by himself has waited for the writer before. */
 #define LOG_PREFIX "page-server"
 #include "pages/intake.h"
@@ -28,11 +29,20 @@
 #define WRITE_SIZE (512u << 10)
 #define SPLICE_FROM (256u << 10)
 #define PIPE_SIZE (1u << 20)
+#define PIPES 4
+#define HANDED (512u << 10)   /* what a pipe gets if there is so much: each handing over is a change of threads */
+
+struct pipe {
+	int from, to;
+	size_t bytes;
+};
 
 struct intake {
 	struct channel *peer;
 	const char *path;            /* of the directory, for messages */
-	int out, pipe[2];            /* the pages file; pipe -1: not used */
+	int out;                     /* the pages file */
+	struct pipe pipes[PIPES];    /* -1: not used */
+	size_t filling;              /* the next that is filled */
 	uint64_t offset;             /* in the pages file */
 	unsigned char *input;        /* of READ_SIZE */
 	size_t from, to;             /* what is unread of it */
@@ -42,8 +52,8 @@ struct intake {
 	/* The writer: */
 	pthread_t writer;
 	pthread_mutex_t lock;        /* of queued, stop, error; offset is the writer's while something is queued */
-	pthread_cond_t more, idle;
-	size_t queued;               /* in the pipe */
+	pthread_cond_t more, done;
+	size_t queued;               /* how many pipes are the writer's: those before `filling` */
 	int error;
 	bool running, stop, by_copy;
 	unsigned char *copy;         /* of READ_SIZE */
@@ -87,37 +97,54 @@ int intake_header(struct intake *s, unsigned char *bytes, size_t size)
 	return 0;
 }
 
-/* --- the writer: a thread that moves what is in the pipe into the file --- */
+/* --- the writer: a thread that moves what is in the pipes into the file --- */
 
-static int discard(struct intake *s, size_t size)
+static ssize_t discard(struct intake *s, const struct pipe *p)
 {
-	ssize_t n = read(s->pipe[0], s->copy, size < READ_SIZE ? size : READ_SIZE);
+	ssize_t n = read(p->from, s->copy, p->bytes < READ_SIZE ? p->bytes : READ_SIZE);
 
-	return n > 0 ? (int)n : 0;
+	return n > 0 ? n : n < 0 ? -errno : -EIO;
 }
 
 /* A file that does not take splice gets it through a buffer. */
-static ssize_t move_by_copy(struct intake *s, size_t size)
+static ssize_t move_by_copy(struct intake *s, const struct pipe *p)
 {
-	ssize_t n = read(s->pipe[0], s->copy, size < READ_SIZE ? size : READ_SIZE);
-	int r = n > 0 ? fd_pwrite_all(s->out, s->copy, (size_t)n, s->offset) : n < 0 ? -errno : -EIO;
+	ssize_t n = discard(s, p);
+	int r = n > 0 ? fd_pwrite_all(s->out, s->copy, (size_t)n, s->offset) : (int)n;
 
 	return r < 0 ? r : n;
 }
 
-static ssize_t move(struct intake *s, size_t size)
+static ssize_t move(struct intake *s, const struct pipe *p)
 {
 	loff_t offset = (loff_t)s->offset;
-	ssize_t n = s->by_copy ? -1 : splice(s->pipe[0], NULL, s->out, &offset, size, SPLICE_F_MOVE);
+	ssize_t n = s->by_copy ? -1 : splice(p->from, NULL, s->out, &offset, p->bytes, SPLICE_F_MOVE);
 
 	if (!s->by_copy && n < 0 && errno == EINVAL)
 		s->by_copy = true;
 	if (s->by_copy)
-		return move_by_copy(s, size);
+		return move_by_copy(s, p);
 	return n > 0 ? n : n < 0 ? -errno : -EIO;
 }
 
-/* After an error the pipe is still emptied, so that who fills it comes to hear of it. */
+/* Empties a pipe; after an error for nothing, so that who fills them comes to hear of it. Returns the error. */
+static int empty(struct intake *s, struct pipe *p, int error)
+{
+	while (p->bytes) {
+		ssize_t n = error ? discard(s, p) : move(s, p);
+		if (n == -EINTR)
+			continue;
+		if (n < 0 && error)   /* nothing comes out of it any more */
+			break;
+		if (n < 0)
+			error = (int)-n;
+		p->bytes -= n > 0 ? (size_t)n : 0;
+		s->offset += !error ? (uint64_t)n : 0;
+	}
+	p->bytes = 0;
+	return error;
+}
+
 static void *writer(void *arg)
 {
 	struct intake *s = arg;
@@ -128,17 +155,14 @@ static void *writer(void *arg)
 			pthread_cond_wait(&s->more, &s->lock);
 		if (!s->queued)
 			break;
-		size_t size = s->queued;
+		struct pipe *p = &s->pipes[(s->filling + PIPES - s->queued) % PIPES];
 		int error = s->error;
 		pthread_mutex_unlock(&s->lock);
-		ssize_t n = error ? discard(s, size) : move(s, size);
+		error = empty(s, p, error);
 		pthread_mutex_lock(&s->lock);
-		if (n < 0)
-			s->error = n == -EINTR ? 0 : (int)-n;
-		s->offset += !error && n > 0 ? (uint64_t)n : 0;
-		s->queued -= n > 0 ? (size_t)n : 0;
-		if (!s->queued)
-			pthread_cond_signal(&s->idle);
+		s->error = error;
+		s->queued--;
+		pthread_cond_signal(&s->done);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return NULL;
@@ -149,7 +173,7 @@ static bool writer_start(struct intake *s)
 {
 	sigset_t all, before;
 
-	if (s->running || s->pipe[0] < 0)
+	if (s->running || s->pipes[PIPES - 1].from < 0)
 		return s->running;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -176,18 +200,29 @@ static int writer_await(struct intake *s)
 {
 	pthread_mutex_lock(&s->lock);
 	while (s->queued)
-		pthread_cond_wait(&s->idle, &s->lock);
+		pthread_cond_wait(&s->done, &s->lock);
 	int error = s->error;
 	pthread_mutex_unlock(&s->lock);
 	return error ? fail(error, "write pages into %s", s->path) : 0;
 }
 
-static int writer_queue(struct intake *s, size_t n)
+/* The pipe that is filled next, when it is empty. */
+static struct pipe *writer_pipe(struct intake *s)
 {
 	pthread_mutex_lock(&s->lock);
-	if (!s->queued)
+	while (s->queued == PIPES)
+		pthread_cond_wait(&s->done, &s->lock);
+	struct pipe *p = &s->pipes[s->filling];
+	pthread_mutex_unlock(&s->lock);
+	return p;
+}
+
+static int writer_queue(struct intake *s)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!s->queued++)
 		pthread_cond_signal(&s->more);
-	s->queued += n;
+	s->filling = (s->filling + 1) % PIPES;
 	int error = s->error;
 	pthread_mutex_unlock(&s->lock);
 	return error ? fail(error, "write pages into %s", s->path) : 0;
@@ -208,21 +243,36 @@ static int flush(struct intake *s)
 	return r < 0 ? fail(-r, "write pages into %s", s->path) : 0;
 }
 
+/* One splice into an empty pipe waits for the socket only, the others for nothing. Bytes, 0: the socket takes no splice, or -errno,
+ * explained. */
+static ssize_t fill_pipe(struct intake *s, struct pipe *p, uint64_t size)
+{
+	unsigned flags = SPLICE_F_MOVE;
+
+	do {
+		uint64_t rest = size - p->bytes;
+		ssize_t n = splice(channel_socket(s->peer), NULL, p->to, NULL, rest < PIPE_SIZE ? rest : PIPE_SIZE, flags);
+		if (p->bytes && n <= 0)
+			break;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EINVAL ? 0 : fail(errno, "receive from %s", channel_name(s->peer));
+		if (n == 0)
+			return ended();
+		p->bytes += (size_t)n;
+		flags |= SPLICE_F_NONBLOCK;
+	} while (p->bytes < HANDED && p->bytes < size);
+	return (ssize_t)p->bytes;
+}
+
 /* As much as possible; the rest is left in *size. */
 static int receive_by_splice(struct intake *s, uint64_t *size)
 {
 	while (*size) {
-		ssize_t n = splice(channel_socket(s->peer), NULL, s->pipe[1], NULL, *size < PIPE_SIZE ? *size : PIPE_SIZE, SPLICE_F_MOVE);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EINVAL)
-			return 0;
-		if (n < 0)
-			return fail(errno, "receive from %s", channel_name(s->peer));
-		if (n == 0)
-			return ended();
-		int r = writer_queue(s, (size_t)n);
-		if (r < 0)
+		ssize_t n = fill_pipe(s, writer_pipe(s), *size);
+		int r = n > 0 ? writer_queue(s) : (int)n;
+		if (n <= 0 || r < 0)
 			return r;
 		*size -= (uint64_t)n;
 	}
@@ -269,6 +319,20 @@ int intake_content(struct intake *s, uint64_t size)
 
 /* --- a file --- */
 
+/* The last one tells whether there are any. */
+static void pipes_make(struct intake *s)
+{
+	for (size_t i = 0; i < PIPES; i++)
+		s->pipes[i] = (struct pipe){ -1, -1, 0 };
+	for (size_t i = 0; i < PIPES && channel_is_plain(s->peer); i++) {
+		int ends[2];
+		if (pipe2(ends, O_CLOEXEC) < 0)
+			return;
+		fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE);
+		s->pipes[i] = (struct pipe){ ends[0], ends[1], 0 };
+	}
+}
+
 struct intake *intake_new(struct channel *peer, const char *path)
 {
 	struct intake *s = mem_zalloc(sizeof *s);
@@ -277,12 +341,11 @@ struct intake *intake_new(struct channel *peer, const char *path)
 	s->path = path;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->more, NULL);
-	pthread_cond_init(&s->idle, NULL);
-	s->out = s->pipe[0] = s->pipe[1] = -1;
+	pthread_cond_init(&s->done, NULL);
+	s->out = -1;
 	s->input = mem_alloc(READ_SIZE);
 	s->output = mem_alloc(WRITE_SIZE);
-	if (channel_is_plain(peer) && pipe2(s->pipe, O_CLOEXEC) == 0)
-		fcntl(s->pipe[1], F_SETPIPE_SZ, PIPE_SIZE);
+	pipes_make(s);
 	return s;
 }
 
@@ -313,11 +376,13 @@ void intake_free(struct intake **out)
 	writer_end(s);
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->more);
-	pthread_cond_destroy(&s->idle);
+	pthread_cond_destroy(&s->done);
 	free(s->copy);
 	fd_close(&s->out);
-	fd_close(&s->pipe[0]);
-	fd_close(&s->pipe[1]);
+	for (size_t i = 0; i < PIPES; i++) {
+		fd_close(&s->pipes[i].from);
+		fd_close(&s->pipes[i].to);
+	}
 	free(s->input);
 	free(s->output);
 	free(s);

@@ -205,7 +205,7 @@ static bool was_asked(const struct asking *q, const union inet_address *a)
 {
 	const struct asked *k = q->known;
 
-	while (k && (k->a.any.sa_family != a->any.sa_family || memcmp(&k->a, a, sizeof *a)))
+	while (k && (k->a.any.sa_family != a->any.sa_family || memcmp(&k->a.any, &a->any, inet_size(a)) != 0))
 		k = k->next;
 	return k != NULL;
 }

@@ -6,7 +6,8 @@
  *   SO_BUF_LOCK (5.14) shows and clears.
  * - SO_MARK and high priorities need CAP_NET_ADMIN to be set: an option is only set where it differs.
  * - SO_NETNS_COOKIE (5.14) names a socket's network namespace for less than SIOCGSKNS, which opens it.
- * - A classic filter can be read back (SO_GET_FILTER); an eBPF one cannot (EACCES), and is refused. */
+ * - A classic filter can be read back (SO_GET_FILTER); an eBPF one cannot (EACCES), and is refused. In the image an instruction is a
+ *   number, its code uppermost, then jt, jf, k. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <net/if.h>
@@ -148,7 +149,8 @@ static int dump_filter(struct dump *d, const struct file_info *f, SkOptsEntry *o
 		return fail(errno, FILE_FMT ": read its filter", FILE_ARG(f));
 	o->n_so_filter = n;
 	o->so_filter = arena_array(d->arena, uint64_t, n);
-	memcpy(o->so_filter, code, n * sizeof *code);
+	for (socklen_t i = 0; i < n; i++)
+		o->so_filter[i] = (uint64_t)code[i].code << 48 | (uint64_t)code[i].jt << 40 | (uint64_t)code[i].jf << 32 | code[i].k;
 	return 0;
 }
 
@@ -234,7 +236,11 @@ int sock_filter_restore(const FileEntry *e, int fd, const SkOptsEntry *o)
 		return 0;
 	if (o->n_so_filter > BPF_MAXINSNS)
 		return fail_text(EBADMSG, ENTRY_FMT ": a filter of %zu instructions", ENTRY_ARG(e), o->n_so_filter);
-	autofree struct sock_filter *code = mem_dup(o->so_filter, o->n_so_filter * sizeof *code);
+	autofree struct sock_filter *code = mem_alloc(o->n_so_filter * sizeof *code);
+	for (size_t i = 0; i < o->n_so_filter; i++) {
+		uint64_t v = o->so_filter[i];
+		code[i] = (struct sock_filter){ (uint16_t)(v >> 48), (uint8_t)(v >> 40), (uint8_t)(v >> 32), (uint32_t)v };
+	}
 	program.filter = code;
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0)
 		return fail(errno, ENTRY_FMT ": attach its filter", ENTRY_ARG(e));

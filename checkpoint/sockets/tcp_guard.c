@@ -76,6 +76,7 @@ struct tcp_guard {
 	int sock;
 	size_t n, room;
 	int program;
+	bool watches;                /* it stays when the engine ends */
 };
 
 static void set_int(int fd, int level, int option, int value)
@@ -244,6 +245,8 @@ static _Noreturn void guard_main(int sock)
 		put_all_back(&g);
 	if (!g.done && g.silent)
 		kill_all(&g);
+	for (size_t i = 0; i < g.held.n; i++)
+		close(g.held.data[i].fd);
 	_exit(0);
 }
 
@@ -281,9 +284,21 @@ int tcp_guard_start(struct dump *d)
 	return 0;
 }
 
+/* Waits until the guard has closed its descriptors, before its end of the pair: whoever restores a connection at once finds its addresses free. */
+static void await_end(struct tcp_guard *g)
+{
+	char byte;
+
+	shutdown(g->sock, SHUT_WR);
+	while (recv(g->sock, &byte, 1, 0) > 0)
+		;
+}
+
 void tcp_guard_end(struct dump *d)
 {
 	if (d->guard) {
+		if (!d->guard->watches)
+			await_end(d->guard);
 		fd_close(&d->guard->sock);
 		fd_close(&d->guard->program);
 	}
@@ -371,5 +386,7 @@ int tcp_watch(struct dump *d)
 {
 	int r = has_connections(d) ? command(d, OP_WATCH) : 0;
 
+	if (has_connections(d))
+		d->guard->watches = true;
 	return r < 0 ? fail(-r, "set TCP connections aside while their program is stopped") : 0;
 }

@@ -11,8 +11,11 @@
  *
  * Joining is by descriptor, opened before anything changes, with the type given to setns(): a path to another kind of namespace is
  * an error, not a surprise. Beside a new user namespace they are entered by the runtime, before the clone; with one that is joined, by a
- * process in between, before it enters that or after, whichever is allowed. Not handled: a container without a mount namespace, or in somebody else's (its root
- * filesystem would be built in the host's tree or another container's). */
+ * process in between, before it enters that or after, whichever is allowed.
+ *
+ * A mount namespace is always new. What runc does with one that is joined (tried with 1.3.6): it builds the root filesystem there and pivots, by
+ * which everybody who lives in it loses the mounts he had, and on the way it trusts the /proc and /dev of whoever made it. That is refused, as is a
+ * container without a mount namespace, whose root would be built in the host's. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -41,9 +44,14 @@ int namespaces_check(const struct spec *s, bool restore)
 		fail_hint("rootless containers have a namespace of type \"user\", and linux.uidMappings and gidMappings");
 		return r;
 	}
-	if (!s->namespaces[NS_MOUNT].wanted || s->namespaces[NS_MOUNT].path)
-		return fail_text(EOPNOTSUPP, "config.json: linux.namespaces: a new mount namespace is needed (type \"mount\" without a path)");
-	return 0;
+	if (s->namespaces[NS_MOUNT].wanted && !s->namespaces[NS_MOUNT].path)
+		return 0;
+	int r = fail_text(EOPNOTSUPP, "config.json: linux.namespaces: a new mount namespace is needed (type \"mount\" without a path)");
+	if (s->namespaces[NS_MOUNT].path)
+		fail_hint("a root filesystem that is built in %s takes the mounts away from those who live there", s->namespaces[NS_MOUNT].path);
+	else
+		fail_hint("without one the container's root would be built in the host's");
+	return r;
 }
 
 int namespaces_open(struct init *i)

@@ -23,11 +23,10 @@
 static int bind_group(const char *group, int target, uint64_t set, const char *destination)
 {
 	autoclose int tree = sys_open_tree(AT_FDCWD, group, OPEN_TREE_CLONE);
-	int r = tree < 0 ? tree : sys_mount_setattr(tree, "", AT_EMPTY_PATH, set, 0, 0);
-
-	if (r >= 0)
-		r = sys_move_mount(tree, target, "");
-	return r < 0 ? fail(-r, "mount %s: bind cgroup %s", destination, group) : 0;
+	if (tree < 0)
+		return fail(-tree, "mount %s: bind cgroup %s", destination, group);
+	autofree char *what = str_printf("mount %s: bind cgroup %s", destination, group);
+	return mount_attach(tree, target, &(struct mount_plan){ .set = set }, what);
 }
 
 static int mount_v2(struct rootfs *r, int target, const struct mount_plan *p, const struct spec_mount *m)

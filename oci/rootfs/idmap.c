@@ -6,8 +6,8 @@
  * but wait in it until its maps are written and its descriptor is open; mounts with the same mapping share it. "idmap" and "ridmap"
  * without a mapping of their own take the container's. Only bind mounts can be mapped.
  *
- * The trees are cloned in the host's mount namespace, where mounts may be shared; they lose that as init's own copies do (rootfs.c).
- * Init inherits the descriptors and attaches the trees. */
+ * The trees are cloned in the host's mount namespace, where mounts may be shared. Init inherits the descriptors and attaches the trees, which
+ * lose that as init's own copies of the host's mounts do (mount.c). */
 #include <errno.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -113,6 +113,8 @@ static int apply(const struct spec *s, const struct spec_mount *m, const struct 
 	if (r < 0)
 		return r;
 	r = sys_mount_idmap(tree, p->idmap_recursive, last->fd);
+	if (r == -ENOSYS)
+		return fail_text(ENOSYS, "mount %s: to map ids needs Linux 5.12", m->destination);
 	if (r == -EINVAL)
 		return fail(EINVAL, "mount %s: map its ids: the filesystem of %s may not support it", m->destination, m->source);
 	return r < 0 ? fail(-r, "mount %s: map its ids", m->destination) : 0;
@@ -138,12 +140,6 @@ static int prepare(const struct spec *s, const struct spec_mount *m, struct name
 	}
 	if (tree < 0)
 		return tree;
-	uint64_t propagation = rootfs_propagation(s);
-	if (propagation != MS_SHARED) {
-		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, propagation == MS_SLAVE ? MS_SLAVE : MS_PRIVATE);
-		if (r < 0)
-			return fail(-r, "mount %s: detach it from the host's", m->destination);
-	}
 	r = mapped ? apply(s, m, &p, tree, last) : 0;
 	if (r >= 0)
 		*out = take_fd(&tree);

@@ -46,6 +46,13 @@ int mount_plan_read(const struct spec_mount *m, struct mount_plan *p);
 
 int rootfs_open_source(const struct spec *s, const struct spec_mount *m, const struct mount_plan *p);   /* a bind mount's tree, not attached */
 uint64_t rootfs_propagation(const struct spec *s);   /* rootfsPropagation as MS_… */
+
+/* attributes.c: as sys_mount_setattr(), by mount(2) where the kernel has only that; of mounts that are attached. */
+int mount_set(int dir, const char *path, unsigned how, uint64_t set, uint64_t clear, uint64_t propagation);
+int mount_set_options(int mount, const struct mount_plan *p, const char *what);   /* p's attributes; what: for the trail */
+/* Attaches a detached tree with p's attributes to the mount point that was opened. */
+int mount_attach(int tree, int target, const struct mount_plan *p, const char *what);
+unsigned long mount_classic_flags(uint64_t attributes);   /* as mount(2) has them */
 /* True for the few files of procfs over which a configuration may mount something (clean path). */
 bool rootfs_may_cover(const char *path);
 int rootfs_mount(struct rootfs *r, const struct spec_mount *m);

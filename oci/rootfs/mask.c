@@ -114,6 +114,20 @@ int rootfs_mask(struct rootfs *r)
 	return done;
 }
 
+static int make_read_only(int target, const char *path)
+{
+	autofree char *what = str_printf("linux.readonlyPaths: make %s read-only", path);
+	struct mount_plan plan = { .bind = true };
+	autoclose int tree = sys_open_tree(target, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+	int r = tree < 0 ? tree : sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0, 0);
+
+	if (r == -ENOSYS)
+		plan.set = MOUNT_ATTR_RDONLY;
+	else if (r < 0)
+		return fail(-r, "%s", what);
+	return mount_attach(tree, target, &plan, what);
+}
+
 int rootfs_read_only_paths(struct rootfs *r)
 {
 	const struct strings *paths = &r->spec->readonly_paths;
@@ -124,12 +138,9 @@ int rootfs_read_only_paths(struct rootfs *r)
 			continue;
 		if (target < 0)
 			return target;
-		autoclose int tree = sys_open_tree(target, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
-		int done = tree < 0 ? tree : sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0, 0);
-		if (done >= 0)
-			done = sys_move_mount(tree, target, "");
+		int done = make_read_only(target, paths->data[i]);
 		if (done < 0)
-			return fail(-done, "linux.readonlyPaths: make %s read-only", paths->data[i]);
+			return done;
 	}
 	return 0;
 }

@@ -4,7 +4,7 @@
  * A mount is made detached, with all its attributes, and attached last: to a descriptor that was resolved inside the root. Nothing
  * is ever remounted by path, so there is no moment at which a mount is there without its "nosuid", and no path that could be
  * exchanged between two calls.
- *   bind:       open_tree(OPEN_TREE_CLONE) of the source, mount_setattr(), move_mount()
+ *   bind:       open_tree(OPEN_TREE_CLONE) of the source, mount_setattr(), move_mount() (attributes.c has what older kernels do instead)
  *   filesystem: fsopen(), fsconfig() for each option, fsmount() with the attributes, move_mount()
  *   remount:    mount_setattr() on what is mounted there; fspick(), fsconfig() if there is something for the filesystem itself
  * fsconfig() takes values below 256 bytes (an overlay's lowerdir may be longer) and not every flag: then mount(2), onto /proc/self/fd/N.
@@ -46,9 +46,9 @@ static int set_propagation(int mount, const struct mount_plan *p, const struct s
 	int r = 0;
 
 	if (p->propagation_rec)
-		r = sys_mount_setattr(mount, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, p->propagation_rec);
+		r = mount_set(mount, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, p->propagation_rec);
 	if (r >= 0 && p->propagation)
-		r = sys_mount_setattr(mount, "", AT_EMPTY_PATH, 0, 0, p->propagation);
+		r = mount_set(mount, "", AT_EMPTY_PATH, 0, 0, p->propagation);
 	return r < 0 ? fail(-r, "mount %s: set its propagation", m->destination) : 0;
 }
 
@@ -61,15 +61,21 @@ static int attach(int tree, int target, const struct mount_plan *p, const struct
 
 /* --- bind ------------------------------------------------------------------------------------------------------------ */
 
-static int set_attributes(int tree, const struct mount_plan *p, const struct spec_mount *m)
+static int attach_bind(int tree, int target, const struct mount_plan *p, const struct spec_mount *m)
 {
-	int r = 0;
+	autofree char *what = str_printf("mount %s", m->destination);
+	int r = mount_attach(tree, target, p, what);
 
-	if (p->set_rec | p->clear_rec)
-		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, p->set_rec, p->clear_rec, 0);
-	if (r >= 0 && (p->set | p->clear))
-		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH, p->set, p->clear, 0);
-	return r < 0 ? fail(-r, "mount %s: set its options", m->destination) : 0;
+	return r < 0 ? r : set_propagation(tree, p, m);
+}
+
+/* A tree that was cloned in the host's mount namespace, where its mounts may be shared. */
+static int leave_host(const struct rootfs *r, int tree, const struct spec_mount *m)
+{
+	uint64_t propagation = rootfs_propagation(r->spec);
+	int done = propagation == MS_SHARED ? 0 : mount_set(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, propagation == MS_SLAVE ? MS_SLAVE : MS_PRIVATE);
+
+	return done < 0 ? fail(-done, "mount %s: detach it from the host's", m->destination) : 0;
 }
 
 int rootfs_open_source(const struct spec *s, const struct spec_mount *m, const struct mount_plan *p)
@@ -87,8 +93,8 @@ int rootfs_open_source(const struct spec *s, const struct spec_mount *m, const s
 static int bind(struct rootfs *r, const struct spec_mount *m, const struct mount_plan *p)
 {
 	struct stat st;
-	int *prepared = r->trees ? &r->trees[m - r->spec->mounts] : NULL;
-	autoclose int tree = prepared && *prepared >= 0 ? take_fd(prepared) : rootfs_open_source(r->spec, m, p);
+	int *prepared = r->trees && r->trees[m - r->spec->mounts] >= 0 ? &r->trees[m - r->spec->mounts] : NULL;
+	autoclose int tree = prepared ? take_fd(prepared) : rootfs_open_source(r->spec, m, p);
 	if (tree < 0)
 		return tree;
 	if (fstat(tree, &st) < 0)
@@ -96,8 +102,8 @@ static int bind(struct rootfs *r, const struct spec_mount *m, const struct mount
 	autoclose int target = S_ISDIR(st.st_mode) ? rootfs_directory(r->root, m->destination) : rootfs_file(r->root, m->destination);
 	if (target < 0)
 		return fail_text(-target, "mount %s", m->destination);
-	int done = set_attributes(tree, p, m);
-	return done < 0 ? done : attach(tree, target, p, m);
+	int done = attach_bind(tree, target, p, m);
+	return done < 0 || !prepared ? done : leave_host(r, tree, m);
 }
 
 /* --- a new filesystem ------------------------------------------------------------------------------------------------ */
@@ -176,14 +182,9 @@ static int open_mounted(struct rootfs *r, const struct spec_mount *m)
 /* mount(2)'s flags for the attributes; the words for the filesystem in one string. */
 static int mount_classic(const struct spec_mount *m, const struct mount_plan *p, int target)
 {
-	static const struct { uint64_t attribute; unsigned long flag; } flags[] = {
-		{ MOUNT_ATTR_RDONLY, 1 }, { MOUNT_ATTR_NOSUID, 2 }, { MOUNT_ATTR_NODEV, 4 }, { MOUNT_ATTR_NOEXEC, 8 },
-		{ MOUNT_ATTR_NOATIME, 1 << 10 }, { MOUNT_ATTR_NODIRATIME, 1 << 11 }, { MOUNT_ATTR_STRICTATIME, 1 << 24 },
-		{ MOUNT_ATTR_NOSYMFOLLOW, 1 << 8 },
-	};
 	char data[4096] = "";
 	size_t at = 0;
-	unsigned long set = p->flags;
+	unsigned long set = p->flags | mount_classic_flags(p->set | p->set_rec);
 
 	for (size_t i = 0; i < p->n_data; i++) {
 		long flag = mount_option_flag(p->data[i]);
@@ -196,9 +197,6 @@ static int mount_classic(const struct spec_mount *m, const struct mount_plan *p,
 		if (at >= sizeof data)
 			return fail_text(E2BIG, "mount %s: its options are longer than a page", m->destination);
 	}
-	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-		if ((p->set | p->set_rec) & flags[i].attribute)
-			set |= flags[i].flag;
 	if (syscall(SYS_mount, m->source ? m->source : m->type, FD_PATH(target), m->type, set, data) < 0)
 		return fail(errno, "mount %s: filesystem %s", m->destination, m->type);
 	return 0;
@@ -220,8 +218,7 @@ static int bind_sysfs(int target, const struct mount_plan *p, const struct spec_
 	autoclose int tree = sys_open_tree(AT_FDCWD, "/sys", OPEN_TREE_CLONE | AT_RECURSIVE);
 	if (tree < 0)
 		return fail(-tree, "mount %s: bind /sys", m->destination);
-	int r = set_attributes(tree, p, m);
-	return r < 0 ? r : attach(tree, target, p, m);
+	return attach_bind(tree, target, p, m);
 }
 
 /* Writable until everything is in it. */
@@ -319,9 +316,10 @@ static int remount(struct rootfs *r, const struct spec_mount *m, const struct mo
 	autoclose int mount = open_mounted(r, m);
 	if (mount < 0)
 		return mount;
+	autofree char *what = str_printf("mount %s", m->destination);
 	int done = p->n_data ? reconfigure(mount, m, p) : 0;
 	if (done >= 0)
-		done = set_attributes(mount, p, m);
+		done = mount_set_options(mount, p, what);
 	return done < 0 ? done : set_propagation(mount, p, m);
 }
 

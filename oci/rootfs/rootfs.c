@@ -45,7 +45,7 @@ static int parent_private(const char *root)
 
 	snprintf(path, sizeof path, "%s", root);
 	for (;;) {
-		int r = sys_mount_setattr(AT_FDCWD, path, 0, 0, 0, MS_PRIVATE);
+		int r = mount_set(AT_FDCWD, path, 0, 0, 0, MS_PRIVATE);
 		if (r != -EINVAL || strcmp(path, "/") == 0)
 			return r < 0 ? fail(-r, "linux.rootfsPropagation: make the mount of %s private", root) : 0;
 		char *slash = strrchr(path, '/');
@@ -58,14 +58,9 @@ static int detach_from_host(const struct spec *s)
 {
 	uint64_t p = rootfs_propagation(s);
 
-	if (sys_mount_setattr(-1, "", 0, 0, 0, 0) == -ENOSYS) {
-		int r = fail(ENOSYS, "mount_setattr()");
-		fail_hint("containers need Linux 5.12 or newer");
-		return r;
-	}
 	if (p == MS_SHARED)
 		return parent_private(s->root_path);
-	int r = sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, 0, 0, p == MS_SLAVE ? MS_SLAVE : MS_PRIVATE);
+	int r = mount_set(AT_FDCWD, "/", AT_RECURSIVE, 0, 0, p == MS_SLAVE ? MS_SLAVE : MS_PRIVATE);
 	return r < 0 ? fail(-r, "make the mounts of the new namespace private") : 0;
 }
 
@@ -74,8 +69,12 @@ static int open_root(struct rootfs *r)
 	const char *path = r->spec->root_path;
 
 	r->root = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE);
-	if (r->root < 0)
-		return fail(-r->root, "config.json: root.path: open %s", path);
+	if (r->root < 0) {
+		int done = fail(-r->root, "config.json: root.path: open %s", path);
+		if (done == -ENOSYS)
+			fail_hint("containers need Linux 5.10 or newer");
+		return done;
+	}
 	int done = sys_move_mount(r->root, AT_FDCWD, path);
 	return done < 0 ? fail(-done, "attach the container's root to %s", path) : 0;
 }
@@ -102,7 +101,7 @@ static int finish_read_only(struct rootfs *r)
 {
 	for (size_t i = 0; i < r->read_only_later.n; i++) {
 		int fd = r->read_only_later.data[i];
-		int done = sys_mount_setattr(fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0);
+		int done = mount_set(fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0);
 		close(fd);
 		if (done < 0)
 			return fail(-done, "make a mount of the container read-only");
@@ -141,7 +140,7 @@ static int pivot(struct rootfs *r)
 	}
 	if (fchdir(old) < 0)
 		return fail(errno, "enter the old root");
-	int done = sys_mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, 0, 0, MS_SLAVE);
+	int done = mount_set(AT_FDCWD, ".", AT_RECURSIVE, 0, 0, MS_SLAVE);
 	if (done < 0)
 		return fail(-done, "detach the old root from the host");
 	if (syscall(SYS_umount2, ".", MNT_DETACH) < 0)
@@ -168,11 +167,11 @@ int rootfs_enter(struct rootfs *r)
 	if (done >= 0 && chdir("/") < 0)
 		done = fail(errno, "enter the container's root");
 	if (done >= 0 && p != MS_PRIVATE)
-		done = sys_mount_setattr(r->root, "", AT_EMPTY_PATH, 0, 0, p);
+		done = mount_set(r->root, "", AT_EMPTY_PATH, 0, 0, p);
 	if (done >= 0)
 		done = finish_read_only(r);
 	if (done >= 0 && r->spec->root_readonly) {
-		done = sys_mount_setattr(r->root, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0);
+		done = mount_set(r->root, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0);
 		if (done < 0)
 			done = fail(-done, "make the container's root read-only");
 	}

@@ -48,18 +48,23 @@ char *bootstrap_state_root(const char *ns)
 	return str_printf(RUN_DIR "/torpor/%s", ns);
 }
 
-int bootstrap_make_directories(const char *path)
+int bootstrap_make_path(const char *path, mode_t above, mode_t last)
 {
 	autofree char *copy = str_dup(path);
 
 	for (char *p = copy + 1; *p; p++)
 		if (*p == '/') {
 			*p = '\0';
-			if (mkdir(copy, 0711) < 0 && errno != EEXIST)
+			if (mkdir(copy, above) < 0 && errno != EEXIST)
 				return fail(errno, "make the directory %s", copy);
 			*p = '/';
 		}
-	return mkdir(path, 0700) < 0 && errno != EEXIST ? fail(errno, "make the directory %s", path) : 0;
+	return mkdir(path, last) < 0 && errno != EEXIST ? fail(errno, "make the directory %s", path) : 0;
+}
+
+int bootstrap_make_directories(const char *path)
+{
+	return bootstrap_make_path(path, 0711, 0700);
 }
 
 /* What the caller wants of the shim to be. */
@@ -155,10 +160,12 @@ static int join_cgroup(pid_t pid, const char *path)
 
 	snprintf(text, sizeof text, "%d", pid);
 	for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
+		autofree char *root = str_printf("/sys/fs/cgroup%s/cgroup.procs", roots[i]);
 		autofree char *dir = str_printf("/sys/fs/cgroup%s/%s", roots[i], path), *file = str_printf("%s/cgroup.procs", dir);
-		mkdir(dir, 0755);
-		done += file_write(AT_FDCWD, file, text) == 0;
+		done += access(root, F_OK) == 0 && bootstrap_make_path(dir, 0755, 0755) == 0 && file_write(AT_FDCWD, file, text) == 0;
 	}
+	if (done)
+		err_clear();
 	return done ? 0 : fail_text(ENOENT, "shim_cgroup %s: no such group could be joined", path);
 }
 
@@ -409,7 +416,7 @@ int bootstrap_serve(const struct bootstrap *b)
 	if (r < 0)
 		return r;
 	shim = (struct shim){ .ns = b->ns, .id = b->id, .address = events ? events : "", .socket = b->socket, .oci = { .root = root },
-		.debug = b->debug };
+		.title = b->title, .title_size = b->title_size, .debug = b->debug };
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	prctl(PR_SET_NAME, "torpor-shim");
 	fcntl(LISTEN_FD, F_SETFD, FD_CLOEXEC);

@@ -3,11 +3,15 @@
 #define CONTAINERD_BOOTSTRAP_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 /* The shim's command line. */
 struct bootstrap {
 	const char *program, *ns, *id, *address, *bundle, *publish_binary, *socket, *debug_socket;
 	bool debug, version, info;
+	char *title;          /* where the words of the command line are */
+	size_t title_size;
 };
 
 int bootstrap_start(const struct bootstrap *b);    /* prints {"version":…,"address":…,"protocol":"ttrpc"} */
@@ -15,8 +19,9 @@ int bootstrap_delete(const struct bootstrap *b);   /* prints a packed DeleteResp
 int bootstrap_info(void);                          /* prints a packed RuntimeInfo */
 int bootstrap_serve(const struct bootstrap *b);
 
-/* A path of directories, as far as they are not there; the last is ours alone. */
+/* A path of directories, as far as they are not there; the last is ours alone, or as it is said. */
 int bootstrap_make_directories(const char *path);
+int bootstrap_make_path(const char *path, mode_t above, mode_t last);
 /* Where the containers of a namespace have their state: below /run/containerd/torpor. To be freed. */
 char *bootstrap_state_root(const char *ns);
 

@@ -195,7 +195,11 @@ static _Noreturn void pause_main(struct pausing *p)
 {
 	struct pollfd end = { .fd = p->life };   /* POLLHUP alone */
 
-	prctl(PR_SET_NAME, "torpor-pause");
+	static const char title[] = "torpor-pause";
+
+	prctl(PR_SET_NAME, title);
+	memset(shim.title, 0, shim.title_size);   /* a shim is known by its command line */
+	memcpy(shim.title, title, shim.title_size < sizeof title ? 1 : sizeof title - 1);
 	keep_two(p);
 	setsid();
 	signal(SIGCHLD, SIG_IGN);

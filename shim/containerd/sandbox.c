@@ -279,7 +279,7 @@ static void status(struct rpc_call *call, const ProtobufCMessage *message)
 	Sandbox__SandboxStatusResponse a = SANDBOX__SANDBOX_STATUS_RESPONSE__INIT;
 	Wk__Timestamp created, exited;
 	static char ready[] = "SANDBOX_READY", notready[] = "SANDBOX_NOTREADY", key[] = "shimPid";
-	Sandbox__Pair pair = SANDBOX__PAIR__INIT, *info[] = { &pair };
+	Wk__Pair pair = WK__PAIR__INIT, *info[] = { &pair };
 	autofree char *pid = str_printf("%d", getpid());
 
 	if (!need(call, q->sandbox_id))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The task service: containerd's requests about containers and their processes. What changes a container runs in a worker (ops.c); what only
- * asks is answered at once, whatever goes on meanwhile. Versions 2 and 3 of the service have the same messages. */
+ * asks is in ask.c. Versions 2 and 3 of the service have the same messages. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -11,131 +11,13 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "events.pb-c.h"
-#include "options.pb-c.h"
+#include "containerd/ask.h"
 #include "containerd/ops.h"
 #include "containerd/publish.h"
 #include "containerd/sandbox.h"
 #include "containerd/task.h"
 
 #define OUTPUT_MS 10000   /* that Delete waits for output to be handed on */
-
-static struct task *need_task(struct rpc_call *call, const char *id)
-{
-	struct task *t = task_find(id);
-
-	if (!t)
-		rpc_error(call, RPC_NOT_FOUND, "container not created: %s: not found", id);
-	return t;
-}
-
-static struct process *need_process(struct rpc_call *call, const char *id, const char *exec_id)
-{
-	struct task *t = need_task(call, id);
-	struct process *p = t ? process_find(t, exec_id) : NULL;
-
-	if (t && !p)
-		rpc_error(call, RPC_NOT_FOUND, "process %s of container %s does not exist: not found", exec_id, id);
-	return p;
-}
-
-/* --- questions ----------------------------------------------------------------------------------------------------------------- */
-
-static void state(struct rpc_call *call, const ProtobufCMessage *message)
-{
-	const Task__StateRequest *q = (const void *)message;
-	struct process *p = need_process(call, q->id, q->exec_id);
-	Task__StateResponse a = TASK__STATE_RESPONSE__INIT;
-	Wk__Timestamp at;
-
-	if (!p)
-		return;
-	bool paused = !p->exec_id && (p->task->paused || p->task->serving) && p->status == TASK__STATUS__RUNNING;
-	a.id = p->task->id;
-	a.bundle = p->task->bundle;
-	a.pid = (uint32_t)p->pid;
-	a.status = paused ? TASK__STATUS__PAUSED : p->status;
-	a.stdin = p->in;
-	a.stdout = p->out;
-	a.stderr = p->err;
-	a.terminal = p->terminal;
-	a.exit_status = p->exit_status;
-	if (p->status == TASK__STATUS__STOPPED) {
-		timestamp_fill(&at, &p->exited_at);
-		a.exited_at = &at;
-	}
-	if (p->exec_id)
-		a.exec_id = p->exec_id;
-	rpc_reply(call, &a.base);
-}
-
-static void wait_for(struct rpc_call *call, const ProtobufCMessage *message)
-{
-	const Task__WaitRequest *q = (const void *)message;
-	struct process *p = need_process(call, q->id, q->exec_id);
-
-	if (p)
-		process_wait(p, call);
-}
-
-/* Any of a process that was added: its exec_id. */
-static void describe(const struct task *t, pid_t pid, Task__ProcessInfo *info, Wk__Any *any, uint8_t *data)
-{
-	Runc__ProcessDetails details = RUNC__PROCESS_DETAILS__INIT;
-	static char type[] = "containerd.runc.v1.ProcessDetails";
-
-	info->pid = (uint32_t)pid;
-	for (const struct process *p = t->added; p; p = p->next)
-		if (p->pid == pid && strlen(p->exec_id) < 200) {
-			details.exec_id = p->exec_id;
-			any->type_url = type;
-			any->value.len = runc__process_details__pack(&details, data);
-			any->value.data = data;
-			info->info = any;
-		}
-}
-
-static void pids(struct rpc_call *call, const ProtobufCMessage *message)
-{
-	const Task__PidsRequest *q = (const void *)message;
-	struct task *t = need_task(call, q->id);
-	Task__PidsResponse a = TASK__PIDS_RESPONSE__INIT;
-	struct container *c;
-	autofree pid_t *list = NULL;
-
-	if (!t)
-		return;
-	ssize_t n = container_open(&shim.oci, t->id, &c);
-	if (n == 0) {
-		n = container_pids(c, &list);
-		container_free(c);
-	}
-	if (n < 0) {
-		rpc_fail(call, (int)n);
-		return;
-	}
-	autofree Task__ProcessInfo *infos = mem_zalloc(((size_t)n + 1) * sizeof *infos), **links = mem_zalloc(((size_t)n + 1) * sizeof(void *));
-	autofree Wk__Any *anys = mem_zalloc(((size_t)n + 1) * sizeof *anys);
-	autofree uint8_t *data = mem_zalloc(((size_t)n + 1) * 256);
-	for (ssize_t i = 0; i < n; i++) {
-		task__process_info__init(links[i] = &infos[i]);
-		wk__any__init(&anys[i]);
-		describe(t, list[i], &infos[i], &anys[i], data + i * 256);
-	}
-	a.n_processes = (size_t)n;
-	a.processes = links;
-	rpc_reply(call, &a.base);
-}
-
-static void connect_to_task(struct rpc_call *call, const ProtobufCMessage *message)
-{
-	const Task__ConnectRequest *q = (const void *)message;
-	struct task *t = task_find(q->id);
-	Task__ConnectResponse a = TASK__CONNECT_RESPONSE__INIT;
-
-	a.shim_pid = (uint32_t)getpid();
-	a.task_pid = t ? (uint32_t)t->init.pid : 0;
-	rpc_reply(call, &a.base);
-}
 
 /* --- create, start, exec --------------------------------------------------------------------------------------------------------- */
 
@@ -203,7 +85,7 @@ static void create(struct rpc_call *call, const ProtobufCMessage *message)
 static void start(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__StartRequest *q = (const void *)message;
-	struct task *t = need_task(call, q->id);
+	struct task *t = service_task(call, q->id);
 
 	if (!t || !task_begin(t, call, message, start))
 		return;
@@ -224,7 +106,7 @@ static void start(struct rpc_call *call, const ProtobufCMessage *message)
 static void exec(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__ExecProcessRequest *q = (const void *)message;
-	struct task *t = need_task(call, q->id);
+	struct task *t = service_task(call, q->id);
 	Events__TaskExecAdded event = EVENTS__TASK_EXEC_ADDED__INIT;
 
 	if (!t)
@@ -323,7 +205,7 @@ static void output_done(void *arg)
 static void delete_process(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__DeleteRequest *q = (const void *)message;
-	struct process *p = need_process(call, q->id, q->exec_id);
+	struct process *p = service_process(call, q->id, q->exec_id);
 
 	if (!p || (!p->exec_id && !task_begin(p->task, call, message, delete_process)))
 		return;
@@ -343,7 +225,7 @@ static void delete_process(struct rpc_call *call, const ProtobufCMessage *messag
 static void kill_process(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__KillRequest *q = (const void *)message;
-	struct process *p = need_process(call, q->id, q->exec_id);
+	struct process *p = service_process(call, q->id, q->exec_id);
 
 	if (!p)
 		return;
@@ -372,7 +254,7 @@ static void kill_process(struct rpc_call *call, const ProtobufCMessage *message)
 static void resize(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__ResizePtyRequest *q = (const void *)message;
-	struct process *p = need_process(call, q->id, q->exec_id);
+	struct process *p = service_process(call, q->id, q->exec_id);
 
 	if (!p)
 		return;
@@ -386,7 +268,7 @@ static void resize(struct rpc_call *call, const ProtobufCMessage *message)
 static void close_io(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__CloseIORequest *q = (const void *)message;
-	struct process *p = need_process(call, q->id, q->exec_id);
+	struct process *p = service_process(call, q->id, q->exec_id);
 
 	if (!p)
 		return;
@@ -398,7 +280,7 @@ static void close_io(struct rpc_call *call, const ProtobufCMessage *message)
 static void change_freeze(struct rpc_call *call, const ProtobufCMessage *message, const char *id, bool pause,
 	void (*self)(struct rpc_call *call, const ProtobufCMessage *request))
 {
-	struct task *t = need_task(call, id);
+	struct task *t = service_task(call, id);
 
 	if (!t || (!pause && op_give_up(t, call)) || !task_begin(t, call, message, self))
 		return;
@@ -424,7 +306,7 @@ static void resume_task(struct rpc_call *call, const ProtobufCMessage *message)
 static void checkpoint(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__CheckpointTaskRequest *q = (const void *)message;
-	struct task *t = need_task(call, q->id);
+	struct task *t = service_task(call, q->id);
 
 	if (!t || !task_begin(t, call, message, checkpoint))
 		return;
@@ -439,7 +321,7 @@ static void checkpoint(struct rpc_call *call, const ProtobufCMessage *message)
 static void update(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	const Task__UpdateTaskRequest *q = (const void *)message;
-	struct task *t = need_task(call, q->id);
+	struct task *t = service_task(call, q->id);
 
 	if (!t || !task_begin(t, call, message, update))
 		return;
@@ -452,19 +334,6 @@ static void update(struct rpc_call *call, const ProtobufCMessage *message)
 	else
 		rpc_error(call, RPC_INVALID, "update: no resources are given");
 	task_end(t);
-}
-
-static void stats(struct rpc_call *call, const ProtobufCMessage *message)
-{
-	const Task__StatsRequest *q = (const void *)message;
-	struct task *t = need_task(call, q->id);
-
-	if (t && (t->init.status == TASK__STATUS__STOPPED || !t->init.pid))
-		rpc_error(call, RPC_NOT_FOUND, "container %s has no cgroup now: not found", q->id);
-	else if (t && jobs_many())
-		rpc_error(call, RPC_UNAVAILABLE, "too much is under way");
-	else if (t)
-		op_stats(t, call);
 }
 
 static void shutdown_done(void)
@@ -491,11 +360,11 @@ static void shutdown_shim(struct rpc_call *call, const ProtobufCMessage *message
 }
 
 #define METHODS(service)                                                               \
-	{ service, "State", &task__state_request__descriptor, state },                 \
+	{ service, "State", &task__state_request__descriptor, ask_state },                 \
 	{ service, "Create", &task__create_task_request__descriptor, create },         \
 	{ service, "Start", &task__start_request__descriptor, start },                 \
 	{ service, "Delete", &task__delete_request__descriptor, delete_process },              \
-	{ service, "Pids", &task__pids_request__descriptor, pids },                    \
+	{ service, "Pids", &task__pids_request__descriptor, ask_pids },                    \
 	{ service, "Pause", &task__pause_request__descriptor, pause_task },            \
 	{ service, "Resume", &task__resume_request__descriptor, resume_task },         \
 	{ service, "Checkpoint", &task__checkpoint_task_request__descriptor, checkpoint }, \
@@ -504,9 +373,9 @@ static void shutdown_shim(struct rpc_call *call, const ProtobufCMessage *message
 	{ service, "ResizePty", &task__resize_pty_request__descriptor, resize },       \
 	{ service, "CloseIO", &task__close_iorequest__descriptor, close_io },          \
 	{ service, "Update", &task__update_task_request__descriptor, update },         \
-	{ service, "Wait", &task__wait_request__descriptor, wait_for },                \
-	{ service, "Stats", &task__stats_request__descriptor, stats },                 \
-	{ service, "Connect", &task__connect_request__descriptor, connect_to_task },   \
+	{ service, "Wait", &task__wait_request__descriptor, ask_wait },                \
+	{ service, "Stats", &task__stats_request__descriptor, ask_stats },                 \
+	{ service, "Connect", &task__connect_request__descriptor, ask_connect },   \
 	{ service, "Shutdown", &task__shutdown_request__descriptor, shutdown_shim }
 
 const struct rpc_method task_methods[] = { METHODS("containerd.task.v3.Task"), METHODS("containerd.task.v2.Task"), { 0 } };

@@ -55,6 +55,19 @@ static int pack(struct job_result *r, const char *type, const ProtobufCMessage *
 	return 0;
 }
 
+/* Both messages have the same fields: what is used is called `usage` or `current`, and the `max` of v1 is what was used at most. */
+#define HUGETLB(type, init, used, most)                                      \
+	m.n_hugetlb = s->n_hugepages;                                        \
+	m.hugetlb = arena_array(a, type *, s->n_hugepages + 1);              \
+	for (size_t i = 0; i < s->n_hugepages; i++) {                        \
+		type *h = m.hugetlb[i] = arena_new(a, type);                 \
+		init(h);                                                     \
+		h->used = s->hugepages[i].amount.usage;                      \
+		h->max = s->hugepages[i].amount.most;                        \
+		h->failcnt = s->hugepages[i].amount.failcnt;                 \
+		h->pagesize = arena_str(a, s->hugepages[i].size);            \
+	}
+
 /* --- v1 ------------------------------------------------------------------------------------------------------------------------ */
 
 static Cgroup1__MemoryEntry *entry1(struct arena *a, const struct cgroup_amount *amount)
@@ -150,16 +163,7 @@ static int metrics1(struct arena *a, const struct cgroup_stats *s, struct job_re
 	m.cpu = cpu1(a, s);
 	m.memory = memory1(a, s);
 	m.blkio = blkio1(a, s);
-	m.n_hugetlb = s->n_hugepages;
-	m.hugetlb = arena_array(a, Cgroup1__HugetlbStat *, s->n_hugepages + 1);
-	for (size_t i = 0; i < s->n_hugepages; i++) {
-		Cgroup1__HugetlbStat *h = m.hugetlb[i] = arena_new(a, Cgroup1__HugetlbStat);
-		cgroup1__hugetlb_stat__init(h);
-		h->usage = s->hugepages[i].amount.usage;
-		h->max = s->hugepages[i].amount.max;
-		h->failcnt = s->hugepages[i].amount.failcnt;
-		h->pagesize = arena_str(a, s->hugepages[i].size);
-	}
+	HUGETLB(Cgroup1__HugetlbStat, cgroup1__hugetlb_stat__init, usage, max);
 	return pack(r, "io.containerd.cgroups.v1.Metrics", &m.base);
 }
 
@@ -284,16 +288,7 @@ static int metrics2(struct arena *a, const struct cgroup_stats *s, const struct 
 	m.memory = memory2(a, s);
 	m.io = io2(a, s);
 	m.memory_events = events2(a, cgroups);
-	m.n_hugetlb = s->n_hugepages;
-	m.hugetlb = arena_array(a, Cgroup2__HugeTlbStat *, s->n_hugepages + 1);
-	for (size_t i = 0; i < s->n_hugepages; i++) {
-		Cgroup2__HugeTlbStat *h = m.hugetlb[i] = arena_new(a, Cgroup2__HugeTlbStat);
-		cgroup2__huge_tlb_stat__init(h);
-		h->current = s->hugepages[i].amount.usage;
-		h->max = s->hugepages[i].amount.limit;
-		h->failcnt = s->hugepages[i].amount.failcnt;
-		h->pagesize = arena_str(a, s->hugepages[i].size);
-	}
+	HUGETLB(Cgroup2__HugeTlbStat, cgroup2__huge_tlb_stat__init, current, limit);
 	return pack(r, "io.containerd.cgroups.v2.Metrics", &m.base);
 }
 

@@ -7,7 +7,7 @@
  *               before CloseIO.
  *   file://     opened for appending and given to the process as it is: nothing is copied.
  *   binary://   a logging program: it has the reading ends of the process's pipes itself: nothing is copied here either.
- *   terminal    the client's output FIFO gets what the process writes there; there is no separate standard error.
+ *   terminal    what the process writes there is copied to the client's output, whichever it is; there is no separate standard error.
  *
  * A copy (relay) moves bytes with splice(), which keeps them out of this process; where that does not work (terminals of old kernels) by a
  * buffer. It waits either for its source or for its destination, never for both, so that a slow reader costs nothing. */
@@ -28,6 +28,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "containerd/bootstrap.h"
 #include "containerd/loop.h"
 
 #define CHUNK 65536
@@ -192,18 +193,24 @@ static bool is_logger(const char *uri)
 	return after(uri, "binary://") || after(uri, "binary-v2://");
 }
 
+/* Both streams of a process; a terminal's one is copied there. */
 static int open_file(struct stdio *s, const char *path)
 {
 	autofree char *dir = str_dup(path);
 	char *slash = strrchr(dir, '/');
+	int r = 0;
 
 	if (slash && slash != dir) {
 		*slash = '\0';
-		mkdir(dir, 0755);
+		r = bootstrap_make_path(dir, 0755, 0755);
 	}
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	int fd = r < 0 ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	if (fd < 0)
-		return fail(errno, "open the log file %s", path);
+		return r < 0 ? r : fail(errno, "open the log file %s", path);
+	if (s->o.terminal) {
+		s->relays[1].to.fd = fd;
+		return 0;
+	}
 	s->child[1] = fd;
 	s->child[2] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	return 0;
@@ -286,7 +293,12 @@ static int open_logger(struct stdio *s)
 		if (r < 0)
 			return r;
 		s->logger[k] = ends[0];
-		s->child[k + 1] = ends[1];
+		if (!s->o.terminal)
+			s->child[k + 1] = ends[1];
+		else if (k == 0)
+			s->relays[1].to.fd = ends[1];
+		else
+			close(ends[1]);   /* a terminal has no standard error */
 	}
 	return 0;
 }
@@ -298,12 +310,12 @@ static int open_all(struct stdio *s)
 
 	if (r < 0)
 		return r;
-	if (file && !s->o.terminal)
+	if (file)
 		return open_file(s, file);
 	if (is_logger(s->out))
-		return s->o.terminal ? fail_text(ENOTSUP, "%s: a logging program for a terminal", s->out) : open_logger(s);
+		return open_logger(s);
 	if (*s->out)
-		r = open_out(s, 1, file ? file : s->out);
+		r = open_out(s, 1, s->out);
 	if (r < 0 || !*s->err || s->o.terminal)
 		return r;
 	if (strcmp(s->out, s->err) != 0 || s->child[1] < 0)

@@ -21,6 +21,8 @@ struct shim {
 	const char *ns, *id, *address;   /* containerd's namespace; the group's id; containerd's ttrpc socket */
 	const char *socket;              /* our own socket's path */
 	struct oci_options oci;          /* where the containers' state is */
+	char *title;                     /* the words of the command line */
+	size_t title_size;
 	bool debug;
 	bool ending;                     /* nothing new */
 };

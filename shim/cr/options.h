@@ -22,13 +22,15 @@ struct cr_options {
 	uint64_t ghost_limit;
 	unsigned timeout, port, sessions;
 	const char *config, *empty_ns, *cpu_cap, *libdir;
-	bool exec_cmd, external_masters, deprecated;
+	bool exec_cmd, external_masters, deprecated, weak_sysctls, force_irmap, log_pid, ghost_fiemap;
+	struct option_list irmap_paths;
 	/* Not options: */
 	const char *positional;          /* the command's argument */
 	char **command;                  /* of --exec-cmd; NULL-terminated */
 	int n_command;
 	int (*notify)(void *arg, const struct ck_action_event *event);   /* asked before the action scripts are; NULL: nobody */
 	void *notify_arg;
+	bool orphan_pts_master;          /* it takes the masters of terminals */
 	const struct ck_actions *actions;
 	int exit_status;                 /* of a post-dump script that failed: the command's */
 };

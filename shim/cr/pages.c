@@ -72,7 +72,7 @@ int cr_is_ready(void *arg, unsigned port)
 	}
 	int r = go_to_background(o);
 	if (r >= 0 && o->actions)
-		r = o->actions->run(o->actions->arg, &(struct ck_action_event){ .action = CK_STATUS_READY, .images = o->images_dir });
+		r = o->actions->run(o->actions->arg, &(struct ck_action_event){ .action = CK_STATUS_READY, .images = o->images_dir, .fd = -1 });
 	if (r < 0 || o->status_fd < 0)
 		return r;
 	if (write(o->status_fd, "", 1) != 1)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A request's options become words of a command line (cr/args.h): tables say which field is which option. What the command does not have
- * is left out, as CRIU does; what torpor refuses is refused by the parser, with the option's name. */
+ * is left out, as CRIU does; what torpor refuses is refused by the parser, with the option's name.
+ *
+ * pidfd_store_sk asks that a pid which another process got between two rounds is noticed: that is always so (mem/track.c). */
 #include "cr/request.h"
 
 #include <errno.h>
@@ -93,6 +95,17 @@ static int add_mode(struct cr_args *a, const char *option, const char *const *na
 	return cr_args_add(a, option, names[value]);
 }
 
+static int add_cpu_caps(struct cr_args *a, uint32_t caps)
+{
+	static const char *const names[] = { "fpu", "cpu", "ins" };
+	char list[16] = "none";
+
+	for (size_t i = 0, n = 0; i < 3; i++)
+		if (caps >> i & 1)
+			n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? "," : "", names[i]);
+	return cr_args_add(a, "cpu-cap", list);
+}
+
 static int add_modes(struct cr_args *a, const CriuOpts *o)
 {
 	int r = 0;
@@ -109,6 +122,8 @@ static int add_modes(struct cr_args *a, const CriuOpts *o)
 		r = add_number(a, "verbosity", o->log_level);
 	if (r == 0 && o->has_empty_ns && o->empty_ns & ~0x40000000u)
 		return fail_text(EBADRQC, "empty_ns 0x%x: only a network namespace (0x40000000) can be left empty", o->empty_ns);
+	if (r == 0 && o->has_cpu_cap && o->cpu_cap != ~0u)
+		r = add_cpu_caps(a, o->cpu_cap);
 	return r || !o->has_empty_ns || !o->empty_ns ? r : cr_args_add(a, "empty-ns", "net");
 }
 

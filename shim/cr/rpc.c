@@ -53,13 +53,27 @@ static int receive(struct rpc *rpc, CriuReq **req)
 	return *req ? 0 : fail_text(EBADMSG, "the request is no criu_req message");
 }
 
-static int reply(struct rpc *rpc, const CriuResp *resp)
+static int reply_with(struct rpc *rpc, const CriuResp *resp, int fd)
 {
 	size_t size = criu_resp__get_packed_size(resp);
 	autofree uint8_t *data = mem_zalloc(size);
+	struct iovec iov = { data, size };
+	union { struct cmsghdr header; char space[CMSG_SPACE(sizeof fd)]; } rights = { .header = {
+		.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	criu_resp__pack(resp, data);
-	return send(rpc->fd, data, size, MSG_NOSIGNAL) == (ssize_t)size ? 0 : fail(errno, "send the answer");
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&rights.header), &fd, sizeof fd);
+		m.msg_control = &rights;
+		m.msg_controllen = sizeof rights;
+	}
+	return sendmsg(rpc->fd, &m, MSG_NOSIGNAL) == (ssize_t)size ? 0 : fail(errno, "send the answer");
+}
+
+static int reply(struct rpc *rpc, const CriuResp *resp)
+{
+	return reply_with(rpc, resp, -1);
 }
 
 static int reply_error(struct rpc *rpc, CriuReqType type, int err)
@@ -80,6 +94,18 @@ static int reply_error(struct rpc *rpc, CriuReqType type, int err)
 	return reply(rpc, &resp);
 }
 
+/* The answer to query-ext-files. */
+static void take_external(struct rpc *rpc, const struct ck_action_event *event, const CriuReq *req)
+{
+	for (size_t i = 0; event->external && req->opts && i < req->opts->n_external; i++) {
+		array_push(&rpc->external) = str_dup(req->opts->external[i]);
+		array_push(&rpc->external) = NULL;
+		rpc->external.n--;
+	}
+	if (event->external)
+		*event->external = rpc->external.data;
+}
+
 /* The options' notify: asks the client, and waits for its word. */
 static int notify(void *arg, const struct ck_action_event *event)
 {
@@ -96,7 +122,7 @@ static int notify(void *arg, const struct ck_action_event *event)
 	resp.type = CRIU_REQ_TYPE__NOTIFY;
 	resp.success = true;
 	resp.notify = &what;
-	int r = reply(rpc, &resp);
+	int r = reply_with(rpc, &resp, event->fd);
 	if (r >= 0)
 		r = receive(rpc, &req);
 	if (r < 0)
@@ -104,6 +130,7 @@ static int notify(void *arg, const struct ck_action_event *event)
 	if (!req)
 		return fail_text(EPIPE, "%s: the client has gone instead of answering", name);
 	bool answered = req->type == CRIU_REQ_TYPE__NOTIFY, agrees = answered && req->has_notify_success && req->notify_success;
+	take_external(rpc, event, req);
 	criu_req__free_unpacked(req, NULL);
 	return agrees ? 0 : fail_text(ECANCELED, "%s: the client %s", name, answered ? "says that it failed" : "sent another request");
 }
@@ -136,10 +163,17 @@ static int prepare(struct rpc *rpc, const CriuReq *req, enum cr_verb verb, struc
 	if (opts && opts->has_notify_scripts && opts->notify_scripts) {
 		job->o.notify = notify;
 		job->o.notify_arg = rpc;
+		job->o.orphan_pts_master = opts->has_orphan_pts_master && opts->orphan_pts_master;
 	}
 	if (verb == CR_DUMP && !job->o.tree)
 		job->o.tree = rpc->client;
 	job->o.detached = true;
+	if (opts && opts->has_status_fd && job->o.lazy_pages) {
+		autofree char *path = str_printf("/proc/%d/fd/%d", rpc->client, opts->status_fd);
+		job->o.status_fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (job->o.status_fd < 0)
+			return fail(errno, "status_fd %d of process %d", opts->status_fd, rpc->client);
+	}
 	r = opts ? cr_enter_work_dir(&job->o, &job->images) : 0;
 	return r < 0 || !opts ? r : cr_open_log(&job->o);
 }
@@ -368,7 +402,14 @@ static int serve(struct rpc *rpc, const CriuReq *req, bool *more)
 	return k->run(rpc, req);
 }
 
-int rpc_connection(struct rpc *rpc)
+static void forget_external(struct rpc *rpc)
+{
+	for (size_t i = 0; i < rpc->external.n; i++)
+		free((void *)(uintptr_t)rpc->external.data[i]);
+	array_free(&rpc->external);
+}
+
+static int take_requests(struct rpc *rpc)
 {
 	bool more = true;
 	int r = 0;
@@ -384,6 +425,14 @@ int rpc_connection(struct rpc *rpc)
 		r = serve(rpc, req, &more);
 		criu_req__free_unpacked(req, NULL);
 	}
+	return r;
+}
+
+int rpc_connection(struct rpc *rpc)
+{
+	int r = take_requests(rpc);
+
+	forget_external(rpc);
 	return r;
 }
 

@@ -13,6 +13,7 @@ struct rpc {
 	pid_t client;
 	bool swrk;            /* we are the client's child */
 	CriuReqType before;   /* the last request; EMPTY: none */
+	struct option_list external;   /* what the client has named in answer to query-ext-files; its texts are to be freed */
 };
 
 /* A request with options, parsed. */

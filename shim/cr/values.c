@@ -26,6 +26,8 @@ int cr_check_modes(const struct cr_options *o)
 		return fail_text(EINVAL, "--pre-dump-mode %s: splice and read are known", o->pre_dump_mode);
 	if (o->exec_cmd && !o->n_command)
 		return fail_text(EINVAL, "--exec-cmd: the command is missing (restore … --exec-cmd -- COMMAND ARGUMENT…)");
+	if (o->log_pid && !o->log_file)
+		return fail_text(EINVAL, "--log-pid: name the file whose beginning the tasks' files have (--log-file)");
 	return cr_check_plugins(o);
 }
 

@@ -92,6 +92,9 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.plain_filesystems = o->plain_filesystems.data,
 		.empty_net = o->empty_ns != NULL,
 		.cpu_cap = caps,
+		.stats_out = o->display_stats ? 1 : 0,
+		.force_irmap = o->force_irmap,
+		.irmap_paths = o->irmap_paths.data,
 		.cgroup_props = o->cgroup_props,
 		.cgroup_props_file = o->cgroup_props_file,
 		.cgroup_yard = o->cgroup_yard,
@@ -126,7 +129,7 @@ static int run_pre_dump(const struct cr_options *o)
 static int restore_tree(struct cr_options *o, void *root)
 {
 	autofree struct ck_inherit *inherit = mem_zalloc((o->inherit_fd.n + 1) * sizeof *inherit);
-	autofree char *new_root = NULL;
+	autofree char *new_root = o->root ? realpath(o->root, NULL) : NULL;
 	__attribute__((cleanup(cr_external_free))) struct option_list external = { 0 };
 	unsigned caps;
 	int ret = cr_external(o, &external);
@@ -160,10 +163,15 @@ static int restore_tree(struct cr_options *o, void *root)
 		.empty_net = o->empty_ns != NULL,
 		.cpu_cap = caps,
 		.plain_filesystems = o->plain_filesystems.data,
+		.stats_out = o->display_stats ? 1 : 0,
+		.weak_sysctls = o->weak_sysctls,
+		.log_per_task = o->log_pid ? o->log_file : NULL,
+		.orphan_pts_master = o->orphan_pts_master,
 		.actions = o->actions,
 	};
 
-	if (o->root && !(r.root = new_root = realpath(o->root, NULL)))
+	r.root = new_root;
+	if (o->root && !new_root)
 		return fail(errno, "--root %s", o->root);
 	if (o->sibling && !o->detached)
 		return fail_text(EINVAL, "--restore-sibling needs --restore-detached");

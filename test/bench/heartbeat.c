@@ -9,7 +9,8 @@
  *	heartbeat work FILE MIB HOT        fill MIB of private memory, write words of the first HOT of them, here and there, without end; the
  *	                                   beats are these words, in thousands
  *	heartbeat count FILE               print the count of beats
- *	heartbeat limit FILE MIB           write MIB into a new file by as many threads as there are processors, print how long that took, in ns
+ *	heartbeat limit FILE MIB [sync]    write MIB of memory like a program's (run) into a new file by as many threads as there are processors,
+ *	                                   print how long that took, in ns; sync: until it is on the disk
  *	heartbeat reset FILE               forget the largest gap
  *	heartbeat gap FILE                 print the largest gap since, in ns
  *	heartbeat next FILE                wait for the next beat, print how long that took, in ns
@@ -168,33 +169,33 @@ enum { CHUNK = 256 << 10 };
 static struct {
 	int fd;
 	uint64_t size;
+	const char *memory;
 	_Atomic uint64_t next;
 } limit_file;
 
 static void *write_chunks(void *unused)
 {
-	char *chunk = malloc(CHUNK);
-
-	memset(chunk, 1, CHUNK);
 	for (uint64_t at; (at = limit_file.next++ * CHUNK) < limit_file.size;)
-		if (pwrite(limit_file.fd, chunk, CHUNK, (off_t)at) != CHUNK)
+		if (pwrite(limit_file.fd, limit_file.memory + at, CHUNK, (off_t)at) != CHUNK)
 			die("write");
-	free(chunk);
 	return unused;
 }
 
-static int limit(const char *path, size_t mib)
+static int limit(const char *path, size_t mib, int until_there)
 {
 	pthread_t threads[4];
 	long n = sysconf(_SC_NPROCESSORS_ONLN) < 4 ? sysconf(_SC_NPROCESSORS_ONLN) : 4;
 
 	limit_file.fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	limit_file.size = (uint64_t)mib << 20;
+	limit_file.memory = (const char *)fill(mib);
 	uint64_t start = now();
 	for (long i = 0; i < n; i++)
 		pthread_create(&threads[i], NULL, write_chunks, NULL);
 	for (long i = 0; i < n; i++)
 		pthread_join(threads[i], NULL);
+	if (until_there && fdatasync(limit_file.fd) < 0)
+		die(path);
 	printf("%ju\n", (uintmax_t)(now() - start));
 	return unlink(path) < 0;
 }
@@ -242,8 +243,8 @@ int main(int argc, char **argv)
 		run(map_file(argv[2], O_CREAT), strtoul(argv[3], NULL, 10), atoi(argv[4]));
 	if (argc == 5 && !strcmp(verb, "work"))
 		work(map_file(argv[2], O_CREAT), strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
-	if (argc == 4 && !strcmp(verb, "limit"))
-		return limit(argv[2], strtoul(argv[3], NULL, 10));
+	if ((argc == 4 || argc == 5) && !strcmp(verb, "limit"))
+		return limit(argv[2], strtoul(argv[3], NULL, 10), argc == 5);
 	if (argc == 3 && !strcmp(verb, "count"))
 		return printf("%ju\n", (uintmax_t)map_file(argv[2], 0)->count) < 0;
 	if (argc > 3 && !strcmp(verb, "elapsed"))

@@ -40,6 +40,63 @@ containerd_setup() {
 	at_exit containerd_end_all
 }
 
+# The same with the CRI plugin, images, runtime handlers torpor and (current) torpor-pod, whose pods are the shim's own. CNI's files are in
+# $work/cni.
+containerd_setup_cri() {
+	local common image here_cri=${BASH_SOURCE[0]%/*}
+	/usr/bin/python3 -c 'import grpc' 2>/dev/null || skip "python3-grpcio is not installed"
+	containerd_setup "$1"
+	rootfs_busybox "$work/rootfs"
+	/usr/bin/python3 "$here_cri/oci_image.py" "$work/rootfs" docker.io/library/busybox:test "$work/image.tar"
+	/usr/bin/python3 "$here_cri/oci_image.py" "$work/rootfs" docker.io/library/pause:test "$work/pause.tar" sleep 1000000
+	mkdir -p "$work/cni"
+common="root = '$work/root'
+state = '$work/state'
+[grpc]
+  address = '$work/sock'
+[ttrpc]
+  address = '$work/sock.ttrpc'"
+	if [ "$1" = debian ]; then
+		cat >"$work/config.toml" <<-END
+			version = 2
+			disabled_plugins = ["io.containerd.internal.v1.opt"]
+			$common
+			[plugins."io.containerd.grpc.v1.cri"]
+			  sandbox_image = "docker.io/library/pause:test"
+			  disable_apparmor = true
+			  restrict_oom_score_adj = true
+			  [plugins."io.containerd.grpc.v1.cri".cni]
+			    conf_dir = "$work/cni"
+			    bin_dir = "/usr/lib/cni"
+			  [plugins."io.containerd.grpc.v1.cri".containerd]
+			    default_runtime_name = "torpor"
+			  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.torpor]
+			    runtime_type = "io.containerd.torpor.v1"
+		END
+	else
+		cat >"$work/config.toml" <<-END
+			version = 3
+			disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
+			$common
+			[plugins."io.containerd.cri.v1.images".pinned_images]
+			  sandbox = "docker.io/library/pause:test"
+			[plugins."io.containerd.cri.v1.runtime"]
+			  disable_apparmor = true
+			  restrict_oom_score_adj = true
+			  [plugins."io.containerd.cri.v1.runtime".cni]
+			    conf_dir = "$work/cni"
+			    bin_dirs = ["/usr/lib/cni"]
+			  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.torpor]
+			    runtime_type = "io.containerd.torpor.v1"
+			  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.torpor-pod]
+			    runtime_type = "io.containerd.torpor.v1"
+			    sandboxer = "shim"
+		END
+	fi
+	containerd_start
+	for image in image pause; do ctr --namespace k8s.io image import "$work/$image.tar" >/dev/null; done
+}
+
 containerd_start() {
 	"$daemon" -c "$work/config.toml" >>"$work/log" 2>&1 &
 	daemon_pid=$!

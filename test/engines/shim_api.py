@@ -303,8 +303,37 @@ def last_words(s):
     c.end()
 
 
+def back_pressure(s):
+    """Whose output nobody reads waits, and nobody else does; the shim keeps none of it."""
+    c = Container(s, "c", "/bin/sh", "-c", "head -c 40000000 /dev/zero; echo END; exec sleep 1000").create().start()
+    shim_pid = c.call("Connect").shim_pid
+    other = Fifo(c.bundle + "/other", True)
+    for i in range(5):
+        c.exec("e%d" % i, "/bin/echo", "%d" % i, stdout=other.path)
+        other.read_until(b"%d\n" % i)
+        assert c.wait("e%d" % i).exit_status == 0
+    rss = int(re.search(r"VmRSS:\s*(\d+)", open("/proc/%d/status" % shim_pid).read()).group(1))
+    assert rss < 32 << 10 or "build-san" in s.program, rss
+    got, last = 0, b""
+    while not last.endswith(b"END\n"):
+        last = (last + c.out.read())
+        got, last = got + len(last), last[-4:]
+        got -= len(last)
+    assert got + len(last) == 40000004, got
+    # A reader that has gone does not end the writer, and another one goes on reading.
+    d = Container(s, "d", "/bin/sh", "-c", "while :; do echo more; sleep 0.01; done").create().start()
+    d.out.read_until(b"more")
+    os.close(d.out.fd)
+    time.sleep(0.1)
+    d.out.fd = os.open(d.out.path, os.O_RDONLY | os.O_NONBLOCK)
+    d.out.read_until(b"more")
+    assert d.call("State").status == task.RUNNING
+    d.end()
+    c.end()
+
+
 def log_uris(s):
-    path = WORK + "/logs/file"
+    path = WORK + "/logs/deep/file"
     c = Container(s, "c", "/bin/sh", "-c", "echo one; echo two >&2", out=False, log="file://" + path).create().start()
     assert c.wait().exit_status == 0
     assert sorted(open(path).read().split()) == ["one", "two"]
@@ -319,6 +348,11 @@ def log_uris(s):
     assert open(WORK + "/o").read() == "one\n"
     assert open(WORK + "/said").read() == "b log_uris k v w x\n", open(WORK + "/said").read()
     b.end()
+    for uri, what in (("binary://%s" % script, WORK + "/o"), ("file://%s/logs/tty" % WORK, WORK + "/logs/tty")):      # a terminal's
+        x = Container(s, "t", "/bin/sh", "-c", "tty; echo three >&2", out=False, log=uri, terminal=True).create().start()
+        assert x.wait().exit_status == 0
+        until(lambda: os.path.exists(what) and open(what, "rb").read() == b"/dev/pts/0\r\nthree\r\n")
+        x.end()
     n = Container(s, "n", "/bin/true", out=False, log="binary:///nowhere/logger")
     assert "/nowhere/logger" in refused(5, n.create)
     n.call("Shutdown")
@@ -508,6 +542,16 @@ def command_line(s):
     assert b"unknown action" in s.run("x", WORK, "dance", check=False)
     assert b"not defined" in s.run("x", WORK, "--nonsense", check=False)
     assert b"-bundle" in s.run("x", WORK, "delete", check=False)
+    # containerd 1.6 reads a bare address.
+    old = WORK + "/old"
+    os.mkdir(old)
+    shutil.copy(WORK + "/bundle/config.json", old)
+    address = s.start("old", old, env={"MAX_SHIM_VERSION": None}).decode()
+    assert address.startswith("unix:///run/containerd/s/torpor-"), address
+    k = t.Client(address[len("unix://"):])
+    pid = k.call("Connect", id="old").shim_pid
+    k.call("Shutdown", id="old")
+    until(lambda: gone(pid))
     # containerd 2.3 and newer say more, and where sockets are wanted.
     bundle, sockets = WORK + "/boot", WORK + "/sockets"
     os.mkdir(bundle)
@@ -694,7 +738,7 @@ def sandbox(s):
 
     def config(**more):
         l = linux(cgroup_parent=CGROUP, security_context=pod.LinuxSandboxSecurityContext(namespace_options=options(**more)),
-                  sysctls=[pod.Pair(key="kernel.shmmni", value="123"), pod.Pair(key="net.ipv4.ip_forward", value="1")])
+                  sysctls=[wk.Pair(key="kernel.shmmni", value="123"), wk.Pair(key="net.ipv4.ip_forward", value="1")])
         return wk.Any(type_url="runtime.v1.PodSandboxConfig", value=PodConfig(hostname="podhost", on_linux=l).SerializeToString())
 
     def create(o):
@@ -719,6 +763,7 @@ def sandbox(s):
         return os.stat("/proc/%s/ns/%s" % (p, kind)).st_ino
     assert ns(pid, "net") == os.stat(netns).st_ino and all(ns(pid, k) != ns("self", k) for k in ("uts", "ipc", "pid", "mnt"))
     state = open("/proc/%d/status" % pid).read()
+    assert open("/proc/%d/cmdline" % pid).read().strip("\0") == "torpor-pause"
     assert "CapBnd:\t0000000000000000" in state and "NoNewPrivs:\t1" in state and os.listdir("/proc/%d/root" % pid) == []
     assert len(os.listdir("/proc/%d/fd" % pid)) == 1 and CGROUP + "/pod\n" in open("/proc/%d/cgroup" % pid).read()
 
@@ -874,7 +919,7 @@ def hostile(s):
     c.end()
 
 
-CASES = [hostile, life, version2, short, execs, shared_pids, terminal, half_close, last_words, log_uris, update, stats, oom, kill_all, failures, away,
+CASES = [hostile, life, version2, short, execs, shared_pids, terminal, half_close, last_words, back_pressure, log_uris, update, stats, oom, kill_all, failures, away,
          group, killed_shim, command_line, checkpoint, rounds, lazy, sandbox]
 
 
@@ -920,7 +965,8 @@ def main():
         until(lambda: not shims_of(s))      # they wait for their last events to be taken
         s.events.end()
     if not failed:
-        assert os.listdir("/run/containerd/s") == [], os.listdir("/run/containerd/s")
+        sockets = os.path.isdir("/run/containerd/s") and os.listdir("/run/containerd/s")
+        assert not sockets, sockets
         for n in os.listdir("/run/containerd/torpor"):
             left = set(os.listdir("/run/containerd/torpor/" + n)) - {"seccomp~"}
             assert not left, (n, left)

@@ -190,7 +190,8 @@ class Shim:
 
     def run(self, id, bundle, *action, data=b"", check=True, env={}):
         command = [self.program, "-namespace", self.ns, "-address", self.folder + "/grpc", "-publish-binary", "/bin/false", "-id", id]
-        environment = dict(os.environ, TTRPC_ADDRESS=self.folder + "/events", MAX_SHIM_VERSION="2", **env)
+        environment = dict(os.environ, TTRPC_ADDRESS=self.folder + "/events", **{"MAX_SHIM_VERSION": "2", **env})
+        environment = {k: v for k, v in environment.items() if v is not None}
         r = subprocess.run(command + list(action), input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=bundle, env=environment,
                            timeout=30)
         assert not check or r.returncode == 0, r.stdout

@@ -170,7 +170,7 @@ def answer(sock):
     return resp
 
 
-def ask(sock, type, opts):
+def ask(sock, type, opts, external=()):
     req = rpc.criu_req(type=type)
     req.opts.MergeFrom(opts)
     sock.send(req.SerializeToString())
@@ -181,7 +181,11 @@ def ask(sock, type, opts):
             return resp, seen
         seen.append(resp.notify.script)
         agrees = resp.notify.script != refused
-        sock.send(rpc.criu_req(type=rpc.NOTIFY, notify_success=agrees).SerializeToString())
+        req = rpc.criu_req(type=rpc.NOTIFY, notify_success=agrees)
+        if resp.notify.script == "query-ext-files" and external:
+            req.opts.images_dir_fd = -1
+            req.opts.external.extend(external)
+        sock.send(req.SerializeToString())
 
 
 def notifications():
@@ -200,7 +204,7 @@ def notifications():
     refused = None
     sock, worker = raw()
     resp, seen = ask(sock, rpc.DUMP, opts)
-    expect(resp.success and seen == ["pre-dump", "post-dump"], "a dump's points: %s" % seen)
+    expect(resp.success and seen == ["pre-dump", "query-ext-files", "post-dump"], "a dump's points: %s" % seen)
     expect(worker.wait() == 0, "the worker's status")
     gone(program)
     opts.ClearField("pid")
@@ -219,6 +223,40 @@ def notifications():
     goes_on(path)
     end(resp.restore.pid)
     expect(os.waitpid(resp.restore.pid, 0)[0] == resp.restore.pid, "a sibling is the client's child")
+
+
+def named_meanwhile():
+    """A connection to outside, which the client names when it is asked."""
+    global refused
+    refused = None
+    path = os.path.join(top, "outside.count")
+    ours, theirs = socket.socketpair()
+    inode = os.fstat(theirs.fileno()).st_ino
+    program = subprocess.Popen(["setsid", "sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > %s; sleep 0.02; done" % path],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+    theirs.close()
+    goes_on(path)
+    fd, images = directory("outside")
+    opts = rpc.criu_opts(images_dir_fd=fd, pid=program.pid, notify_scripts=True)
+    resp, seen = ask(raw()[0], rpc.DUMP, opts)
+    expect(not resp.success and str(inode) in resp.cr_errmsg, "a connection to outside: %s" % resp)
+    goes_on(path)
+    resp, seen = ask(raw()[0], rpc.DUMP, opts, ["unix[%d]" % inode])
+    expect(resp.success, "a connection that was named: %s" % resp)
+    gone(program)
+
+
+def processor():
+    fd, images = directory("processor")
+    sock, worker = raw()
+    for type in rpc.CPUINFO_DUMP, rpc.CPUINFO_CHECK:
+        req = rpc.criu_req(type=type, keep_open=True)
+        req.opts.images_dir_fd = fd
+        sock.send(req.SerializeToString())
+        resp = answer(sock)
+        expect(resp.success and resp.type == type, "cpuinfo: %s" % resp)
+    sock.close()
+    expect(worker.wait() == 0 and os.path.exists(images + "/cpuinfo.img"), "cpuinfo.img")
 
 
 def rounds():
@@ -276,6 +314,8 @@ dump_and_restore("binary")
 dump_and_restore("service")
 errors()
 notifications()
+named_meanwhile()
+processor()
 rounds()
 page_server()
 print("ok")

@@ -8,6 +8,7 @@
 require_root
 require_command jq
 peers=$(realpath "${0%/*}/..")/peers
+pty=$TEST_BUILD/test/oci/pty
 new_tmpdir work
 mkdir -p "$work"/{torpor,outside,state}
 ln -s "$(realpath "$TORPOR_CR")" "$work/torpor/criu"
@@ -20,12 +21,16 @@ configure "$work/bundle" '.mounts += [
 mkdir "$work/other"   # of another host: the same files, other groups
 jq --arg rootfs "$work/bundle/rootfs" '.linux.cgroupsPath += "-other" | .root.path = $rootfs' "$work/bundle/config.json" >"$work/other/config.json"
 
+mkdir "$work/tty"
+jq --arg rootfs "$work/bundle/rootfs" --arg s 'stty -echo; echo ready; while :; do read x && echo "got $x"; done' '.root.path = $rootfs | .process.terminal = true
+	| .process.args = ["sh", "-c", $s]' "$work/bundle/config.json" >"$work/tty/config.json"
+
 runc() { "$program" --root "$work/state" "$@"; }
 count() { runc exec "${1-c1}" cat /tmp/count; }
 later() { [ "$(count "${2-c1}")" -gt "$1" ]; }
 # Mounts without what differs from one restore to the next by runc's own doing: where the groups' mounts begin, and whose /dev/null masks.
 mounts() {
-	runc exec c1 cat /proc/self/mountinfo | cut -d' ' -f4- | grep -v ' - cgroup' |
+	runc exec c1 cat /proc/self/mountinfo | cut -d' ' -f4- |
 		sed -E 's#^/null ([^ ]*) .*#/null \1#' | sort
 }
 with() { # FOLDER-OF-CRIU COMMAND…
@@ -99,6 +104,30 @@ lazy() {
 	runc delete --force c1
 	runc delete --force c2
 }
+# Its terminal's new master comes over the RPC and goes to runc's console socket.
+terminal() { # CRIU-OF-DUMP CRIU-OF-RESTORE
+	local receiver
+	"$pty" receive "$work/sock" expect ready >"$work/tty0" &
+	receiver=$!
+	wait_until 5 test -S "$work/sock"
+	rm -rf "$work/images" "$work/log"
+	mkdir "$work/log"
+	runc run --detach --bundle "$work/tty" --console-socket "$work/sock" c1 </dev/null
+	wait_until 10 grep -q ready "$work/tty0"
+	checkpoint "$1" --image-path "$work/images"
+	wait "$receiver"
+	rm -f "$work/sock"
+	"$pty" receive "$work/sock" send $'one\r' expect "got one" >"$work/tty1" &
+	receiver=$!
+	wait_until 5 test -S "$work/sock"
+	with "$2" runc restore --detach --bundle "$work/tty" --image-path "$work/images" --work-path "$work/log" \
+		--console-socket "$work/sock" c1 </dev/null >"$work/out" 2>&1 || fail "restore: $(cat "$work/out") $(tail -n 5 "$work/log/restore.log")"
+	wait_until 10 grep -q "got one" "$work/tty1"
+	equal "$(runc exec c1 sh -c '[ /dev/console -ef /dev/pts/0 ] && echo same')" same "the console"
+	runc delete --force c1
+	wait "$receiver" || fail "the restored terminal"
+	rm -f "$work/sock"
+}
 with_runc() { # PROGRAM
 	program=$1
 	at_exit "$program" --root "$work/state" delete --force c1
@@ -106,6 +135,7 @@ with_runc() { # PROGRAM
 	cycle "$work/torpor" "$work/torpor"
 	rounds
 	lazy
+	terminal "$work/torpor" "$work/torpor"
 }
 
 at_exit rm -rf "$work/state"
@@ -117,9 +147,11 @@ fi
 if "$peers" has runc >/dev/null 2>&1; then
 	bin=$("$peers" bin)
 	with_runc "$bin/runc"
-	if "$peers" check 2>/dev/null | grep -q 'saves and restores'; then
+	if "$peers" has criu; then
 		cycle "$bin" "$work/torpor"
 		cycle "$work/torpor" "$bin"
+		terminal "$bin" "$work/torpor"
+		terminal "$work/torpor" "$bin"
 	fi
 	done=1
 fi

@@ -22,9 +22,9 @@ inside() { nsenter -t "$pid" -n "$@"; }
 # Everything of it, without what counts or ages, in an order that does not depend on when it was made.
 state() {
 	inside sh -c 'ip -d link; ip addr; for f in -4 -6; do ip $f route show table all; ip $f rule; done; ip neigh show nud permanent
-		ip neigh show proxy; nft list ruleset; sysctl -a 2>/dev/null | grep "^net\."' |
+		ip neigh show proxy; bridge fdb | grep static || :; nft list ruleset; sysctl -a 2>/dev/null | grep "^net\."' |
 		sed -E 's/[0-9]+sec/Nsec/g; s/(_timer|age_timer) +[0-9.]+/\1/g; s/ state (UP|UNKNOWN|DOWN|LOWERLAYERDOWN)//; s/ tentative//; s/ dadfailed//
-			/nf_conntrack_count|\.neigh\.|proto kernel/d; s/<NO-CARRIER,/</; s/,LOWER_UP//' | sort
+			/nf_conntrack_count|proto kernel/d; s/<NO-CARRIER,/</; s/,LOWER_UP//' | sort
 }
 gone() { ! [ -e "/proc/$pid" ] || grep -q '^State:.Z' "/proc/$pid/status"; }
 dump() { torpor_cr dump -t "$pid" -D images -o dump.log "$@" || fail "dump: $(cat images/dump.log)"; wait_until 10 gone; wait "$pid" 2>/dev/null || :; }
@@ -56,6 +56,15 @@ begin <<<"${everything/nft \"add chain/nft \"add set inet x s { type ipv4_addr; 
 	ip link add mv0 link v0 type macvlan mode bridge
 	ip addr add 10.1.0.50/24 dev mv0; ip link set mv0 up
 	ip link add ifb7 type ifb
+	ip tuntap add t0 mode tap user 33 group 12 vnet_hdr; ip link set t0 address 02:00:00:00:00:33; ip tuntap add t1 mode tun pi
+	ip link set v0 alias 'a device' group 7; ip link property add dev v0 altname another-name
+	bridge fdb add 02:00:00:00:00:99 dev v1 master static
+	for f in /proc/sys/net/ipv[46]/neigh/v0/* /proc/sys/net/ipv[46]/neigh/default/*; do
+		case \$f in *_time | *_time_ms | *_unres_qlen_bytes) ;; *) echo \$((\$(cat \$f) + 1)) >\$f ;; esac 2>/dev/null || :
+	done
+	for f in /proc/sys/net/ipv[46]/conf/v0/*evict_nocarrier /proc/sys/net/ipv4/conf/v0/bc_forwarding /proc/sys/net/ipv6/conf/v0/enhanced_dad; do
+		[ ! -e \$f ] || echo \$((1 - \$(cat \$f))) >\$f
+	done
 	sysctl -qw net.ipv4.tcp_keepalive_time=1234 net.core.somaxconn=99"
 sleep 2   # IPv6's own addresses
 before=$(state)
@@ -139,6 +148,14 @@ refused() {
 	end
 }
 refused "network device x0: a device of kind vxlan" 'ip link add x0 type vxlan id 5 dstport 4789'
-refused "network device t0: a device of kind tun" 'ip tuntap add t0 mode tun'
+touch hold
+refused "network device t0: a tun or tap device that a program has open" "setsid python3 -c '
+import fcntl, os, struct, time
+f = open(\"/dev/net/tun\", \"r+b\", 0)
+fcntl.ioctl(f, 0x400454CA, struct.pack(\"16sH22x\", b\"t0\", 2))
+while os.path.exists(\"hold\"): time.sleep(0.05)' </dev/null >/dev/null 2>&1 & for i in 1 2 3 4 5 6 7 8 9; do ip link show t0 >/dev/null 2>&1 && break; sleep 0.2; done; ip link show t0"
+rm hold
+refused "IPsec policies" 'ip xfrm policy add src 10.0.0.0/8 dst 10.1.0.0/16 dir out'
+refused "next hop objects" 'ip link set lo up; ip nexthop add id 1 blackhole'
 refused "network device b0: a bridge that filters VLANs" 'ip link add b0 type bridge vlan_filtering 1'
 refused "network device v0 has a queueing discipline" 'ip link add v0 type veth peer name v1; tc qdisc add dev v0 root handle 1: pfifo'

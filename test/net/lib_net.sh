@@ -10,9 +10,9 @@ fi
 TALK=$TEST_TOP/test/net/talk.py
 NETLOCK=$TEST_BUILD/bin/torpor-netlock
 
-# new_host NAME: a network namespace at $TEST_DIR/NAME.net, held by process $NAME_pid.
+# new_host NAME: a network namespace at $TEST_DIR/NAME.net, held by process $NAME_pid. own_mounts=1: and a mount namespace.
 new_host() {
-	unshare -n sleep 1000 &
+	unshare -n ${own_mounts:+-m} sleep 1000 &
 	printf -v "$1_pid" %s $!
 	at_exit kill -9 $!
 	wait_until 10 grep -q sleep "/proc/$!/comm"
@@ -23,7 +23,8 @@ new_host() {
 on() {
 	local host=$1
 	shift
-	nsenter --net="$TEST_DIR/$host.net" -- "$@"
+	local pid=${host}_pid
+	nsenter --net="$TEST_DIR/$host.net" ${own_mounts:+--mount="/proc/${!pid}/ns/mnt"} -- "$@"
 }
 # join_hosts A B: a veth pair, "net0" on both sides; A has 10.9.0.1 and fd09::1, B 10.9.0.2 and fd09::2.
 join_hosts() {

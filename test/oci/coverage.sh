@@ -11,6 +11,7 @@ has_test() {
 }
 while IFS=$'\t' read -r document path tests remark; do
 	rows=$((rows + 1))
+	[[ $remark != refused* ]] || grep -ql refuse $(for t in $tests; do ls "$top/$t".{sh,c} 2>/dev/null; done) || fail "$path: $tests refuse nothing"
 	case $remark in '' | refused* | ignored* | features*) ;; *) fail "$path: unknown remark \"$remark\"" ;; esac
 	[ "$tests" = - ] && { open=$((open + 1)); continue; }
 	last=${path%%\[\]*} last=${last##*.} known=()
@@ -22,4 +23,5 @@ while IFS=$'\t' read -r document path tests remark; do
 		fail "$path: no word of $last in $tests"
 done < <(grep -v '^#' "$here/coverage.tsv")
 equal "$(grep -v '^#' "$here/coverage.tsv" | cut -f1,2 | sort | uniq -d)" "" "properties listed twice"
-echo "$rows properties, $open without a test"
+equal $open 0 "number of properties without a test"
+[ $rows -ge 343 ] || fail "only $rows properties are listed"

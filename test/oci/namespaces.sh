@@ -22,7 +22,11 @@ with '.linux.namespaces |= map(select(.type == "pid" or .type == "mount")) | del
 equal "$(ids | grep -E '^(ipc|net|uts)')" "$(for n in ipc net uts; do readlink /proc/self/ns/$n; done)" "the host's namespaces"
 undo
 with '.linux.namespaces |= map(select(.type != "mount")) | del(.mounts, .linux.maskedPaths, .linux.readonlyPaths)'
+create_refuses "without one the container's root would be built in the host's"
+undo
+with '(.linux.namespaces[] | select(.type == "mount")).path = "/proc/self/ns/mnt"'
 create_refuses "a new mount namespace is needed"
+create_refuses "a root filesystem that is built in /proc/self/ns/mnt takes the mounts away from those who live there"
 undo
 
 # the loopback device is up in a new namespace

@@ -165,8 +165,6 @@ with '.root.path = "missing"'
 refuses missing torpor create --bundle "$b" c
 undo
 
-refuses "need Linux 5.12" "$TEST_BUILD/test/oci/without" 442 "$TORPOR" --root "$TEST_STATE" create --bundle "$b" c
-
 # links of the image stay inside it
 mkdir "$TEST_DIR/outside"
 ln -s ../../../../../../../../../../../../../../"$TEST_DIR/outside" "$b/rootfs/up"
