@@ -45,6 +45,7 @@
 #include "predump.h"
 #include "remote/ahead.h"
 #include "remote/remote.h"
+#include "sockets/tcp_close.h"
 #include "sockets/tcp_guard.h"
 #include "task/task.h"
 
@@ -139,6 +140,7 @@ static void undo_open(void *ctx)
 
 	ahead_end(d);
 	tcp_guard_end(d);
+	tcp_close_end(d);
 	files_end(d);
 	lazy_end(d);
 	shmem_end(d);
@@ -359,6 +361,7 @@ static int stage_finish(void *ctx)
 	if (!d->released && (d->o->leave_stopped || d->o->leave_running))
 		thaw(d);
 	if (!d->released) {
+		tcp_close_now(d);
 		freeze_kill(d);
 		d->killed = true;
 		d->stats.frozen_us = clock_us() - d->freeze_begin_us;

@@ -26,6 +26,7 @@ struct dump {
 	struct tracker *tracker;         /* mem/track.h: change tracking; NULL: none */
 	struct page_sink *sink;          /* mem/sink.h: where pages go */
 	struct file_table *files;        /* files/table.c: open file descriptions found so far */
+	struct tcp_closing *closing;     /* sockets/tcp_close.c: connections that are given up; NULL: none */
 	struct tcp_guard *guard;         /* sockets/tcp_guard.c: who puts TCP connections back; NULL: none */
 	struct mount_table *mounts;      /* ns/mount: the root task's mounts */
 	struct ahead *ahead;             /* remote/ahead.c: texts of /proc read by another thread */

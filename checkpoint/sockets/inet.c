@@ -37,6 +37,7 @@
 #include "files/builder.h"
 #include "sockets/inet.h"
 #include "sockets/tcp.h"
+#include "sockets/tcp_close.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -107,11 +108,12 @@ static int check_listening(const struct dump *d, const struct file_info *f, cons
 	return -ENOTSUP;
 }
 
-static int dump_connection(struct dump *d, const struct file_info *f, InetSkEntry *i, const struct tcp_info *info,
-			   const union inet_address *own, union inet_address *peer)
+static int dump_connection(struct dump *d, const struct file_info *f, InetSkEntry *i, const union inet_address *own, union inet_address *peer)
 {
-	if (d->o->tcp_close)
+	if (d->o->tcp_close) {
+		tcp_close_note(d, f->local);
 		return 0;
+	}
 	if (i->proto != IPPROTO_TCP) {
 		fail_text(ENOTSUP, FILE_FMT ": connected MPTCP (%s to %s) is not supported", FILE_ARG(f), inet_show(own).text, inet_show(peer).text);
 		fail_hint("close the connection before the checkpoint, or let it be closed by the restore (--tcp-close)");
@@ -125,7 +127,7 @@ static int dump_connection(struct dump *d, const struct file_info *f, InetSkEntr
 	int r = i->state == TCP_SYN_SENT ? tcp_ask_peer(d, f, i, peer) : 0;
 	if (r >= 0) {
 		put_address(d, peer, &i->dst_port, &i->dst_addr, &i->n_dst_addr);
-		r = tcp_check_keys(d, f, i, info);
+		r = tcp_dump_keys(d, f, i);
 	}
 	return r < 0 ? r : tcp_save(d, f, i, own, peer);
 }
@@ -155,7 +157,7 @@ static int dump_tcp(struct dump *d, const struct file_info *f, InetSkEntry *i, c
 	i->tcp_opts = tcp_options(d, f);
 	if (i->state == TCP_LISTEN)
 		return check_listening(d, f, &info, own);
-	return tcp_connected(i->state) ? dump_connection(d, f, i, &info, own, peer) : 0;
+	return tcp_connected(i->state) ? dump_connection(d, f, i, own, peer) : 0;
 }
 
 static int dump_udp(const struct file_info *f, InetSkEntry *i, bool connected)
@@ -350,16 +352,18 @@ static int set_up(struct restore *r, const FileEntry *e, int fd, bool connection
 			ret = set_tcp_options(e, fd);
 		if (ret >= 0)
 			ret = tcp_rebuild(r, e, fd);
+		if (ret >= 0)
+			ret = tcp_restore_keys(r, e, fd);
 		return ret < 0 ? ret : inet_options_restore(e, fd);
 	}
 	if (ret >= 0)
 		ret = inet_options_restore(e, fd);
 	if (ret >= 0 && !is_connection(i))   /* --tcp-close: its address need not be there */
 		ret = bind_socket(r, e, fd);
-	if (ret >= 0 && i->opts->has_reuseaddr)
-		ret = sock_set_int(e, fd, SOL_SOCKET, SO_REUSEADDR, i->opts->reuseaddr, "SO_REUSEADDR");
 	if (ret >= 0)
 		ret = enter_state(r, e, fd);
+	if (ret >= 0 && i->opts->has_reuseaddr)   /* listen() asks for the port once more */
+		ret = sock_set_int(e, fd, SOL_SOCKET, SO_REUSEADDR, i->opts->reuseaddr, "SO_REUSEADDR");
 	if (ret >= 0)
 		ret = set_tcp_options(e, fd);
 	return ret < 0 ? ret : sock_buffers_restore(e, fd, i->opts);

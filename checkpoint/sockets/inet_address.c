@@ -90,7 +90,7 @@ static int read_map(struct restore *r)
 	return 0;
 }
 
-static void map(const struct restore *r, union inet_address *a)
+void inet_map(const struct restore *r, union inet_address *a)
 {
 	const struct inet_map *m = r->address_map;
 
@@ -125,7 +125,7 @@ static int get_address(struct restore *r, const FileEntry *e, uint32_t port, con
 		a->v6.sin6_port = htons((uint16_t)port);
 	if (n)
 		memcpy(v4 ? (void *)&a->v4.sin_addr : (void *)&a->v6.sin6_addr, words, n * sizeof *words);
-	map(r, a);
+	inet_map(r, a);
 	return 0;
 }
 

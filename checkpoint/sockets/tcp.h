@@ -21,16 +21,18 @@ socklen_t inet_size(const union inet_address *a);
 /* An address of the entry, mapped as the caller wishes (--map-address). */
 int inet_own_address(struct restore *r, const FileEntry *e, union inet_address *a);
 int inet_peer_address(struct restore *r, const FileEntry *e, union inet_address *a);
+void inet_map(const struct restore *r, union inet_address *a);
 
 /* State of a connection, in the kernel's numbering (tcpi_state). */
 bool tcp_connected(uint32_t state);      /* neither closed nor listening */
 
-/* tcp_save.c: a connection into its image, with --tcp-established. */
-struct tcp_info;
-/* Whom a socket that is not connected yet connects to. */
+/* tcp_diag.c. Whom a socket that is not connected yet connects to. */
 int tcp_ask_peer(struct dump *d, const struct file_info *f, const InetSkEntry *i, union inet_address *peer);
-/* Refuses signed segments and protocols on top. */
-int tcp_check_keys(struct dump *d, const struct file_info *f, const InetSkEntry *i, const struct tcp_info *info);
+/* Keys of a connection, whose names are in the entry. Refuses protocols on top, too. */
+int tcp_dump_keys(struct dump *d, const struct file_info *f, InetSkEntry *i);
+int tcp_restore_keys(struct restore *r, const FileEntry *e, int fd);
+
+/* tcp_save.c: a connection into its image, with --tcp-established. */
 int tcp_save(struct dump *d, const struct file_info *f, InetSkEntry *i, const union inet_address *own, const union inet_address *peer);
 
 /* tcp_restore.c, in the builder. fd: new, with its options. Until tcp_resume() it neither sends nor takes anything. */

@@ -14,17 +14,13 @@
  *   where it is. SO_PEEK_OFF (TCP: 6.9) leads behind it.
  * - Segments that came out of order are not in the queue; the peer sends them again, it has to expect that (RFC 2018).
  *
- * Not handled: a SYN that crossed the peer's (SYN-RECEIVED), protocols on top (TLS, MPTCP), TCP MD5 and AO keys: refused. That urgent data is in
- * the send queue; the time stamps and congestion state of the peer: found out anew. */
+ * Not handled: a SYN that crossed the peer's (SYN-RECEIVED), protocols on top (TLS, MPTCP), TCP-AO keys: refused. That urgent data is in the
+ * send queue; the time stamps and congestion state of the peer: found out anew. */
 #define LOG_PREFIX "tcp"
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/inet_diag.h>
-#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -33,7 +29,6 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/netlink.h"
 #include "sockets/tcp.h"
 #include "sockets/tcp_guard.h"
 #include "tcp-stream.pb-c.h"
@@ -43,9 +38,6 @@
 
 #ifndef SO_PEEK_OFF
 #define SO_PEEK_OFF 42
-#endif
-#ifndef TCP_AO_INFO
-#define TCP_AO_INFO 40
 #endif
 
 enum { SYN_SENT = 2, SYN_RECV = 3, FIN_WAIT1 = 4, CLOSED = 7, LAST_ACK = 9, LISTENING = 10, CLOSING = 11 };
@@ -87,131 +79,6 @@ static int choose(const struct file_info *f, int queue, uint32_t *seq)
 	if (r >= 0)
 		r = get(f, TCP_QUEUE_SEQ, seq, sizeof *seq);
 	return r < 0 ? r : 0;
-}
-
-/* --- what cannot be saved --- */
-
-static int refuse_keys(const struct file_info *f, const char *what)
-{
-	fail_text(ENOTSUP, FILE_FMT ": its segments are signed (%s), which is not supported", FILE_ARG(f), what);
-	fail_hint("close the connection before the checkpoint");
-	return -ENOTSUP;
-}
-
-static int see_answer(const struct nlmsghdr *m, void *arg)
-{
-	const struct nlattr *a[INET_DIAG_MAX + 1];
-
-	if (!netlink_header(m, sizeof(struct inet_diag_msg)) || netlink_attributes(m, sizeof(struct inet_diag_msg), a, INET_DIAG_MAX + 1) < 0)
-		return -EBADMSG;
-	*(bool *)arg |= a[INET_DIAG_MD5SIG] != NULL;
-	return 0;
-}
-
-static void close_diag(void *arg)
-{
-	netlink_close(arg);
-}
-
-static int open_diag(struct dump *d, struct netlink **out)
-{
-	struct netlink *nl = arena_new(d->arena, struct netlink);
-	char path[64];
-
-	snprintf(path, sizeof path, "/proc/%d/ns/net", tree_root(d->tree)->host_pid);
-	autoclose int netns = open(path, O_RDONLY | O_CLOEXEC);
-	int r = netns < 0 ? -errno : netlink_open(nl, NETLINK_SOCK_DIAG, netns);
-	if (r < 0)
-		return fail(-r, "ask for sockets in the network namespace of task %d", tree_root(d->tree)->pid);
-	file_at_end(d, close_diag, nl);
-	*out = nl;
-	return 0;
-}
-
-struct wanted {
-	uint32_t inode;
-	bool found;
-	struct inet_diag_sockid id;
-};
-
-static int see_socket(const struct nlmsghdr *m, void *arg)
-{
-	const struct inet_diag_msg *s = netlink_header(m, sizeof *s);
-	struct wanted *w = arg;
-
-	if (!s)
-		return -EBADMSG;
-	if (s->idiag_inode == w->inode) {
-		w->id = s->id;
-		w->found = true;
-	}
-	return 0;
-}
-
-/* getpeername() does not tell before it is connected. */
-int tcp_ask_peer(struct dump *d, const struct file_info *f, const InetSkEntry *i, union inet_address *peer)
-{
-	struct netlink **nl = (struct netlink **)file_state(d, STATE_TCP);
-	const struct inet_diag_req_v2 q = { .sdiag_family = (uint8_t)i->family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << SYN_SENT };
-	struct wanted w = { .inode = i->ino };
-	int r = *nl ? 0 : open_diag(d, nl);
-
-	if (r < 0)
-		return r;
-	do {
-		netlink_begin(*nl, SOCK_DIAG_BY_FAMILY, 0, &q, sizeof q);
-		r = netlink_dump(*nl, see_socket, &w);
-	} while (r == -EINTR);
-	if (r < 0)
-		return fail(-r, FILE_FMT ": ask whom it connects to (sock_diag)", FILE_ARG(f));
-	if (!w.found) {
-		fail_text(EAGAIN, FILE_FMT ": the TCP connection is opened or given up at this moment", FILE_ARG(f));
-		fail_hint("try again");
-		return -EAGAIN;
-	}
-	if (i->family == AF_INET)
-		memcpy(&peer->v4.sin_addr, w.id.idiag_dst, sizeof peer->v4.sin_addr);
-	else
-		memcpy(&peer->v6.sin6_addr, w.id.idiag_dst, sizeof peer->v6.sin6_addr);
-	peer->v4.sin_port = w.id.idiag_dport;   /* at the same place in both */
-	return 0;
-}
-
-/* Only sock_diag tells of MD5 keys. */
-static int check_md5(struct dump *d, const struct file_info *f, const InetSkEntry *i, const struct tcp_info *info)
-{
-	struct netlink **nl = (struct netlink **)file_state(d, STATE_TCP);
-	struct inet_diag_req_v2 q = { .sdiag_family = (uint8_t)i->family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << info->tcpi_state };
-	bool found = false;
-
-	int r = *nl ? 0 : open_diag(d, nl);
-
-	if (r < 0)
-		return r;
-	q.id.idiag_sport = htons((uint16_t)i->src_port);
-	q.id.idiag_dport = htons((uint16_t)i->dst_port);
-	memcpy(q.id.idiag_src, i->src_addr, i->n_src_addr * sizeof *i->src_addr);
-	memcpy(q.id.idiag_dst, i->dst_addr, i->n_dst_addr * sizeof *i->dst_addr);
-	q.id.idiag_cookie[0] = q.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-	netlink_begin(*nl, SOCK_DIAG_BY_FAMILY, 0, &q, sizeof q);
-	r = netlink_request(*nl, see_answer, &found);
-	if (r < 0 && r != -ENOENT)
-		return fail(-r, FILE_FMT ": ask for its keys (sock_diag)", FILE_ARG(f));
-	return found ? refuse_keys(f, "TCP MD5") : 0;
-}
-
-int tcp_check_keys(struct dump *d, const struct file_info *f, const InetSkEntry *i, const struct tcp_info *info)
-{
-	char ao[64] = "", ulp[16] = "";
-
-	if (get(f, TCP_ULP, ulp, sizeof ulp - 1) > 0 && ulp[0]) {
-		fail_text(ENOTSUP, FILE_FMT ": the protocol %s is on top of the connection, which is not supported", FILE_ARG(f), ulp);
-		fail_hint("close the connection before the checkpoint");
-		return -ENOTSUP;
-	}
-	if (get(f, TCP_AO_INFO, ao, sizeof ao) > 0)
-		return refuse_keys(f, "TCP-AO");
-	return check_md5(d, f, i, info);
 }
 
 /* --- reading --- */

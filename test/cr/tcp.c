@@ -6,6 +6,7 @@
  *	tcp states [4|6|mapped]     every state from SYN-SENT to LAST-ACK
  *	tcp options                 what was agreed on, and options that were set
  *	tcp urgent                  urgent data: not read, read, in line
+ *	tcp keys [4|6|mapped]       segments signed with keys (TCP MD5), of connections
  *	tcp mptcp                   a listening MPTCP socket
  *	tcp many N                  N connections, with a byte each way
  */
@@ -307,7 +308,14 @@ static void options(void)
 	need(setsockopt(corked.a, SOL_TCP, TCP_CORK, &on, sizeof(on)) == 0 && send(corked.a, "cork", 4, 0) == 4);
 	const struct tcp_info before = info(p.a);
 	const int mss = get(p.a, SOL_TCP, TCP_MAXSEG);
+	const unsigned stamp = get(p.a, SOL_TCP, TCP_TIMESTAMP);
+	struct timespec then, later;
+	clock_gettime(CLOCK_BOOTTIME, &then);
 	cr_wait();
+	clock_gettime(CLOCK_BOOTTIME, &later);
+	const int passed = (later.tv_sec - then.tv_sec) * 1000 + (later.tv_nsec - then.tv_nsec) / 1000000;
+	const int jump = (int)(get(p.a, SOL_TCP, TCP_TIMESTAMP) - stamp);
+	expect(jump >= 0 && jump <= passed + 50, "its time stamp went on by %d in %d ms", jump, passed);
 
 	for (int i = 0; i < SET; i++)
 		expect(get(p.a, set[i].level, set[i].name) == was[i], "option %d of level %d: %d instead of %d", set[i].name, set[i].level,
@@ -373,6 +381,54 @@ static void urgent(void)
 		expect_talk("talk", &p[i]);
 }
 
+static void set_key(int fd, const char *key)
+{
+	struct tcp_md5sig sig = { .tcpm_keylen = strlen(key) };
+	union address a = { 0 };
+	socklen_t size = sizeof(a);
+
+	need(getsockname(fd, &a.any, &size) == 0);   /* both are on the loopback */
+	memcpy(&sig.tcpm_addr, &a, sizeof(a));
+	memcpy(sig.tcpm_key, key, strlen(key));
+	if (setsockopt(fd, SOL_TCP, TCP_MD5SIG, &sig, sizeof(sig)) < 0)
+		cr_skip("no TCP MD5: %s", strerror(errno));
+}
+
+static struct pair signed_pair(int server, const char *key)
+{
+	union address a = { 0 };
+	socklen_t size = sizeof(a);
+	struct pair p = { .a = socket(family_of(), SOCK_STREAM, 0) };
+
+	need(getsockname(server, &a.any, &size) == 0);
+	const union address whole = a;
+	a.v4.sin_port = 0;
+	need(bind(p.a, &a.any, size) == 0);
+	set_key(p.a, key);
+	fcntl(p.a, F_SETFL, O_NONBLOCK);
+	connect(p.a, &whole.any, size);
+	struct pollfd f = { server, POLLIN, 0 };
+	p.b = poll(&f, 1, 1500) == 1 ? accept(server, NULL, NULL) : -1;
+	fcntl(p.a, F_SETFL, 0);
+	return p;
+}
+
+static void keys(void)
+{
+	int server = serve(0);
+
+	set_key(server, "secret");
+	struct pair p = signed_pair(server, "secret"), half = signed_pair(server, "secret");
+	need(p.b >= 0 && half.b >= 0);
+	need(send(half.a, "half", 4, 0) == 4 && shutdown(half.a, SHUT_WR) == 0 && in_state(half.a, FIN_WAIT2) && in_state(half.b, CLOSE_WAIT));
+	cr_wait();
+
+	expect_talk("signed", &p);
+	char text[8] = "";
+	expect(recv(half.b, text, 4, 0) == 4 && !memcmp(text, "half", 4), "half: '%s'", text);
+	expect_end("half", half.b);
+}
+
 static void mptcp(void)
 {
 	int fd = socket(AF_INET, SOCK_STREAM, 262), protocol = 0;
@@ -425,6 +481,8 @@ int main(int argc, char **argv)
 		options();
 	else if (!strcmp(what, "urgent"))
 		urgent();
+	else if (!strcmp(what, "keys"))
+		keys();
 	else if (!strcmp(what, "mptcp"))
 		mptcp();
 	else if (!strcmp(what, "many")) {
