@@ -68,8 +68,6 @@ static int check_options(const struct ck_dump_options *o)
 		return fail_text(EINVAL, "no images directory given (--images-dir DIR)");
 	if (o->tcp_established && o->tcp_close)
 		return fail_text(EINVAL, "--tcp-established and --tcp-close exclude each other");
-	if (o->link_remap)
-		return fail_text(ENOTSUP, "--link-remap: temporary hard links for unlinked files are not supported yet");
 	if (o->pre_dump && o->leave_stopped)
 		return fail_text(EINVAL, "--leave-stopped: a pre-dump lets the tasks run");
 	if (o->auto_dedup && o->page_server)

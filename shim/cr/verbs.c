@@ -93,6 +93,7 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.empty_net = o->empty_ns != NULL,
 		.cpu_cap = caps,
 		.stats_out = o->display_stats ? 1 : 0,
+		.link_remap = o->link_remap,
 		.force_irmap = o->force_irmap,
 		.irmap_paths = o->irmap_paths.data,
 		.cgroup_props = o->cgroup_props,
