@@ -34,6 +34,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/netlink.h"
+#include "sockets/diag.h"
 #include "sockets/tcp.h"
 #include "sockets/tcp_guard.h"
 #include "tcp-stream.pb-c.h"
@@ -100,11 +101,11 @@ static int refuse_keys(const struct file_info *f, const char *what)
 
 static int see_answer(const struct nlmsghdr *m, void *arg)
 {
-	const struct nlattr *a[INET_DIAG_MAX + 1];
+	struct diag_inet s;
 
-	if (!netlink_header(m, sizeof(struct inet_diag_msg)) || netlink_attributes(m, sizeof(struct inet_diag_msg), a, INET_DIAG_MAX + 1) < 0)
+	if (diag_inet(m, &s) < 0)
 		return -EBADMSG;
-	*(bool *)arg |= a[INET_DIAG_MD5SIG] != NULL;
+	*(bool *)arg |= s.md5;
 	return 0;
 }
 
@@ -136,13 +137,13 @@ struct wanted {
 
 static int see_socket(const struct nlmsghdr *m, void *arg)
 {
-	const struct inet_diag_msg *s = netlink_header(m, sizeof *s);
 	struct wanted *w = arg;
+	struct diag_inet s;
 
-	if (!s)
+	if (diag_inet(m, &s) < 0)
 		return -EBADMSG;
-	if (s->idiag_inode == w->inode) {
-		w->id = s->id;
+	if (s.inode == w->inode) {
+		w->id = s.id;
 		w->found = true;
 	}
 	return 0;
