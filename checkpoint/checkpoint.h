@@ -86,6 +86,7 @@ struct ck_dump_options {
 	bool leave_running, leave_stopped;
 	bool shell_job, ext_unix_sk, file_locks, link_remap, tcp_established, tcp_close, skip_in_flight, evasive_devices;
 	bool keep_partial;            /* leave the images of a failed dump for study */
+	bool no_sync;                 /* do not wait until the images are on the disk */
 	const char *freeze_cgroup;    /* cgroup2 or freezer directory to freeze first; NULL: none */
 	const char *root;             /* where the root task is, if it has no mount namespace of its own: it must be there; NULL: anywhere */
 	const char *const *external;  /* NULL-terminated list of external resources, or NULL */

@@ -108,7 +108,8 @@ static int stage_open(void *ctx)
 		return r;
 	cpu_xcr0();   /* slow, once: before the tree stands still */
 	d->images->keep_partial = d->o->keep_partial;
-	d->images->write_early = d->o->pre_dump || !d->o->leave_running;
+	d->images->unsynced = d->o->no_sync;
+	d->images->write_early = !d->o->no_sync && (d->o->pre_dump || !d->o->leave_running);
 	snprintf(path, sizeof path, "/proc/%d/root", d->o->pid);
 	d->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (d->root_fd < 0)

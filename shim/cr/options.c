@@ -73,6 +73,8 @@ static const struct option rows[] = {
 	{ "display-stats", 0, OPTION_FLAG, DUMP | PRE | RESTORE, AT(display_stats), NULL, "print the statistics", .negatable = true },
 	{ "skip-file-rwx-check", 0, OPTION_FLAG, RESTORE, AT(skip_rwx), NULL, "do not compare the permissions of opened files", .negatable = true },
 	{ "keep-partial", 0, OPTION_FLAG, DUMP | PRE, AT(keep_partial), NULL, "keep what a failed dump has written, for study (torpor's own)" },
+	{ "no-sync", 0, OPTION_FLAG, DUMP | PRE, AT(no_sync), NULL,
+	  "do not wait until the images are on the disk: a machine that goes down may leave a checkpoint that is none (torpor's own)" },
 	{ "close", 0, OPTION_INT, EVERY, AT(close_fd), "FD", "close this descriptor first" },
 	{ "config", 0, OPTION_STRING, EVERY, AT(config), "FILE", "read options from FILE, and not from the default files" },
 	{ "no-default-config", 0, OPTION_FLAG, EVERY, AT(no_default_config), NULL,

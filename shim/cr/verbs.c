@@ -84,6 +84,7 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.tcp_close = o->tcp_close,
 		.skip_in_flight = o->skip_in_flight,
 		.keep_partial = o->keep_partial,
+		.no_sync = o->no_sync,
 		.freeze_cgroup = o->freeze_cgroup,
 		.external = external.data,
 		.root = o->root,
