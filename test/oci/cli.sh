@@ -21,6 +21,8 @@ refuses "flag needs an argument" "$TORPOR" restore --lsm-mount-context
 status=0
 "$TORPOR" >/dev/null 2>&1 || status=$?
 equal $status 1 "status without a command"
+refuses "--root: the name of the state directory is empty" "$TORPOR" --root "" list
+for verb in features list --help; do refuses "standard output" sh -c "'$TORPOR' --root '$TEST_STATE' $verb >/dev/full"; done
 refuses 'unknown command "frobnicate"' "$TORPOR" frobnicate
 refuses "missing arguments; it takes CONTAINER" "$TORPOR" start
 refuses "too many arguments; it takes CONTAINER" torpor start a b

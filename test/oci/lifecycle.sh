@@ -23,6 +23,8 @@ wait_until 5 test -e "$TEST_DIR/b/rootfs/started"
 equal "$(container_status c)" running status
 equal "$(container_pid c)" "$pid" pid
 if torpor start c 2>/dev/null; then fail "started twice"; fi
+torpor kill c 0   # only asks
+refuses "are more than there can be" torpor exec --preserve-fds 4294967295 c true
 refuses "cannot delete container c that is not stopped: running" torpor delete c
 equal "$(torpor ps --format json c)" "[$pid]"
 shows "sleep 1000" torpor ps c
