@@ -37,10 +37,6 @@ refuses "container does not exist" torpor events --stats nobody
 # options that are known and not done say so
 refuses "option --systemd-cgroup is not supported" "$TORPOR" --systemd-cgroup list
 refuses "--cgroup-manager systemd: not supported" "$TORPOR" --cgroup-manager=systemd list
-for option in "--network-lock iptables"; do
-	# shellcheck disable=SC2086
-	refuses "option ${option%% *} is not supported" torpor checkpoint $option x
-done
 refuses "expected ADDRESS:PORT" torpor checkpoint --page-server nowhere x
 
 # no containers

@@ -43,7 +43,7 @@ equal "$(container_status c)" running status
 
 torpor kill c USR2 || :      # sleep dies of it; as first process of its namespace it does not
 torpor kill c KILL
-wait_until 5 test "$(container_status c)" = stopped
+wait_until 5 eval '[ "$(container_status c)" = stopped ]'
 equal "$(container_pid c)" 0 pid
 refuses "container not running" torpor kill c TERM
 torpor kill --all c TERM
