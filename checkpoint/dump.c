@@ -231,10 +231,22 @@ static int dump_task(struct dump *d, struct task *t)
 	return r < 0 ? r : ns_fill_ids(d, t);
 }
 
+/* Whoever restores would be told the same: better now. A runtime makes a session for what it restores. */
+static int check_session(const struct dump *d)
+{
+	const struct task *root = tree_root(d->tree);
+
+	if (root->sid == root->pid || d->o->shell_job || d->o->bundle)
+		return 0;
+	fail_text(EINVAL, "the root task %d is in session %d, whose leader is outside the tree", root->pid, root->sid);
+	fail_hint("dump and restore it as a job of a shell or program: --shell-job");
+	return -EINVAL;
+}
+
 static int stage_tasks(void *ctx)
 {
 	struct dump *d = ctx;
-	int r = 0;
+	int r = check_session(d);
 
 	for (size_t i = 0; i < d->tree->tasks.n && r >= 0; i++)
 		r = dump_task(d, d->tree->tasks.data[i]);

@@ -22,7 +22,7 @@ struct cr_options {
 	uint64_t ghost_limit;
 	unsigned timeout, port, sessions;
 	const char *config, *empty_ns, *cpu_cap, *libdir;
-	bool exec_cmd, external_masters, deprecated, weak_sysctls, force_irmap, log_pid, ghost_fiemap, link_remap;
+	bool exec_cmd, external_masters, deprecated, weak_sysctls, force_irmap, log_pid, ghost_fiemap, link_remap, unprivileged;
 	struct option_list irmap_paths;
 	/* Not options: */
 	const char *positional;          /* the command's argument */

@@ -166,6 +166,7 @@ static int restore_tree(struct cr_options *o, void *root)
 		.cpu_cap = caps,
 		.plain_filesystems = o->plain_filesystems.data,
 		.stats_out = o->display_stats ? 1 : 0,
+		.unprivileged = o->unprivileged,
 		.weak_sysctls = o->weak_sysctls,
 		.log_per_task = o->log_pid ? o->log_file : NULL,
 		.orphan_pts_master = o->orphan_pts_master,
@@ -212,7 +213,7 @@ static int run_restore(const struct cr_options *o)
 
 static int run_check(const struct cr_options *o)
 {
-	struct ck_check_options c = { .feature = o->feature, .extra = o->extra || o->all, .experimental = o->experimental || o->all, .out = 1 };
+	struct ck_check_options c = { .feature = o->feature, .extra = o->extra || o->all, .experimental = o->experimental || o->all, .unprivileged = o->unprivileged, .out = 1 };
 
 	return ck_check(&c);
 }
