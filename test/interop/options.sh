@@ -122,6 +122,10 @@ done
 [ -s w/stats-dump ] && [ -s w/stats-restore ] || fail "no statistics"
 grep -qi 'pages' out || fail "--display-stats: $(cat out)"
 status 1 torpor_cr restore --images-dir i --work-dir w -d --pidfile p   # it is there
+for level in --verbosity=1 -v4 -vv; do
+	status 1 torpor_cr dump --tree 4194302 --images-dir i --work-dir w -o "e$level" $level
+done
+[ "$(wc -l <w/e-v4)" -gt "$(wc -l <w/e--verbosity=1)" ] || fail "-v4 says no more than --verbosity=1"
 status 1 torpor_cr dump --tree 4194302 --images-dir i --work-dir w -o e.log
 grep -q '^([0-9.]*) Error (' w/e.log || fail "the error in the log: $(cat w/e.log)"
 end
