@@ -117,7 +117,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(filter %.1,$(MANUALS)) $(DESTDIR)$(PREFIX)/share/man/man1
-	$(if $(WITH_CRIU_LINK),@test -e $(DESTDIR)$(PREFIX)/bin/criu && echo "$(DESTDIR)$(PREFIX)/bin/criu is there already: not replaced" || ln -s torpor-cr $(DESTDIR)$(PREFIX)/bin/criu)
+	$(if $(WITH_CRIU_LINK),@{ test -e $(DESTDIR)$(PREFIX)/bin/criu || test -L $(DESTDIR)$(PREFIX)/bin/criu; } && echo "$(DESTDIR)$(PREFIX)/bin/criu is there already: not replaced" || ln -s torpor-cr $(DESTDIR)$(PREFIX)/bin/criu)
 	install -m 644 $(filter %.8,$(MANUALS)) $(DESTDIR)$(PREFIX)/share/man/man8
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 	for c in $(COMPLETIONS); do n=$${c##*/}; p=$${n%.*}; case $$n in \

@@ -183,9 +183,13 @@ int build_root(struct restore *r)
 		ret = ns_cgroups_make(r);
 		if (ret < 0)
 			return ret;
+		size_t mark = err_mark();
 		if (r->has_times && !r->joins)
 			ret = ck_timens_enter(r->monotonic, r->boottime, &saved);
-		if (ret == -EOPNOTSUPP)
+		if (ret == -EPERM && r->o->unprivileged) {
+			log_warn("without CAP_SYS_ADMIN there is no time namespace: monotonic clocks will jump");
+			err_rewind(mark);
+		} else if (ret == -EOPNOTSUPP)
 			log_info("this kernel has no time namespaces: monotonic clocks will jump");
 		else if (ret < 0)
 			return ret;

@@ -86,6 +86,7 @@ struct ck_dump_options {
 	bool leave_running, leave_stopped;
 	bool shell_job, ext_unix_sk, file_locks, link_remap, tcp_established, tcp_close, skip_in_flight, evasive_devices;
 	bool keep_partial;            /* leave the images of a failed dump for study */
+	bool no_sync;                 /* do not wait until the images are on the disk */
 	const char *freeze_cgroup;    /* cgroup2 or freezer directory to freeze first; NULL: none */
 	const char *root;             /* where the root task is, if it has no mount namespace of its own: it must be there; NULL: anywhere */
 	const char *const *external;  /* NULL-terminated list of external resources, or NULL */
@@ -160,6 +161,7 @@ struct ck_restore_options {
 	                                        in work_dir, or, with own_pager, a process that is started here and ends by itself */
 	bool own_pager;
 	int stats_out;                       /* the statistics go there as text as well; 0: nowhere */
+	bool unprivileged;                   /* what CAP_SYS_ADMIN is needed for and can be done without is left out: clocks that go on */
 	bool weak_sysctls;                   /* settings that this kernel does not have are left out */
 	const char *log_per_task;            /* what is done to a task is logged in a file of this name, ".PID" behind it; NULL: with all else */
 	bool orphan_pts_master;              /* who listens to actions takes the masters of terminals that were outside the tree */
@@ -237,7 +239,7 @@ int ck_cpuinfo_check(const char *images_dir, unsigned caps);
 /* check: prints to out what the kernel offers; returns 0 if all that is needed is there. feature NULL: everything. */
 struct ck_check_options {
 	const char *feature;
-	bool extra, experimental;
+	bool extra, experimental, unprivileged;   /* unprivileged: not root is no failure */
 	int out;   /* descriptor to print on */
 };
 int ck_check(const struct ck_check_options *o);

@@ -69,8 +69,6 @@ static int check_options(const struct ck_dump_options *o)
 		return fail_text(EINVAL, "no images directory given (--images-dir DIR)");
 	if (o->tcp_established && o->tcp_close)
 		return fail_text(EINVAL, "--tcp-established and --tcp-close exclude each other");
-	if (o->link_remap)
-		return fail_text(ENOTSUP, "--link-remap: temporary hard links for unlinked files are not supported yet");
 	if (o->pre_dump && o->leave_stopped)
 		return fail_text(EINVAL, "--leave-stopped: a pre-dump lets the tasks run");
 	if (o->auto_dedup && o->page_server)
@@ -111,7 +109,8 @@ static int stage_open(void *ctx)
 		return r;
 	cpu_xcr0();   /* slow, once: before the tree stands still */
 	d->images->keep_partial = d->o->keep_partial;
-	d->images->write_early = d->o->pre_dump || !d->o->leave_running;
+	d->images->unsynced = d->o->no_sync;
+	d->images->write_early = !d->o->no_sync && (d->o->pre_dump || !d->o->leave_running);
 	snprintf(path, sizeof path, "/proc/%d/root", d->o->pid);
 	d->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (d->root_fd < 0)
@@ -234,10 +233,22 @@ static int dump_task(struct dump *d, struct task *t)
 	return r < 0 ? r : ns_fill_ids(d, t);
 }
 
+/* Whoever restores would be told the same: better now. A runtime makes a session for what it restores. */
+static int check_session(const struct dump *d)
+{
+	const struct task *root = tree_root(d->tree);
+
+	if (root->sid == root->pid || d->o->shell_job || d->o->bundle)
+		return 0;
+	fail_text(EINVAL, "the root task %d is in session %d, whose leader is outside the tree", root->pid, root->sid);
+	fail_hint("dump and restore it as a job of a shell or program: --shell-job");
+	return -EINVAL;
+}
+
 static int stage_tasks(void *ctx)
 {
 	struct dump *d = ctx;
-	int r = 0;
+	int r = check_session(d);
 
 	for (size_t i = 0; i < d->tree->tasks.n && r >= 0; i++)
 		r = dump_task(d, d->tree->tasks.data[i]);

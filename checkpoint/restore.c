@@ -13,7 +13,10 @@
  *   go           pid file, the caller's last word, everything runs
  *
  * A failure kills what there is. Husks die with the engine (PTRACE_O_EXITKILL), so that a killed engine leaves nothing either. When all
- * is done they cease to, the root last: in a pid namespace of the tree's own, all of it lives from that moment on or nothing does. */
+ * is done they cease to, the root last: in a pid namespace of the tree's own, all of it lives from that moment on or nothing does.
+ *
+ * From `tree` to `finish` the engine, the builder and all husks are on one processor (base/turns.c), as only one of them has something to do at a
+ * time; threads that fill memory are not. */
 #define LOG_PREFIX "restore"
 #include "restore.h"
 

@@ -95,13 +95,6 @@ const char *oci_descriptor_key(const char *link)
 	return link && *link == '/' ? link + 1 : link;
 }
 
-static int check_options(const struct oci_checkpoint_options *k)
-{
-	if (k->link_remap)
-		return fail_text(ENOTSUP, "--link-remap: temporary hard links for unlinked files are not supported yet");
-	return 0;
-}
-
 /* A network namespace that the configuration names is its maker's: by the key that runc has for it. NULL: it is the container's own. */
 static char *joined_net(const struct container *c)
 {
@@ -143,6 +136,7 @@ static int dump(struct container *c, const struct oci_checkpoint_options *k, con
 		.file_locks = k->file_locks,
 		.tcp_established = k->tcp_established,
 		.skip_in_flight = k->skip_in_flight,
+		.link_remap = k->link_remap,
 		.freeze_cgroup = freezer ? freezer : cgroup_path(&c->cgroups, "freezer"),
 		.external = external,
 		.prepared_net = true,
@@ -187,14 +181,10 @@ static int checkpoint_locked(struct container *c, const struct oci_checkpoint_op
 
 int oci_checkpoint(struct container *c, const struct oci_checkpoint_options *k)
 {
-	int r = check_options(k);
-
-	if (r < 0)
-		return r;
 	int log = oci_log_begin(k->work_path, "dump.log");
 	if (log < 0)
 		return log;
-	r = container_lock(c);
+	int r = container_lock(c);
 	if (r >= 0) {
 		r = checkpoint_locked(c, k);
 		container_unlock(c);

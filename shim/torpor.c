@@ -71,6 +71,8 @@ static int open_log(const struct shim_options *o, int *fd)
 
 static int check_global(const struct shim_options *o)
 {
+	if (o->root && !*o->root)
+		return fail_text(EINVAL, "--root: the name of the state directory is empty");
 	if (o->cgroup_manager != SHIM_SYSTEMD)
 		return 0;
 	return fail_text(EOPNOTSUPP, "--cgroup-manager systemd: not supported by this version of torpor: control groups are made directly (cgroupfs)");
@@ -165,10 +167,11 @@ int main(int argc, char **argv)
 	autoclose int log = -1;
 	int status = run(argc - 1, argv + 1, &o, &log);
 
+	bool lost = fflush(stdout) == EOF;
+	if ((lost || ferror(stdout)) && status >= 0)
+		status = lost ? fail(errno, "write to standard output") : fail_text(EIO, "standard output could not be written");
 	if (err_count())
 		log_trail();
-	if (fflush(stdout) == EOF && status == 0)
-		status = 1;
 	option_free(&shim_torpor_table, &o);
 	return status < 0 ? 1 : status;
 }

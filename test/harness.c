@@ -162,6 +162,15 @@ static pid_t start(const struct test *t, FILE *output)
 	return 0;
 }
 
+/* How many times as long as usual it may take (test/run). */
+static unsigned patience(void)
+{
+	const char *text = getenv("TEST_PATIENCE");
+	int n = text ? atoi(text) : 1;
+
+	return n > 0 ? (unsigned)n : 1;
+}
+
 /* Returns whether the test did not fail. */
 static bool run_one(const char *program, const struct test *t)
 {
@@ -173,7 +182,7 @@ static bool run_one(const char *program, const struct test *t)
 		printf("FAILED %s:%s\n    cannot start: %s\n", program, t->name, strerror(errno));
 		return false;
 	}
-	int status = wait_for(pid, t->timeout ? t->timeout : TEST_TIMEOUT, &late);
+	int status = wait_for(pid, (t->timeout ? t->timeout : TEST_TIMEOUT) * patience(), &late);
 	nftw(directory_of(pid), remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	bool skipped = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIPPED;
 	bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;

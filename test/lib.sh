@@ -55,7 +55,7 @@ delete_at_exit() { at_exit "$TORPOR" --root "$TEST_STATE" delete --force "$1"; }
 
 # wait_until SECONDS COMMAND…: tries every 20 ms; fails when it never succeeds.
 wait_until() {
-	local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
+	local end=$((${EPOCHREALTIME/./} + $1 * ${TEST_PATIENCE:-1} * 1000000))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ ${EPOCHREALTIME/./} -lt $end ] || fail "never came true: $*"

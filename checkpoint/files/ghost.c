@@ -10,7 +10,7 @@
  * leaves nothing. Directories that are missing on the way are made for that moment. What was made with O_TMPFILE is made so again, so
  * that it can still be given a name (linkat).
  *
- * Not handled: remaps of the kinds LINKED (CRIU's --link-remap) and PROCFS are refused. */
+ * Files that have a name still are link_remap.c's. Not handled: remaps of the kind PROCFS are refused. */
 #include "files/ghost.h"
 
 #include <errno.h>
@@ -24,6 +24,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "files/link_remap.h"
 #include "files/reg.h"
 #include "ghost-file.pb-c.h"
 #include "remap-file-path.pb-c.h"
@@ -420,6 +421,10 @@ int ghost_open(struct restore *r, const RegFileEntry *e, uint32_t flags, int *fd
 	const RemapFilePathEntry *remap = find_remap(g, e->id);
 	if (!remap)
 		return 0;
+	if (remap->has_remap_type && remap->remap_type == REMAP_TYPE__LINKED) {
+		*fd = link_remap_open(r, e, remap->remap_id, flags);
+		return *fd < 0 ? *fd : 1;
+	}
 	if (remap->has_remap_type && remap->remap_type != REMAP_TYPE__GHOST)
 		return fail_text(ENOTSUP, "file %s was stored under another name (remap type %d), which is not supported", e->name,
 				 (int)remap->remap_type);
@@ -436,4 +441,13 @@ int ghost_open(struct restore *r, const RegFileEntry *e, uint32_t flags, int *fd
 	}
 	*fd = file_reopen(r, m->fd, flags);
 	return *fd < 0 ? fail(-*fd, "open the deleted file %s again", e->name) : 1;
+}
+
+int ghost_finish(struct restore *r, const RegFileEntry *e)
+{
+	struct ghosts *g;
+	int ret = ghosts_load(r, &g);
+	const RemapFilePathEntry *remap = ret < 0 ? NULL : find_remap(g, e->id);
+
+	return remap && remap->has_remap_type && remap->remap_type == REMAP_TYPE__LINKED ? link_remap_finish(r, e, remap->remap_id) : ret;
 }

@@ -10,6 +10,8 @@
 int ghost_dump(struct dump *d, const struct file_info *f, uint32_t orig_id);
 /* In the builder: 1 and a new description of the ghost that stands for the entry; 0 if it is an ordinary file. */
 int ghost_open(struct restore *r, const RegFileEntry *e, uint32_t flags, int *fd);
+/* When all files are open: a temporary name goes (link_remap.h). */
+int ghost_finish(struct restore *r, const RegFileEntry *e);
 /* Cuts ".cr.<id>.ghost", which an earlier restore added, off a path. */
 void ghost_strip_suffix(char *path);
 

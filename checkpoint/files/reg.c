@@ -11,7 +11,7 @@
  *
  * On dump the path is looked up below the tree's root directory and must lead to the same device and inode; for a memory device
  * another node of the same device will do, with --evasive-devices any of them in /dev. If it does not, the file is, in this order: named by the caller as external, deleted (a
- * ghost, ghost.c), a file whose name is gone while another link lives on (refused: --link-remap is for that), or one from outside.
+ * ghost, ghost.c), a file whose name is gone while another link lives on (link_remap.c, if the caller allows it), or one from outside.
  *
  * On restore type, permissions and size are compared with what the image says before anything runs; an external file comes from
  * the caller (--inherit-fd).
@@ -35,6 +35,7 @@
 #include "base/str.h"
 #include "files/builder.h"
 #include "files/ghost.h"
+#include "files/link_remap.h"
 
 #define DELETED " (deleted)"
 
@@ -118,7 +119,7 @@ static char *plain_path(struct dump *d, const struct file_info *f)
 static int name_gone(const struct file_info *f, const char *reason)
 {
 	fail_text(ENOTSUP, FILE_FMT ": %s, while the file has %ju other link(s)", FILE_ARG(f), reason, (uintmax_t)f->st.st_nlink);
-	fail_hint("such files need --link-remap, which is not supported yet");
+	fail_hint("such a file can get a temporary name for the checkpoint: --link-remap");
 	return -ENOTSUP;
 }
 
@@ -177,6 +178,10 @@ static int find_path(struct dump *d, const struct file_info *f, RegFileEntry *re
 	}
 	if (d->own_mnt_ns && f->mnt_id >= 0 && !mount_by_id(d, f->mnt_id))
 		return from_outside(d, f, r < 0 ? "there is no such path in the container" : "that path is another file in the container");
+	if (d->o->link_remap && S_ISREG(f->st.st_mode)) {
+		reg->name = plain_path(d, f);
+		return link_remap_dump(d, f, reg->name, reg->id);
+	}
 	if (str_ends(f->link, DELETED))
 		return name_gone(f, "the name it was opened by is gone");
 	if (r >= 0)
@@ -357,10 +362,17 @@ static int reg_open(struct restore *r, const FileEntry *fe)
 	return ret < 0 ? ret : take_fd(&fd);
 }
 
+static int reg_finish(struct restore *r, const FileEntry *e, int fd)
+{
+	(void)fd;
+	return ghost_finish(r, e->reg);
+}
+
 const struct file_kind reg_kind = {
 	.name = "file",
 	.type = FD_TYPES__REG,
 	.match = reg_match,
 	.dump = reg_dump,
 	.open = reg_open,
+	.finish = reg_finish,
 };

@@ -206,6 +206,13 @@ static int foreign_namespaces(pid_t pid, int *flags)
 	return 0;
 }
 
+static bool is_here(int root)
+{
+	struct stat here, there;
+
+	return stat("/", &here) == 0 && fstat(root, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino && chdir("/") == 0;
+}
+
 static int join(pid_t pid, int root)
 {
 	int flags, r = foreign_namespaces(pid, &flags);
@@ -217,6 +224,8 @@ static int join(pid_t pid, int root)
 		return fail(errno, "enter the namespaces of the new root task %d", pid);
 	if ((flags & CLONE_NEWUSER) && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
 		return fail(errno, "become root in the user namespace of the new root task %d", pid);
+	if (!(flags & CLONE_NEWNS) && is_here(root))
+		return 0;
 	if (fchdir(root) < 0 || chroot(".") < 0)
 		return fail(errno, "enter the root directory of the new root task %d", pid);
 	return 0;

@@ -43,30 +43,43 @@ struct pair {
 };
 
 struct terminals {
-	ARRAY(TtyInfoEntry *) infos;
-	ARRAY(TtyDataEntry *) data;
+	struct {
+		TtyInfoEntry **data;
+		size_t n;
+	} infos;
+	struct {
+		TtyDataEntry **data;
+		size_t n;
+	} data;
 	struct pair *pairs;
 	bool leads;                    /* the builder leads a session */
 };
 
+static int load_list(struct restore *r, enum image_kind kind, void **messages, size_t *n)
+{
+	auto_image struct image *i = NULL;
+	ARRAY(void *) list = { 0 };
+	void *e;
+	int ret = image_open(r->images, kind, 0, &i);
+
+	while (ret >= 0 && (ret = image_read(i, r->arena, &e)) > 0)
+		array_push(&list) = e;
+	*n = list.n;
+	*messages = arena_dup(r->arena, list.data, list.n * sizeof *list.data);
+	array_free(&list);
+	return ret;
+}
+
 static int load(struct restore *r, struct terminals *all)
 {
-	auto_image struct image *infos = NULL, *data = NULL;
-	TtyInfoEntry *e;
-	TtyDataEntry *d;
-	int ret = image_open(r->images, IMG_TTY_INFO, 0, &infos);
+	void *infos, *data = NULL;
+	int ret = load_list(r, IMG_TTY_INFO, &infos, &all->infos.n);
 
-	if (ret < 0)
-		return ret == -ENOENT ? 0 : ret;
-	while ((ret = image_read(infos, r->arena, &e)) > 0)
-		array_push(&all->infos) = e;
 	if (ret >= 0)
-		ret = image_open(r->images, IMG_TTY_DATA, 0, &data);
-	if (ret < 0)
-		return ret == -ENOENT ? 0 : ret;
-	while ((ret = image_read(data, r->arena, &d)) > 0)
-		array_push(&all->data) = d;
-	return ret;
+		ret = load_list(r, IMG_TTY_DATA, &data, &all->data.n);
+	all->infos.data = infos;
+	all->data.data = data;
+	return ret == -ENOENT ? 0 : ret;
 }
 
 static int terminals(struct restore *r, struct terminals **out)
@@ -502,7 +515,5 @@ int files_orphan_terminal(struct restore *r, int *index)
 		if (in_pair(e) && e->termios && !is_master(e) && !outside && !master_of(&all, e->pty->index))
 			*index = (int)e->pty->index;
 	}
-	array_free(&all.infos);
-	array_free(&all.data);
 	return ret < 0 ? ret : 0;
 }

@@ -152,7 +152,7 @@ static int each_written(struct image_dir *d, int (*fn)(int fd))
 /* All files are on their way before the first is waited for: a journal is written once or twice, not for each. Memory has no disk. */
 static int sync_files(struct image_dir *d)
 {
-	if (d->in_memory)
+	if (d->in_memory || d->unsynced)
 		return 0;
 	int r = each_written(d, start_writing);
 	return r < 0 ? r : each_written(d, fdatasync);
@@ -255,12 +255,12 @@ int image_dir_commit(struct image_dir *d, bool sync)
 		if (r < 0)
 			return r;
 	}
-	if (sync && fsync(d->fd) < 0)
+	if (sync && !d->unsynced && fsync(d->fd) < 0)
 		return fail(errno, "write the images directory %s to disk", d->path);
 	r = rename_file(d, inventory);
 	if (r < 0)
 		return r;
-	if (sync)
+	if (sync && !d->unsynced)
 		fsync(d->fd);
 	d->writing = false;
 	return 0;

@@ -17,6 +17,7 @@ struct image_dir {
 	bool writing, keep_partial, made, committing;
 	bool pages_elsewhere;          /* a page server writes the pages; it may be into this directory */
 	bool in_memory;                /* nothing of it is ever on a disk */
+	bool unsynced;                 /* nobody waits until it is */
 	bool write_early;              /* the disk is to begin while pages still come: nothing else waits for the processors */
 	bool keep_old;                 /* a file that is there already is not replaced */
 	char suffix[16];               /* of temporary names; "": part. What image_dir_begin() clears away is that alone */

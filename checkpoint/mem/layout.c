@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The address space of a husk, in four steps:
  *
- *   plan     which mappings of its parent it keeps (inherit.c), which files and segments it needs
+ *   plan     which mappings of its parent it keeps (inherit.c), which files and segments it needs (objects.c)
  *   map      one batch: the rest unmapped, addresses and executable (PR_SET_MM_MAP), the vdso, new mappings, a userfaultfd
  *   fill     page content, from outside (fill.c)
  *   finish   one batch: advice, guard regions, locks; descriptors closed
@@ -35,160 +35,14 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "files/builder.h"
-#include "mem/huge.h"
+#include "mem/layout.h"
 #include "mem/lazy.h"
 #include "mem/mem.h"
-#include "mem/memfd.h"
-#include "mem/restoring.h"
-#include "mem/steps.h"
 
 #define ARCH_MAP_VDSO 0x2003
 #define GUARD_INSTALL 102               /* MADV_GUARD_INSTALL, Linux 6.13 */
 #define DEV_UFFD_NEW _IO(0xAA, 0x00)    /* USERFAULTFD_IOC_NEW, Linux 6.1 */
 #define UFFD_FROM (1u << 20)            /* bytes of new memory that are worth a userfaultfd */
-
-/* A file or a segment that the husk has a descriptor of while it maps it. */
-struct object {
-	uint64_t id;
-	bool segment;
-	int reopen;                     /* the mapping needs this access mode, with which the file was not opened; -1: it does not */
-	uint32_t flags;
-	int number;                     /* in the husk */
-};
-
-struct segment_step {
-	struct segment *segment;
-	size_t step;                    /* in the map list: its result is where the segment is */
-};
-
-struct layout {
-	struct restore *r;
-	struct task *t;
-	struct remote *husk;
-	struct task_memory *own, *parent;   /* parent NULL: the husk is empty */
-	bool *kept;
-	bool set_exe;
-	ARRAY(struct object) objects;
-	struct steps map, finish;
-	struct fill fill;
-	size_t uffd_step;               /* 1 + index in map; 0: no userfaultfd */
-	int uffd_number;                /* in the husk, -1: none */
-	ARRAY(struct segment_step) fills;   /* segments that this husk is the first to have */
-	char who[32];
-};
-
-/* New private mappings of huge pages are made and filled in ways of their own (huge.c). */
-static bool is_huge(const VmaEntry *v)
-{
-	return flags_are_huge(v->flags) && (v->status & VMA_ANON_PRIVATE);
-}
-
-#define CALL(number, ...) ((struct call){ .nr = (number), .arg = { __VA_ARGS__ } })
-
-static bool is_new_mapping(const struct layout *l, size_t i)
-{
-	const VmaEntry *v = l->t->mm->vmas[i];
-
-	return !l->kept[i] && !vma_is_guard(v) && !(v->status & (VMA_VDSO | VMA_VVAR | VMA_VSYSCALL));
-}
-
-/* --- objects --- */
-
-/* The access mode that a shared mapping of a file has to have; -1: any. One of a memfd that is sealed cannot become writable. */
-static int wanted_mode(struct restore *r, const FileEntry *e, const VmaEntry *v)
-{
-	const MemfdInodeEntry *n = e && e->memfd ? memfd_inode(r, e->memfd->inode_id) : NULL;
-
-	if (n && (n->seals & F_SEAL_WRITE) && (v->status & VMA_FILE_SHARED))
-		return O_RDONLY;
-	return v->has_fdflags && (v->fdflags & O_ACCMODE) == O_RDWR ? O_RDWR : -1;
-}
-
-static int reopen_mode(const struct layout *l, const VmaEntry *v)
-{
-	const FileEntry *e = v->status & VMA_ANON_SHARED ? NULL : tree_file(l->r->tree, (uint32_t)v->shmid);
-	uint32_t flags = e && e->reg ? e->reg->flags : e && e->memfd ? e->memfd->flags : 0;
-	int mode = wanted_mode(l->r, e, v);
-
-	return e && mode >= 0 && (flags & O_ACCMODE) != (uint32_t)mode ? mode : -1;
-}
-
-static struct object *object_find(struct layout *l, const VmaEntry *v)
-{
-	bool segment = v->status & VMA_ANON_SHARED;
-	int reopen = reopen_mode(l, v);
-
-	for (size_t i = 0; i < l->objects.n; i++) {
-		struct object *o = &l->objects.data[i];
-		if (o->id == v->shmid && o->segment == segment && o->reopen == reopen)
-			return o;
-	}
-	return NULL;
-}
-
-static void plan_objects(struct layout *l)
-{
-	const MmEntry *m = l->t->mm;
-
-	l->set_exe = !l->parent || l->parent->task->mm->exe_file_id != m->exe_file_id;
-	if (l->set_exe)
-		array_push(&l->objects) = (struct object){ .id = m->exe_file_id, .reopen = -1, .number = -1 };
-	for (size_t i = 0; i < m->n_vmas; i++) {
-		const VmaEntry *v = m->vmas[i];
-		if (!is_new_mapping(l, i) || (v->status & (VMA_ANON_PRIVATE | VMA_SYSVIPC)) || object_find(l, v))
-			continue;
-		bool segment = v->status & VMA_ANON_SHARED;
-		array_push(&l->objects) =
-			(struct object){ .id = v->shmid, .segment = segment, .reopen = reopen_mode(l, v), .number = -1 };
-	}
-}
-
-/* Those that the builder has open, in one message. */
-static int receive_files(struct layout *l)
-{
-	ARRAY(uint32_t) ids = { 0 };
-	size_t k = 0;
-
-	for (size_t i = 0; i < l->objects.n; i++)
-		if (!l->objects.data[i].segment && l->objects.data[i].reopen < 0)
-			array_push(&ids) = (uint32_t)l->objects.data[i].id;
-	if (!ids.n)
-		return 0;
-	autofree int *numbers = mem_alloc(ids.n * sizeof *numbers);
-	int e = builder_send(l->r, remote_channel(l->husk), ids.data, ids.n);
-	if (e >= 0)
-		e = remote_recv_fds(l->husk, ids.n, numbers);
-	for (size_t i = 0; e >= 0 && i < l->objects.n; i++)
-		if (!l->objects.data[i].segment && l->objects.data[i].reopen < 0)
-			l->objects.data[i].number = numbers[k++];
-	array_free(&ids);
-	return e < 0 ? e : 0;
-}
-
-static int receive_other(struct layout *l, struct object *o)
-{
-	if (o->segment)
-		return remote_send_fds(l->husk, &segment_find(l->r, o->id)->fd, 1, &o->number);
-	autoclose int was = builder_get(l->r, (uint32_t)o->id);
-	if (was < 0)
-		return was;
-	autoclose int fd = open(FD_PATH(was), o->reopen | O_CLOEXEC);
-	if (fd < 0)
-		return fail(errno, "%s: open file %" PRIu64 " again, which is mapped shared", l->who, o->id);
-	return remote_send_fds(l->husk, &fd, 1, &o->number);
-}
-
-static int receive_objects(struct layout *l)
-{
-	int e = l->objects.n ? remote_open_channel(l->husk) : 0;
-
-	if (e >= 0)
-		e = receive_files(l);
-	for (size_t i = 0; e >= 0 && i < l->objects.n; i++)
-		if (l->objects.data[i].segment || l->objects.data[i].reopen >= 0)
-			e = receive_other(l, &l->objects.data[i]);
-	return e < 0 ? e : 0;
-}
 
 /* --- map --- */
 
@@ -288,7 +142,7 @@ static void add_mappings(struct layout *l)
 			add_attach(l, v);
 			continue;
 		}
-		const struct object *o = v->status & VMA_ANON_PRIVATE ? NULL : object_find(l, v);
+		const struct object *o = v->status & VMA_ANON_PRIVATE ? NULL : layout_object(l, v);
 		uint64_t flags = (v->flags & keep & (o ? ~(uint32_t)(MAP_ANONYMOUS | HUGE_FLAGS) : ~0u)) | MAP_FIXED_NOREPLACE;
 		uint64_t prot = v->prot | (is_huge(v) ? PROT_READ | PROT_WRITE : 0);
 		step_add(&l->map, "map", v->start, v->end,
@@ -498,9 +352,9 @@ static int finish_all(struct layout *l)
 
 static int restore_all(struct layout *l)
 {
-	plan_objects(l);
+	layout_plan_objects(l);
 	plan_fill(l);
-	int e = receive_objects(l);
+	int e = layout_receive_objects(l);
 	if (e == 0)
 		e = map_all(l);
 	if (e < 0)

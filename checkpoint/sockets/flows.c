@@ -12,7 +12,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -26,6 +25,7 @@
 #include "base/netlink.h"
 #include "base/proc.h"
 #include "files/kinds.h"
+#include "sockets/diag.h"
 
 struct found {
 	struct ck_flow flow;
@@ -54,18 +54,18 @@ static void fill(struct ck_flow *f, int family, const void *local, const void *r
 static int take_socket(const struct nlmsghdr *m, void *arg)
 {
 	struct search *s = arg;
-	const struct inet_diag_msg *i = netlink_header(m, sizeof *i);
+	struct diag_inet i;
 
-	if (!i)
+	if (diag_inet(m, &i) < 0)
 		return -EBADMSG;
-	if (i->idiag_family != AF_INET && i->idiag_family != AF_INET6)
+	if (i.family != AF_INET && i.family != AF_INET6)
 		return 0;
 	struct found *f = &array_push(&s->sockets);
-	fill(&f->flow, i->idiag_family, i->id.idiag_src, i->id.idiag_dst);
-	f->flow.local_port = ntohs(i->id.idiag_sport);
-	f->flow.remote_port = ntohs(i->id.idiag_dport);
-	f->inode = i->idiag_inode;
-	f->listens = i->idiag_state == TCP_LISTEN;
+	fill(&f->flow, i.family, i.id.idiag_src, i.id.idiag_dst);
+	f->flow.local_port = ntohs(i.id.idiag_sport);
+	f->flow.remote_port = ntohs(i.id.idiag_dport);
+	f->inode = i.inode;
+	f->listens = i.state == TCP_LISTEN;
 	return 0;
 }
 

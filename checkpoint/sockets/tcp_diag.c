@@ -10,7 +10,6 @@
 #define LOG_PREFIX "tcp"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -21,6 +20,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/netlink.h"
+#include "sockets/diag.h"
 #include "sockets/tcp.h"
 
 #ifndef TCP_AO_INFO
@@ -58,13 +58,13 @@ struct wanted {
 
 static int see_socket(const struct nlmsghdr *m, void *arg)
 {
-	const struct inet_diag_msg *s = netlink_header(m, sizeof *s);
 	struct wanted *w = arg;
+	struct diag_inet s;
 
-	if (!s)
+	if (diag_inet(m, &s) < 0)
 		return -EBADMSG;
-	if (s->idiag_inode == w->inode) {
-		w->id = s->id;
+	if (s.inode == w->inode) {
+		w->id = s.id;
 		w->found = true;
 	}
 	return 0;
@@ -106,12 +106,8 @@ struct keys {
 	InetSkEntry *e;
 };
 
-static int take_keys(struct keys *k, const struct nlattr *a)
+static int take_keys(struct keys *k, const struct tcp_diag_md5sig *sig, size_t n)
 {
-	size_t size;
-	const struct tcp_diag_md5sig *sig = netlink_data(a, &size);
-	size_t n = sig ? size / sizeof *sig : 0;
-
 	if (n > KEYS_MAX)
 		return -E2BIG;
 	k->e->n_torpor_md5 = 0;
@@ -135,13 +131,12 @@ static int take_keys(struct keys *k, const struct nlattr *a)
 
 static int see_keys(const struct nlmsghdr *m, void *arg)
 {
-	const struct inet_diag_msg *s = netlink_header(m, sizeof *s);
-	const struct nlattr *a[INET_DIAG_MD5SIG + 1];
 	struct keys *k = arg;
+	struct diag_inet s;
 
-	if (!s || netlink_attributes(m, sizeof *s, a, INET_DIAG_MD5SIG + 1) < 0)
+	if (diag_inet(m, &s) < 0)
 		return -EBADMSG;
-	return s->idiag_inode == k->e->ino && a[INET_DIAG_MD5SIG] ? take_keys(k, a[INET_DIAG_MD5SIG]) : 0;
+	return s.inode == k->e->ino && s.md5 ? take_keys(k, s.md5, s.md5_size / sizeof(struct tcp_diag_md5sig)) : 0;
 }
 
 static int dump_md5(struct dump *d, const struct file_info *f, InetSkEntry *i)

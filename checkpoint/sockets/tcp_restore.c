@@ -21,6 +21,10 @@
  *      CLOSING      FIN, peer's FIN
  *      LAST-ACK     peer's FIN, FIN
  *
+ * Data that the image calls not sent may have been sent all the same as far as the peer's window goes: the kernel's timers went on after the
+ * connection was saved, and the peer, or the other end in the same tree that was saved later, has it. It counts as sent: an acknowledgement
+ * of what was never sent is not believed, and the connection would stand still for ever.
+ *
  * A SYN-SENT socket connects again, with the same number: for the peer that is the same SYN once more. */
 #define LOG_PREFIX "tcp"
 #include <errno.h>
@@ -88,6 +92,13 @@ static int read_queue(struct image *i, uint32_t size, char **out)
 	return size ? image_read_raw(i, *out, size) : 0;
 }
 
+static uint32_t perhaps_sent(const TcpStreamEntry *t)
+{
+	uint32_t sent = t->outq_len - t->unsq_len, room = t->has_snd_wnd && t->snd_wnd > sent ? t->snd_wnd - sent : 0;
+
+	return t->unsq_len < room ? t->unsq_len : room;
+}
+
 static int read_stream(struct restore *r, const FileEntry *e, struct stream *s)
 {
 	auto_image struct image *i = NULL;
@@ -106,6 +117,7 @@ static int read_stream(struct restore *r, const FileEntry *e, struct stream *s)
 				 image_name(i), t->inq_len, t->outq_len, t->unsq_len, t->snd_wscale, t->rcv_wscale);
 	if (t->has_torpor_urgent && t->torpor_urgent >= t->inq_len)
 		return fail_text(EBADMSG, "%s: urgent data beyond the end of the queue", image_name(i));
+	t->unsq_len -= perhaps_sent(t);
 	ret = read_queue(i, t->inq_len, &s->in);
 	if (ret >= 0)
 		ret = read_queue(i, t->outq_len, &s->out);

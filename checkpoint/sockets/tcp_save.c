@@ -2,9 +2,10 @@
 /* TCP connections, dump: what repair mode (TCP_REPAIR, 3.5) tells of one, into tcp-stream-INODE.img.
  *
  * All of it is done on a duplicate of the descriptor; the task runs nothing. Each connection is in repair mode for as long as it is read,
- * and out of it before the next one: only the filter stays, which keeps packets from it until the tree ends or goes on. So nothing
- * changes behind what was saved, and no peer is told of data that nobody has: with or without a lock of the network. (Once the program has
- * ended it is the lock alone that keeps the host from answering for it.) tcp_guard.c tells who takes the filter away.
+ * and out of it before the next one: only the filter stays, which keeps packets from it until the tree ends or goes on. So no peer is
+ * told of data that nobody has, with or without a lock of the network; what the kernel sends of its data meanwhile is sent again
+ * (tcp_restore.c). (Once the program has ended it is the lock alone that keeps the host from answering for it.) tcp_guard.c tells who takes
+ * the filter away.
  *
  * Kernel facts relied on:
  * - MSG_PEEK in repair mode reads the queue chosen by TCP_REPAIR_QUEUE. The send queue comes as a whole or not at all (EFAULT), and may begin

@@ -36,6 +36,7 @@
 #include "base/netlink.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "sockets/diag.h"
 #include "sockets/socket.h"
 
 #ifndef SIOCUNIXFILE
@@ -63,22 +64,13 @@ struct unix_sock {
 
 /* --- asking the kernel --- */
 
-struct diag {
-	uint32_t ino, peer, backlog;
-	uint8_t state, shutdown;
-	const void *name;
-	size_t name_size;
-	const uint32_t *clients;
-	size_t n_clients;
-};
-
 struct unix_state {
 	struct arena *arena;
 	struct unix_sock *all;
 	size_t n;
 	struct unix_sock **by_ino;     /* when all are known */
 	struct netlink diag;
-	ARRAY(struct diag) answers;    /* ascending by inode once `complete` */
+	ARRAY(struct diag_unix) answers;    /* ascending by inode once `complete` */
 	bool complete;
 };
 
@@ -110,43 +102,28 @@ static int unix_state(struct dump *d, struct unix_state **out)
 static int take_diag(const struct nlmsghdr *m, void *arg)
 {
 	struct unix_state *s = arg;
-	const struct nlattr *a[UNIX_DIAG_MAX + 1];
-	struct unix_diag_rqlen queue;
-	const struct unix_diag_msg *msg = netlink_header(m, sizeof *msg);
-	size_t size;
+	struct diag_unix g;
 
-	if (!msg || netlink_attributes(m, sizeof *msg, a, UNIX_DIAG_MAX + 1) < 0)
+	if (diag_unix(m, &g) < 0)
 		return -EBADMSG;
-	struct diag *g = &array_push(&s->answers);
-	g->ino = msg->udiag_ino;
-	g->state = msg->udiag_state;
-	netlink_get_u32(a[UNIX_DIAG_PEER], &g->peer);
-	netlink_get(a[UNIX_DIAG_SHUTDOWN], &g->shutdown, sizeof g->shutdown);
-	if (netlink_get(a[UNIX_DIAG_RQLEN], &queue, sizeof queue))
-		g->backlog = queue.udiag_wqueue;
-	const void *data = netlink_data(a[UNIX_DIAG_NAME], &size);
-	if (data) {
-		g->name = arena_dup(s->arena, data, size);
-		g->name_size = size;
-	}
-	data = netlink_data(a[UNIX_DIAG_ICONS], &size);
-	if (data) {
-		g->clients = arena_dup(s->arena, data, size);
-		g->n_clients = size / sizeof(uint32_t);
-	}
+	if (g.name)
+		g.name = arena_dup(s->arena, g.name, g.name_size);
+	if (g.clients)
+		g.clients = arena_dup(s->arena, g.clients, g.n_clients * sizeof *g.clients);
+	array_push(&s->answers) = g;
 	return 0;
 }
 
 static int compare_answers(const void *a, const void *b)
 {
-	const struct diag *x = a, *y = b;
+	const struct diag_unix *x = a, *y = b;
 
 	return (x->ino > y->ino) - (x->ino < y->ino);
 }
 
-static const struct diag *find_answer(const struct unix_state *s, uint32_t ino)
+static const struct diag_unix *find_answer(const struct unix_state *s, uint32_t ino)
 {
-	const struct diag key = { .ino = ino };
+	const struct diag_unix key = { .ino = ino };
 
 	if (s->complete)
 		return bsearch(&key, s->answers.data, s->answers.n, sizeof key, compare_answers);
@@ -154,7 +131,7 @@ static const struct diag *find_answer(const struct unix_state *s, uint32_t ino)
 }
 
 /* The kernel looks for a single inode among all sockets: it is asked for a few of them, and then for all at once. */
-static int ask(struct dump *d, const struct file_info *f, struct diag *out)
+static int ask(struct dump *d, const struct file_info *f, struct diag_unix *out)
 {
 	struct unix_state *s;
 	struct unix_diag_req q = {
@@ -175,7 +152,7 @@ static int ask(struct dump *d, const struct file_info *f, struct diag *out)
 		if (s->complete && s->answers.n)
 			qsort(s->answers.data, s->answers.n, sizeof *s->answers.data, compare_answers);
 	}
-	const struct diag *g = r < 0 ? NULL : find_answer(s, q.udiag_ino);
+	const struct diag_unix *g = r < 0 ? NULL : find_answer(s, q.udiag_ino);
 	if (!g)
 		return fail(r < 0 ? -r : ENOENT, FILE_FMT ": ask for its state (sock_diag)", FILE_ARG(f));
 	*out = *g;
@@ -240,7 +217,7 @@ static int fill_peer_name(struct dump *d, const struct file_info *f, struct unix
 
 static int fill_socket(struct dump *d, const struct file_info *f, UnixSkEntry *u, struct unix_sock *k)
 {
-	struct diag g = { 0 };
+	struct diag_unix g = { 0 };
 	int unsent = 0, r = sock_check_netns(d, f);
 
 	if (r >= 0)

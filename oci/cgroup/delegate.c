@@ -34,36 +34,21 @@ static bool is_wanted(const struct spec *s)
 	return false;
 }
 
-/* The host's number of the container's user; -1: it has none. */
-static int64_t host_uid(const struct spec *s)
-{
-	uint32_t uid = s->process.uid;
-
-	if (!s->namespaces[NS_USER].wanted)
-		return uid;
-	for (size_t i = 0; i < s->uids.n; i++) {
-		const struct spec_id_map *m = &s->uids.data[i];
-		if (uid >= m->container && uid - m->container < m->size)
-			return (int64_t)m->host + (uid - m->container);
-	}
-	return -1;
-}
-
 int cgroup_delegate(const struct spec_pairs *cgroups, const struct spec *s)
 {
 	const char *dir = cgroup_path(cgroups, "");
 	autofree char *list = NULL;
-	int64_t uid = host_uid(s);
+	uint32_t uid = s->namespaces[NS_USER].wanted ? spec_host_id(&s->uids, s->process.uid) : s->process.uid;
 
-	if (!dir || uid <= 0 || !is_wanted(s))
+	if (!dir || !uid || uid == UINT32_MAX || !is_wanted(s))
 		return 0;
 	autoclose int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fchown(fd, (uid_t)uid, (gid_t)-1) < 0)
-		return fail(errno, "hand cgroup %s over to user %d", dir, (int)uid);
+	if (fd < 0 || fchown(fd, uid, (gid_t)-1) < 0)
+		return fail(errno, "hand cgroup %s over to user %u", dir, uid);
 	if (file_read(AT_FDCWD, "/sys/kernel/cgroup/delegate", &list, 1 << 16) < 0)
 		list = str_dup("cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n");
 	for (char *save, *name = strtok_r(list, "\n", &save); name; name = strtok_r(NULL, "\n", &save))
-		if (fchownat(fd, name, (uid_t)uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
-			return fail(errno, "hand cgroup %s/%s over to user %d", dir, name, (int)uid);
+		if (fchownat(fd, name, uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+			return fail(errno, "hand cgroup %s/%s over to user %u", dir, name, uid);
 	return 0;
 }

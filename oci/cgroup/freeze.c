@@ -101,38 +101,28 @@ int cgroup_v1_frozen(const struct spec_pairs *cgroups)
 	return r < 0 ? r : !str_starts(state, "THAWED");
 }
 
+/* Holds all still, so that none forks out of the list, and kills them. freeze: NULL where there is nothing to hold them with. */
+static int kill_frozen(const struct spec_pairs *cgroups, int (*freeze)(const struct spec_pairs *cgroups, bool frozen))
+{
+	autofree pid_t *pids = NULL;
+	int r = freeze ? freeze(cgroups, true) : 0;
+
+	if (r < 0)
+		return r;
+	ssize_t n = cgroup_pids(cgroups, &pids);
+	for (ssize_t i = 0; i < n; i++)
+		if (kill(pids[i], SIGKILL) < 0 && errno != ESRCH)
+			r = fail(errno, "kill pid %d", pids[i]);
+	int thawed = freeze ? freeze(cgroups, false) : 0;
+	return n < 0 ? (int)n : r < 0 ? r : thawed;
+}
+
 int cgroup_v1_kill(const struct spec_pairs *cgroups)
 {
-	autofree pid_t *pids = NULL;
-	bool can_freeze = cgroup_path(cgroups, "freezer");
-	int r = can_freeze ? cgroup_v1_freeze(cgroups, true) : 0;
-
-	if (r < 0)
-		return r;
-	ssize_t n = cgroup_pids(cgroups, &pids);
-	for (ssize_t i = 0; i < n; i++)
-		if (kill(pids[i], SIGKILL) < 0 && errno != ESRCH)
-			r = fail(errno, "kill pid %d", pids[i]);
-	int thawed = can_freeze ? cgroup_v1_freeze(cgroups, false) : 0;
-	return n < 0 ? (int)n : r < 0 ? r : thawed;
+	return kill_frozen(cgroups, cgroup_path(cgroups, "freezer") ? cgroup_v1_freeze : NULL);
 }
 
-/* Kernels before 5.14 have no cgroup.kill: hold all still, kill them; frozen cgroup2 tasks die at once. */
-static int kill_frozen(const struct spec_pairs *cgroups)
-{
-	autofree pid_t *pids = NULL;
-	int r = cgroup_v2_freeze(cgroups, true);
-
-	if (r < 0)
-		return r;
-	ssize_t n = cgroup_pids(cgroups, &pids);
-	for (ssize_t i = 0; i < n; i++)
-		if (kill(pids[i], SIGKILL) < 0 && errno != ESRCH)
-			r = fail(errno, "kill pid %d", pids[i]);
-	int thawed = cgroup_v2_freeze(cgroups, false);
-	return n < 0 ? (int)n : r < 0 ? r : thawed;
-}
-
+/* Kernels before 5.14 have no cgroup.kill; frozen cgroup2 tasks die at once. */
 int cgroup_v2_kill(const struct spec_pairs *cgroups)
 {
 	const char *dir = cgroup_path(cgroups, "");
@@ -140,5 +130,5 @@ int cgroup_v2_kill(const struct spec_pairs *cgroups)
 
 	if (r == 0 || access(dir, F_OK) < 0)   /* a group that is gone has nobody in it */
 		return 0;
-	return r == -ENOENT ? kill_frozen(cgroups) : fail(-r, "kill the processes of cgroup %s", dir);
+	return r == -ENOENT ? kill_frozen(cgroups, cgroup_v2_freeze) : fail(-r, "kill the processes of cgroup %s", dir);
 }

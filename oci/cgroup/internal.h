@@ -44,6 +44,7 @@ struct cgroup_limit {
 #define MAP_HAS_RESOURCE(flag) (1 + offsetof(struct spec_resources, flag))
 int cgroup_set_all(const struct cgroup_target *g, const struct spec_resources *r, const struct cgroup_limit *limits, size_t n);
 int cgroup_set_hugepages(const struct cgroup_target *g, const struct spec_resources *r, const char *limit);
+int cgroup_set_pids(const struct cgroup_target *g, const struct spec_resources *r);
 int cgroup_set_rdma(const struct cgroup_target *g, const struct spec_resources *r);
 uint64_t cgroup_weight(uint64_t shares);   /* cpu.weight of cpu.shares */
 

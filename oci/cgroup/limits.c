@@ -104,6 +104,15 @@ int cgroup_set_hugepages(const struct cgroup_target *g, const struct spec_resour
 	return done;
 }
 
+int cgroup_set_pids(const struct cgroup_target *g, const struct spec_resources *r)
+{
+	if (!r->has_pids_limit)
+		return 0;
+	if (r->pids_limit <= 0)
+		return cgroup_set(g, "pids", "pids.max", "linux.resources.pids.limit", "max");
+	return cgroup_set(g, "pids", "pids.max", "linux.resources.pids.limit", "%" PRId64, r->pids_limit);
+}
+
 /* Both numbers on one line; what is not limited says max. */
 int cgroup_set_rdma(const struct cgroup_target *g, const struct spec_resources *r)
 {

@@ -80,15 +80,6 @@ static int apply_memory(const struct cgroup_target *g, const struct spec_resourc
 	return done < 0 ? done : SET(memory_limits);
 }
 
-static int apply_pids(const struct cgroup_target *g, const struct spec_resources *r)
-{
-	if (!r->has_pids_limit)
-		return 0;
-	if (r->pids_limit <= 0)
-		return cgroup_set(g, "pids", "pids.max", "linux.resources.pids.limit", "max");
-	return cgroup_set(g, "pids", "pids.max", "linux.resources.pids.limit", "%" PRId64, r->pids_limit);
-}
-
 static int set_period(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	return r->has_cpu_period ? cgroup_set(g, "cpu", "cpu.cfs_period_us", "linux.resources.cpu.period", "%" PRIu64, r->cpu_period) : 0;
@@ -189,7 +180,7 @@ static int apply_network(const struct cgroup_target *g, const struct spec_resour
 int cgroup_v1_apply(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	static int (*const parts[])(const struct cgroup_target *, const struct spec_resources *) = {
-		apply_memory, apply_pids, apply_cpu, apply_cpuset, apply_block, apply_hugepages, apply_network, cgroup_set_rdma,
+		apply_memory, cgroup_set_pids, apply_cpu, apply_cpuset, apply_block, apply_hugepages, apply_network, cgroup_set_rdma,
 	};
 	int done = 0;
 

@@ -105,15 +105,6 @@ static int apply_memory(const struct cgroup_target *g, const struct spec_resourc
 	return done < 0 ? done : SET(memory_limits);
 }
 
-static int apply_pids(const struct cgroup_target *g, const struct spec_resources *r)
-{
-	if (!r->has_pids_limit)
-		return 0;
-	if (r->pids_limit <= 0)
-		return cgroup_set(g, "pids", "pids.max", "linux.resources.pids.limit", "max");
-	return cgroup_set(g, "pids", "pids.max", "linux.resources.pids.limit", "%" PRId64, r->pids_limit);
-}
-
 /* "max 100000", "50000 100000": a quota alone keeps the period; a period alone keeps the quota. */
 static int apply_quota(const struct cgroup_target *g, const struct spec_resources *r)
 {
@@ -253,7 +244,7 @@ static int apply_unified(const struct cgroup_target *g, const struct spec_resour
 int cgroup_v2_apply(const struct cgroup_target *g, const struct spec_resources *r)
 {
 	static int (*const parts[])(const struct cgroup_target *, const struct spec_resources *) = {
-		refuse, apply_memory, apply_pids, apply_cpu, apply_block, apply_hugepages, cgroup_set_rdma, apply_unified,
+		refuse, apply_memory, cgroup_set_pids, apply_cpu, apply_block, apply_hugepages, cgroup_set_rdma, apply_unified,
 	};
 	int done = 0;
 

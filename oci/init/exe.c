@@ -77,8 +77,10 @@ extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));   /*
 /* Addresses that the loader or the program may have written to: those of a writable segment, also when they are read-only by now. */
 static bool in_writable_segment(uintptr_t address)
 {
-	const ElfW(Phdr) *headers = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
 	uintptr_t base = (uintptr_t)&__ehdr_start;
+
+	__asm__("" : "+r"(base));   /* the program lies behind its header: for the compiler, beyond the end of that object */
+	const ElfW(Phdr) *headers = (const void *)(base + __ehdr_start.e_phoff);
 
 	for (size_t i = 0; i < __ehdr_start.e_phnum; i++)
 		if (headers[i].p_type == PT_LOAD && !headers[i].p_offset)

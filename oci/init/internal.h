@@ -90,6 +90,7 @@ int loopback_up(void);
 /* --- process.c: from a process of the runtime to one of the container. process_prepare() is everything up to the last privileges;
  * process_exec() the rest, and returns only on failure. */
 int process_oom_score(const struct init *i);   /* while the host's /proc is there */
+int oom_score_set(int dir, const char *file, const struct spec_process *p);
 /* Around the clone, where the child cannot set its score: it inherits the runtime's. */
 int oom_score_lend(const struct init *i, char **saved);
 void oom_score_return(const char *saved);
@@ -146,11 +147,12 @@ void netdevs_return(const struct spec *s, int netns);   /* what has left, after 
 int sysctls_apply(int proc, const struct spec *s);
 /* The host's /proc, verified. */
 int proc_open_host(void);
-/* Environment LISTEN_FDS of the caller plus the option. */
-/* create.c, for exec too. */
+
+/* --- create.c, for exec too. */
 int pid_file_write(const char *path, pid_t pid);             /* path NULL: nothing to do */
 int connect_to(const char *path, const char *what);          /* a unix socket; a bare -errno when it cannot be reached */
 int pidfd_hand_over(const char *path, pid_t pid);
+/* --- spawn.c: how many descriptors are to be preserved (LISTEN_FDS of the caller's environment and the option), and whether they are there. */
 unsigned preserved_descriptors(const struct oci_create_options *c);
 int preserved_check(unsigned n);
 

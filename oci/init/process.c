@@ -63,16 +63,29 @@ static bool inherits_oom_score(const struct init *i)
 	return i->unprivileged && (i->target >= 0 || !i->spec->namespaces[NS_USER].wanted);
 }
 
-int oom_score_lend(const struct init *i, char **saved)
+int oom_score_set(int dir, const char *file, const struct spec_process *p)
 {
-	const struct spec_process *p = i->process;
 	char text[16];
 
-	if (!p->has_oom_score_adj || !inherits_oom_score(i))
+	if (!p->has_oom_score_adj)
 		return 0;
 	snprintf(text, sizeof text, "%d", p->oom_score_adj);
-	int r = file_read(AT_FDCWD, "/proc/self/oom_score_adj", saved, 32) < 0 ? -EIO : file_write(AT_FDCWD, "/proc/self/oom_score_adj", text);
-	return r < 0 ? fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj) : 0;
+	int r = file_write(dir, file, text);
+	if (r >= 0)
+		return 0;
+	r = fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj);
+	if (r == -EACCES || r == -EPERM)
+		fail_hint("a value below the caller's own needs CAP_SYS_RESOURCE");
+	return r;
+}
+
+int oom_score_lend(const struct init *i, char **saved)
+{
+	static const char own[] = "/proc/self/oom_score_adj";
+
+	if (!i->process->has_oom_score_adj || !inherits_oom_score(i))
+		return 0;
+	return file_read(AT_FDCWD, own, saved, 32) < 0 ? fail(EIO, "process.oomScoreAdj: read %s", own) : oom_score_set(AT_FDCWD, own, i->process);
 }
 
 void oom_score_return(const char *saved)
@@ -83,19 +96,9 @@ void oom_score_return(const char *saved)
 
 int process_oom_score(const struct init *i)
 {
-	const struct spec_process *p = i->process;
-	char text[16];
+	bool not_here = inherits_oom_score(i) || (i->target < 0 && i->spec->namespaces[NS_USER].wanted);
 
-	if (!p->has_oom_score_adj || inherits_oom_score(i) || (i->target < 0 && i->spec->namespaces[NS_USER].wanted))
-		return 0;
-	snprintf(text, sizeof text, "%d", p->oom_score_adj);
-	int r = file_write(i->proc, "self/oom_score_adj", text);
-	if (r == -EACCES || r == -EPERM) {
-		r = fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj);
-		fail_hint("a value below the caller's own needs CAP_SYS_RESOURCE");
-		return r;
-	}
-	return r < 0 ? fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj) : 0;
+	return not_here ? 0 : oom_score_set(i->proc, "self/oom_score_adj", i->process);
 }
 
 static int compare(const void *a, const void *b)

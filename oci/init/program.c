@@ -78,8 +78,11 @@ int program_find(const struct spec_process *p, char **path)
 		return 0;
 	}
 	int r = search(name, list ? list : DEFAULT_PATH, path);
-	if (r == -ENOENT)
-		return fail_text(ENOENT, "exec: \"%s\": executable file not found in $PATH", name);
+	if (r == -ENOENT) {
+		r = fail_text(ENOENT, "exec: \"%s\": executable file not found in $PATH", name);
+		fail_hint("searched in the container's root filesystem: %s", list ? list : DEFAULT_PATH);
+		return r;
+	}
 	return r < 0 ? fail(-r, "exec: \"%s\"", name) : 0;
 }
 

@@ -15,6 +15,7 @@
 #include "init/spawn.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,8 @@ unsigned preserved_descriptors(const struct oci_create_options *c)
 /* Those that the caller inherited are not close-on-exec, those that this process opened itself are. */
 int preserved_check(unsigned n)
 {
+	if (n > INT_MAX - 3)
+		return fail_text(EINVAL, "%u descriptors to be preserved (--preserve-fds, LISTEN_FDS) are more than there can be", n);
 	for (unsigned fd = 3; fd < 3 + n; fd++) {
 		int flags = fcntl((int)fd, F_GETFD);
 		if (flags < 0 || flags & FD_CLOEXEC)

@@ -40,19 +40,6 @@ bool oci_unprivileged(void)
 		(sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, &inside, &outside, &size) != 3 || inside || outside || size < UINT32_MAX);
 }
 
-static char *map_text(const struct spec_id_maps *maps)
-{
-	char *text = str_dup("");
-
-	for (size_t i = 0; i < maps->n; i++) {
-		const struct spec_id_map *m = &maps->data[i];
-		char *longer = str_printf("%s%u %u %u\n", text, m->container, m->host, m->size);
-		free(text);
-		text = longer;
-	}
-	return text;
-}
-
 /* newuidmap PID CONTAINER HOST SIZE… */
 static int run_helper(const char *helper, pid_t pid, const struct spec_id_maps *maps)
 {
@@ -97,7 +84,7 @@ static int write_file(pid_t pid, const char *file, const char *text)
 
 static int set_map(pid_t pid, bool groups, const struct spec_id_maps *maps)
 {
-	autofree char *text = map_text(maps);
+	autofree char *text = spec_id_map_text(maps);
 	const char *file = groups ? "gid_map" : "uid_map";
 	int r = write_file(pid, file, text);
 
@@ -111,28 +98,12 @@ static int set_map(pid_t pid, bool groups, const struct spec_id_maps *maps)
 	return r < 0 ? fail(-r, "linux.%s: write the maps", groups ? "gidMappings" : "uidMappings") : 0;
 }
 
-/* What an id of the namespace is on the host; -1: nobody. */
-static uint32_t host_id(const struct spec_id_maps *maps, uint32_t id)
-{
-	for (size_t i = 0; i < maps->n; i++)
-		if (id >= maps->data[i].container && id - maps->data[i].container < maps->data[i].size)
-			return id - maps->data[i].container + maps->data[i].host;
-	return UINT32_MAX;
-}
-
 static int oom_score(const struct spec_process *p, pid_t pid)
 {
-	char text[16];
+	char path[64];
 
-	if (!p->has_oom_score_adj)
-		return 0;
-	snprintf(text, sizeof text, "%d", p->oom_score_adj);
-	int r = write_file(pid, "oom_score_adj", text);
-	if (r >= 0)
-		return 0;
-	r = fail(-r, "process.oomScoreAdj: set it to %d", p->oom_score_adj);
-	fail_hint("a value below the caller's own needs CAP_SYS_RESOURCE");
-	return r;
+	snprintf(path, sizeof path, "/proc/%d/oom_score_adj", pid);
+	return oom_score_set(AT_FDCWD, path, p);
 }
 
 int userns_settle(const struct init *i, pid_t pid)
@@ -149,7 +120,7 @@ int userns_settle(const struct init *i, pid_t pid)
 		r = oom_score(i->process, pid);
 	if (r >= 0)
 		r = attributes_schedule(i->process, pid);
-	uint32_t owner = host_id(&s->uids, i->process->uid);
+	uint32_t owner = spec_host_id(&s->uids, i->process->uid);
 	if (r >= 0 && owner != UINT32_MAX && geteuid() == 0)
 		r = process_give_stdio(owner);
 	return r < 0 ? r : channel_go(i->runtime_sock);

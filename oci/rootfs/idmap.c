@@ -25,14 +25,8 @@
 
 static int write_map(pid_t pid, const char *file, const struct spec_id_maps *maps)
 {
-	char path[64], text[4096];
-	size_t at = 0;
+	autofree char *path = str_printf("/proc/%d/%s", pid, file), *text = spec_id_map_text(maps);
 
-	for (size_t i = 0; i < maps->n && at < sizeof text; i++)
-		at += (size_t)snprintf(text + at, sizeof text - at, "%u %u %u\n", maps->data[i].container, maps->data[i].host, maps->data[i].size);
-	if (at >= sizeof text)
-		return -E2BIG;
-	snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
 	return file_write(AT_FDCWD, path, text);
 }
 

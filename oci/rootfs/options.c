@@ -113,6 +113,8 @@ static int apply(struct mount_plan *p, const struct spec_mount *m, const char *w
 		return 0;
 	if (!o)
 		return to_filesystem(p, m, word);
+	bool below = o->kind == OPTION_ATTR_REC || o->kind == OPTION_CLEAR_REC;
+	uint64_t *on = below ? &p->set_rec : &p->set, *off = below ? &p->clear_rec : &p->clear;
 	switch (o->kind) {
 	case OPTION_NONE:
 		break;
@@ -121,16 +123,12 @@ static int apply(struct mount_plan *p, const struct spec_mount *m, const char *w
 		p->recursive |= o->value != 0;
 		break;
 	case OPTION_ATTR:
-		set(&p->set, &p->clear, o->value);
+	case OPTION_ATTR_REC:
+		set(on, off, o->value);
 		break;
 	case OPTION_CLEAR:
-		clear(&p->set, &p->clear, o->value);
-		break;
-	case OPTION_ATTR_REC:
-		set(&p->set_rec, &p->clear_rec, o->value);
-		break;
 	case OPTION_CLEAR_REC:
-		clear(&p->set_rec, &p->clear_rec, o->value);
+		clear(on, off, o->value);
 		break;
 	case OPTION_PROPAGATION:
 		p->propagation = o->value;

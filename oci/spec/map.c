@@ -76,7 +76,7 @@ int map_enum(struct map *m, const struct map_path *path, const struct json *node
 			*value = n->value;
 			return 0;
 		}
-		if (at < sizeof known)
+		if (at < sizeof known && *n->name)
 			at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", at ? ", " : "", n->name);
 	}
 	return map_fail(m, path, "unknown value \"%s\" (known: %s)", node->text, known);

@@ -69,6 +69,8 @@ struct spec_id_maps {
 	struct spec_id_map *data;
 	size_t n;
 };
+uint32_t spec_host_id(const struct spec_id_maps *maps, uint32_t id);   /* UINT32_MAX: it is mapped to none */
+char *spec_id_map_text(const struct spec_id_maps *maps);                 /* as the kernel takes them; to be freed */
 
 struct spec_mount {
 	char *destination, *type, *source;   /* type NULL: "bind" if the options say so, else "none" */

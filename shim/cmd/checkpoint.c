@@ -117,6 +117,7 @@ int shim_checkpoint(struct shim_call *c)
 		.file_locks = o->file_locks,
 		.tcp_established = o->tcp_established,
 		.skip_in_flight = o->tcp_skip_in_flight,
+		.link_remap = o->link_remap,
 		.empty_net = o->empty_ns != NULL,
 		.manage_cgroups_mode = o->manage_cgroups_mode,
 		.action_scripts = o->action_scripts.data,

@@ -51,7 +51,7 @@ struct shim_options {
 	/* checkpoint, restore */
 	const char *image_path, *work_path, *parent_path, *page_server, *manage_cgroups_mode, *empty_ns;
 	bool pre_dump, auto_dedup, leave_running, ext_unix_sk, shell_job, file_locks, lazy_pages;
-	bool tcp_established, tcp_close, tcp_skip_in_flight;
+	bool tcp_established, tcp_close, tcp_skip_in_flight, link_remap;
 	struct option_list map_address;
 	int status_fd;               /* -1: none */
 };

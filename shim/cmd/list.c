@@ -38,28 +38,41 @@ struct line {
 
 static const char *const titles[COLUMNS] = { "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER" };
 
-static char *owner_name(const struct container *c)
+/* Whose containers these are; most belong to one user, who is looked up once. */
+struct owner {
+	uid_t uid;
+	char *name;
+};
+
+static const char *owner_name(struct owner *last, const struct container *c)
 {
 	struct stat st;
-	char *name = NULL;
 
 	if (fstat(c->dir_fd, &st) < 0)
-		return str_dup("");
+		return "";
+	if (last->name && last->uid == st.st_uid)
+		return last->name;
+	free_pointer(&last->name);
+	last->uid = st.st_uid;
 	FILE *users = fopen("/etc/passwd", "re");
-	for (const struct passwd *user; users && !name && (user = fgetpwent(users));)
+	for (const struct passwd *user; users && !last->name && (user = fgetpwent(users));)
 		if (user->pw_uid == st.st_uid)
-			name = str_dup(user->pw_name);
+			last->name = str_dup(user->pw_name);
 	if (users)
 		fclose(users);
-	return name ? name : str_printf("#%u", st.st_uid);
+	if (!last->name)
+		last->name = str_printf("#%u", st.st_uid);
+	return last->name;
 }
 
 static struct line make_line(struct container *c)
 {
+	enum oci_status status = container_status(c);
+
 	return (struct line){ {
 		[ID] = str_dup(c->id),
-		[PID] = str_printf("%d", container_init_pid(c)),
-		[STATUS] = str_dup(oci_status_names[container_status(c)]),
+		[PID] = str_printf("%d", status == OCI_STOPPED ? 0 : c->pid),
+		[STATUS] = str_dup(oci_status_names[status]),
 		[BUNDLE] = str_dup(c->bundle ? c->bundle : ""),
 		[CREATED] = str_dup(c->created ? c->created : ""),
 		[OWNER] = str_dup(c->owner ? c->owner : ""),
@@ -95,8 +108,8 @@ static void free_lines(struct line *lines, size_t n)
 			free(lines[i].column[k]);
 }
 
-/* Opens container number i; NULL when it cannot be read (said as a warning) or is gone by now. */
-static struct container *open_listed(struct shim_call *c, const char *id)
+/* NULL when it cannot be read (said as a warning) or is gone by now. */
+static struct container *open_listed(struct shim_call *c, const char *id, struct owner *owner)
 {
 	size_t mark = err_mark();
 	struct container *container;
@@ -107,41 +120,63 @@ static struct container *open_listed(struct shim_call *c, const char *id)
 	err_rewind(mark);
 	if (r < 0)
 		return NULL;
-	autofree char *owner = owner_name(container);
-	container->owner = container_str(container, owner);
+	container->owner = container_str(container, owner_name(owner, container));
 	return container;
+}
+
+/* What is asked for, of containers that are open one at a time. */
+struct listing {
+	const struct shim_options *o;
+	struct json_out json;
+	ARRAY(struct line) lines;
+};
+
+static void list_one(struct listing *l, struct container *c)
+{
+	if (l->o->quiet)
+		puts(c->id);
+	else if (l->o->format == SHIM_JSON)
+		container_describe(c, &l->json);
+	else
+		array_push(&l->lines) = make_line(c);
+}
+
+static void print(struct listing *l, bool any)
+{
+	autofree char *text = json_take(&l->json);
+
+	if (l->o->quiet)
+		return;
+	if (l->o->format == SHIM_JSON)
+		puts(any ? text : "null");   /* what runc prints for none */
+	else
+		print_table(l->lines.data, l->lines.n);
 }
 
 int shim_list(struct shim_call *c)
 {
-	ARRAY(struct line) lines = { 0 };
-	struct json_out json = { 0 };
+	struct listing l = { .o = c->o };
+	struct owner owner = { 0 };
+	bool any = false;
 	char **ids;
 	ssize_t n = container_list(&c->oci, &ids);
 
 	if (n < 0)
 		return (int)n;
-	json_open_array(&json, NULL);
+	json_open_array(&l.json, NULL);
 	for (ssize_t i = 0; i < n; i++) {
-		struct container *container = open_listed(c, ids[i]);
-		if (container) {
-			container_describe(container, &json);
-			array_push(&lines) = make_line(container);
-		}
+		struct container *container = open_listed(c, ids[i], &owner);
+		if (container)
+			list_one(&l, container);
+		any |= container != NULL;
 		container_free(container);
 		free(ids[i]);
 	}
 	free(ids);
-	json_close_array(&json);
-	autofree char *text = json_take(&json);
-	if (c->o->quiet)
-		for (size_t i = 0; i < lines.n; i++)
-			puts(lines.data[i].column[ID]);
-	else if (c->o->format == SHIM_JSON)
-		puts(lines.n ? text : "null");   /* what runc prints for none */
-	else
-		print_table(lines.data, lines.n);
-	free_lines(lines.data, lines.n);
-	array_free(&lines);
+	free(owner.name);
+	json_close_array(&l.json);
+	print(&l, any);
+	free_lines(l.lines.data, l.lines.n);
+	array_free(&l.lines);
 	return 0;
 }

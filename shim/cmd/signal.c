@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names of signals as `kill` takes them: numbers, names with or without SIG, in any case, RTMIN+n and RTMAX-n. */
+/* Names of signals as `kill` takes them: numbers (0 only asks whether the process is there), names with or without SIG, in any case, RTMIN+n
+ * and RTMAX-n. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -29,7 +30,7 @@ int shim_signal(const char *text)
 	uint64_t number;
 
 	if (parse_u64(text, 10, &number) == 0)
-		return number > 0 && number < NSIG ? (int)number : -EINVAL;
+		return number < NSIG ? (int)number : -EINVAL;
 	if (!strncasecmp(text, "SIG", 3))
 		text += 3;
 	for (int i = 1; i < NSIG; i++) {

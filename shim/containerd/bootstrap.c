@@ -428,6 +428,7 @@ int bootstrap_serve(const struct bootstrap *b)
 	loop_on_stop(stop);
 	publish_begin(shim.address, shim.ns);
 	r = server_start(LISTEN_FD, tables);
+	service_idle();
 	if (r >= 0)
 		r = loop_run();
 	if (!shim.ending)   /* told to end by a signal; else the name was given up, and may be another's by now */

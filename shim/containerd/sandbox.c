@@ -2,7 +2,7 @@
 /* containerd.runtime.sandbox.v1: the pod by itself (pod.c). containerd asks for it where its sandboxer is "shim"; with "podsandbox" the pod
  * is a container like others.
  *
- *     CreateSandbox ──▶ CREATED ── StartSandbox ──▶ READY ── StopSandbox, or its process ends ──▶ STOPPED ── ShutdownSandbox ──▶ NONE
+ *     CreateSandbox ─▶ CREATED ─ StartSandbox ─▶ READY ─ StopSandbox, or its process ends ─▶ STOPPED ─ ShutdownSandbox ─▶ NONE
  *
  * A stopped sandbox has no cgroup any more: StopSandbox answers when it has been removed. */
 #include "containerd/sandbox.h"

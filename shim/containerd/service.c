@@ -17,6 +17,7 @@
 #include "containerd/sandbox.h"
 #include "containerd/task.h"
 
+#define IDLE_MS 30000     /* that a shim waits for its first container, or after its last */
 #define OUTPUT_MS 10000   /* that Delete waits for output to be handed on */
 
 /* --- create, start, exec --------------------------------------------------------------------------------------------------------- */
@@ -341,16 +342,38 @@ static void shutdown_done(void)
 	loop_end();
 }
 
+static void end_shim(void)
+{
+	shim.ending = true;
+	unlink(shim.socket);   /* from here on the next shim of this group may have the name */
+	server_refuse();
+	publish_drain(3000, shutdown_done);
+}
+
 void service_shutdown(struct rpc_call *call)
 {
-	shim.ending = !tasks && !sandbox_exists();
-	if (shim.ending) {   /* from here on the next shim of this group may have the name */
-		unlink(shim.socket);
-		server_refuse();
-	}
+	bool nothing = !tasks && !sandbox_exists() && !shim.ending;
+
 	rpc_reply(call, NULL);
-	if (shim.ending)
-		publish_drain(3000, shutdown_done);
+	if (nothing)
+		end_shim();
+}
+
+static void has_been_idle(void *arg)
+{
+	(void)arg;
+	if (tasks || sandbox_exists() || shim.ending)
+		return;
+	log_info("nobody has needed this shim for %d seconds", IDLE_MS / 1000);
+	end_shim();
+}
+
+/* containerd may have been killed before it asked for a container, or before it said that this shim is to end. Old ones never come back to
+ * that. */
+void service_idle(void)
+{
+	shim.idle.fire = has_been_idle;
+	loop_after(&shim.idle, IDLE_MS);
 }
 
 static void shutdown_shim(struct rpc_call *call, const ProtobufCMessage *message)

@@ -342,4 +342,6 @@ void task_free(struct task *t)
 		queue = d->next;
 		run_deferred(d);   /* finds no such task */
 	}
+	if (!tasks)
+		service_idle();
 }

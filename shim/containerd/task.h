@@ -23,6 +23,7 @@ struct shim {
 	struct oci_options oci;          /* where the containers' state is */
 	char *title;                     /* the words of the command line */
 	size_t title_size;
+	struct loop_timer idle;
 	bool debug;
 	bool ending;                     /* nothing new */
 };
@@ -100,6 +101,8 @@ extern const struct rpc_method task_methods[];
 void service_finish_delete(struct process *p);
 /* Answers, and the shim ends, if it has nothing any more. */
 void service_shutdown(struct rpc_call *call);
+/* There is no task: the shim ends by itself in a while. */
+void service_idle(void);
 
 /* --- rootfs.c: in a worker. */
 int rootfs_mount_all(const Task__CreateTaskRequest *request, const char *target);

@@ -29,7 +29,6 @@ static const struct option_verb verbs[CR_VERBS] = {
 	[CR_CPUINFO] = { "cpuinfo", "dump|check", "write or check what a checkpoint needs of a processor (cpuinfo.img)", NULL, false, false },
 };
 
-#define NOT_YET "not supported yet"
 
 static const struct option rows[] = {
 	{ "tree", 't', OPTION_INT, DUMP | PRE | RESTORE, AT(tree), "PID", "root of the tree to dump" },
@@ -73,6 +72,8 @@ static const struct option rows[] = {
 	{ "display-stats", 0, OPTION_FLAG, DUMP | PRE | RESTORE, AT(display_stats), NULL, "print the statistics", .negatable = true },
 	{ "skip-file-rwx-check", 0, OPTION_FLAG, RESTORE, AT(skip_rwx), NULL, "do not compare the permissions of opened files", .negatable = true },
 	{ "keep-partial", 0, OPTION_FLAG, DUMP | PRE, AT(keep_partial), NULL, "keep what a failed dump has written, for study (torpor's own)" },
+	{ "no-sync", 0, OPTION_FLAG, DUMP | PRE, AT(no_sync), NULL,
+	  "do not wait until the images are on the disk: a machine that goes down may leave a checkpoint that is none (torpor's own)" },
 	{ "close", 0, OPTION_INT, EVERY, AT(close_fd), "FD", "close this descriptor first" },
 	{ "config", 0, OPTION_STRING, EVERY, AT(config), "FILE", "read options from FILE, and not from the default files" },
 	{ "no-default-config", 0, OPTION_FLAG, EVERY, AT(no_default_config), NULL,
@@ -111,7 +112,8 @@ static const struct option rows[] = {
 	{ "status-fd", 0, OPTION_INT, DUMP | SERVER | PAGER | SERVICE, AT(status_fd), "FD", "write a byte there when it listens" },
 	{ "action-script", 0, OPTION_LIST, DUMP | PRE | RESTORE | SERVER | PAGER | SERVICE, AT(action_scripts), "FILE",
 	  "run FILE at the points of the operation, CRTOOLS_SCRIPT_ACTION says which" },
-	{ "link-remap", 0, OPTION_FLAG, DUMP, 0, NULL, "temporary hard links for unlinked files", .refused = NOT_YET },
+	{ "link-remap", 0, OPTION_FLAG, DUMP, AT(link_remap), NULL, "a deleted file that has another name gets a temporary one, until it is restored",
+	  .negatable = true },
 	{ "join-ns", 'J', OPTION_LIST, RESTORE, AT(join_ns), "KIND:PID|FILE", "restore into this net, uts, ipc or time namespace" },
 	{ "empty-ns", 0, OPTION_STRING, DUMP | RESTORE, AT(empty_ns), "net",
 	  "do not save what is in the network namespace; restore into an empty one" },
@@ -142,14 +144,17 @@ static const struct option rows[] = {
 	  "the cgroup hierarchies are mounted in DIR, by the names of their controllers (cgroup2: unified)" },
 	{ "irmap-scan-path", 0, OPTION_LIST, DUMP | PRE, AT(irmap_paths), "PATH", "search here first for what inotify and fanotify watch" },
 	{ "force-irmap", 0, OPTION_FLAG, DUMP | PRE, AT(force_irmap), NULL, "search for what is watched, even if the kernel can tell its path", .negatable = true },
-	{ "lsm-profile", 0, OPTION_STRING, RESTORE, 0, "TYPE:NAME", "security profile", .refused = NOT_YET },
-	{ "lsm-mount-context", 0, OPTION_STRING, RESTORE, 0, "CTX", "security context of mounts", .refused = NOT_YET },
+	{ "lsm-profile", 0, OPTION_STRING, RESTORE, 0, "TYPE:NAME", "security profile",
+	  .refused = "only programs without a profile are saved and restored" },
+	{ "lsm-mount-context", 0, OPTION_STRING, RESTORE, 0, "CTX", "security context of mounts",
+	  .refused = "mounts get the context of the policy here" },
 	{ "file-validation", 0, OPTION_ENUM, RESTORE, AT(file_validation_method), "METHOD", "how files are compared: filesize",
 	  .names = (const char *const[]){ "filesize", NULL } },
 	{ "weak-sysctls", 0, OPTION_FLAG, RESTORE, AT(weak_sysctls), NULL, "leave out settings that this kernel does not have", .negatable = true },
 	{ "ghost-fiemap", 0, OPTION_FLAG, DUMP, AT(ghost_fiemap), NULL, "holes of deleted files stay holes (they always do, by SEEK_DATA)", .negatable = true },
 	{ "mntns-compat-mode", 0, OPTION_FLAG, RESTORE, 0, NULL, "older mount engine", .refused = "torpor has one way to restore mounts" },
-	{ "unprivileged", 0, OPTION_FLAG, EVERY, 0, NULL, "run without root", .refused = NOT_YET },
+	{ "unprivileged", 0, OPTION_FLAG, EVERY, AT(unprivileged), NULL, "as another user than root, with CAP_CHECKPOINT_RESTORE and CAP_SYS_PTRACE: programs of "
+	  "one's own; their clocks jump", .negatable = true },
 	{ "stream", 0, OPTION_FLAG, DUMP | PRE | RESTORE | CPUINFO, 0, NULL, "image streamer",
 	  .refused = "images are files in a directory; pages can go elsewhere with --page-server" },
 	{ "tls", 0, OPTION_FLAG, PEERS, AT(tls), NULL, "talk to the other side of a page server by TLS, with certificates on both sides",
@@ -162,7 +167,8 @@ static const struct option rows[] = {
 	{ "tls-key", 0, OPTION_STRING, PEERS, AT(tls_files.key), "FILE", "its key; default /etc/pki/criu/private/key.pem" },
 	{ "tls-no-cn-verify", 0, OPTION_FLAG, PEERS, AT(tls_files.any_name), NULL,
 	  "the server's certificate may be for any name (it must be signed all the same)" },
-	{ "allow-uprobes", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "accept uprobes", .refused = NOT_YET },
+	{ "allow-uprobes", 0, OPTION_FLAG, DUMP | RESTORE, 0, NULL, "accept uprobes",
+	  .refused = "a program that is being probed is not saved; take the probes away" },
 };
 
 const struct option_table cr_options_table = {

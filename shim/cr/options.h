@@ -17,12 +17,12 @@ struct cr_options {
 	struct option_list external, inherit_fd, action_scripts, mount_map, skip_mounts, plain_filesystems, cgroup_roots, cgroup_controllers;
 	struct option_list join_ns, map_address, veth_pairs;
 	bool leave_running, leave_stopped, detached, sibling, shell_job, file_locks, help, version, evasive_devices, extra, experimental;
-	bool all, display_stats, keep_partial, skip_rwx, no_default_config, page_server, daemon, track_mem, auto_dedup, lazy_pages, tls;
+	bool all, display_stats, keep_partial, no_sync, skip_rwx, no_default_config, page_server, daemon, track_mem, auto_dedup, lazy_pages, tls;
 	bool tcp_established, tcp_close, skip_in_flight;
 	uint64_t ghost_limit;
 	unsigned timeout, port, sessions;
 	const char *config, *empty_ns, *cpu_cap, *libdir;
-	bool exec_cmd, external_masters, deprecated, weak_sysctls, force_irmap, log_pid, ghost_fiemap;
+	bool exec_cmd, external_masters, deprecated, weak_sysctls, force_irmap, log_pid, ghost_fiemap, link_remap, unprivileged;
 	struct option_list irmap_paths;
 	/* Not options: */
 	const char *positional;          /* the command's argument */

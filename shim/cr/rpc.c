@@ -165,8 +165,9 @@ static int prepare(struct rpc *rpc, const CriuReq *req, enum cr_verb verb, struc
 		job->o.notify_arg = rpc;
 		job->o.orphan_pts_master = opts->has_orphan_pts_master && opts->orphan_pts_master;
 	}
-	if (verb == CR_DUMP && !job->o.tree)
-		job->o.tree = rpc->client;
+	if ((verb == CR_DUMP || verb == CR_PRE_DUMP) && (!job->o.tree || job->o.tree == rpc->client))
+		return fail_text(ENOTSUP, "process %d asks for a dump of itself: its connection to this process cannot be saved; name another process (pid)",
+				 rpc->client);
 	job->o.detached = true;
 	if (opts && opts->has_status_fd && job->o.lazy_pages) {
 		autofree char *path = str_printf("/proc/%d/fd/%d", rpc->client, opts->status_fd);

@@ -84,6 +84,7 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.tcp_close = o->tcp_close,
 		.skip_in_flight = o->skip_in_flight,
 		.keep_partial = o->keep_partial,
+		.no_sync = o->no_sync,
 		.freeze_cgroup = o->freeze_cgroup,
 		.external = external.data,
 		.root = o->root,
@@ -93,6 +94,7 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.empty_net = o->empty_ns != NULL,
 		.cpu_cap = caps,
 		.stats_out = o->display_stats ? 1 : 0,
+		.link_remap = o->link_remap,
 		.force_irmap = o->force_irmap,
 		.irmap_paths = o->irmap_paths.data,
 		.cgroup_props = o->cgroup_props,
@@ -164,6 +166,7 @@ static int restore_tree(struct cr_options *o, void *root)
 		.cpu_cap = caps,
 		.plain_filesystems = o->plain_filesystems.data,
 		.stats_out = o->display_stats ? 1 : 0,
+		.unprivileged = o->unprivileged,
 		.weak_sysctls = o->weak_sysctls,
 		.log_per_task = o->log_pid ? o->log_file : NULL,
 		.orphan_pts_master = o->orphan_pts_master,
@@ -210,7 +213,7 @@ static int run_restore(const struct cr_options *o)
 
 static int run_check(const struct cr_options *o)
 {
-	struct ck_check_options c = { .feature = o->feature, .extra = o->extra || o->all, .experimental = o->experimental || o->all, .out = 1 };
+	struct ck_check_options c = { .feature = o->feature, .extra = o->extra || o->all, .experimental = o->experimental || o->all, .unprivileged = o->unprivileged, .out = 1 };
 
 	return ck_check(&c);
 }

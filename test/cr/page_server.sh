@@ -30,7 +30,7 @@ port=$("$TORPOR_CR" page-server --daemon -D pages -W work -o server.log --pidfil
 listens "$port" || fail "nobody listens on $port"
 server=$(cat work/pid)
 grep -q torpor-cr "/proc/$server/comm" || fail "the pid file says $server"
-wait_until 5 [ "$(stat -c %s ready.$$)" = 1 ]
+wait_until 5 eval '[ "$(stat -c %s ready.$$)" = 1 ]'
 [ "$(ps -o sid= -p "$server" | tr -d ' ')" = "$server" ] || fail "it is in our session"
 dump --address 127.0.0.1 --port "$port"
 wait_until 5 ended "$server"

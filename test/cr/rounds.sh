@@ -50,7 +50,7 @@ equal "$(keeper | wc -w)" 1 "keepers after a round"
 kb=$(awk '/^Private_Dirty/ { n += $2 } END { print n }' "/proc/$(keeper)/smaps_rollup")
 [ -n "${SAN-}" ] || [ "$kb" -lt 900 ] || fail "the keeper has $kb kB of its own"
 change
-round r2 --prev-images-dir ../r1
+round r2 --prev-images-dir ../r1 --no-sync
 [ "$(pages r2)" -lt 200 ] || fail "the second round has $(pages r2) pages"
 equal "$(readlink r2/parent)" ../r1
 refuses "cannot be restored by itself" "$TORPOR_CR" restore -D r2 -d
@@ -80,7 +80,7 @@ refuses "known" "$TORPOR_CR" pre-dump -t $pid -D full --tracker magic
 
 # The last dump ends the program and its keeper. Parents missing, replaced and right.
 change
-"$TORPOR_CR" dump -t $pid -D full --prev-images-dir ../r5
+"$TORPOR_CR" dump --no-sync -t $pid -D full --prev-images-dir ../r5
 [ "$(pages full)" -lt 400 ] || fail "the last dump has $(pages full) pages"
 wait_until 5 eval '[ -z "$(keeper)" ]'
 wait_until 5 [ ! -e /proc/$pid ]

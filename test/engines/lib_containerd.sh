@@ -128,12 +128,12 @@ run() { ctr run --runtime $runtime --cgroup "$TEST_CGROUP/$RANDOM$RANDOM" --root
 status_of() { ctr task ls | awk -v c="$1" '$1 == c { print $3 }'; }
 shims() { grep -las "containerd-shim-[t]orpor-v1.-namespace\|containerd-shim-[r]unc-v2.-namespace" /proc/[0-9]*/cmdline | wc -l; }
 
-# No shim, socket, state, bundle, mount of a container is left.
+# nothing_left [SECONDS to wait]: no shim, socket, state, bundle, mount of a container is left.
 nothing_left() {
-	wait_until 20 eval '[ "$(shims)" = 0 ]'
+	wait_until "${1-20}" eval '[ "$(shims)" = 0 ]'
+	wait_until 10 eval '[ -z "$(ls "$work/state/io.containerd.runtime.v2.task/default" 2>/dev/null)" ]'   # containerd notices, and cleans up
 	equal "$(ls /run/containerd/s 2>/dev/null)" "" "sockets left"
 	equal "$(ls /run/containerd/torpor/default 2>/dev/null | grep -v '^seccomp~$')" "" "state left"
-	equal "$(ls "$work/state/io.containerd.runtime.v2.task/default" 2>/dev/null)" "" "bundles left"
 	equal "$(grep -c "$work/state" /proc/self/mountinfo)" 0 "mounts left"
 	equal "$(find /sys/fs/cgroup -mindepth 3 -path "*$TEST_CGROUP/*" -type d 2>/dev/null)" "" "cgroups left"
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libFuzzer on what is read of a network namespace (ns/net_parse.c): messages of rtnetlink one after the other, as the kernel sends them and as images
- * have them. Each is taken for a device and for an entry of each table, and is made into the request that would make it again. */
+/* libFuzzer on what is read of a network namespace (ns/net_parse.c, sockets/diag.c): messages one after the other, as the kernel sends them and as
+ * images have them. Each is taken for a device, for an entry of each table, and made into the request that would make it again; and for what
+ * sock_diag says of a socket. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ns/net.h"
+#include "sockets/diag.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,6 +35,24 @@ static void as_entry(struct netlink *nl, const struct nlmsghdr *m)
 			net_message_request(nl, m, t);
 }
 
+static void as_socket(const struct nlmsghdr *m, volatile size_t *sum)
+{
+	struct diag_inet inet;
+	struct diag_unix local;
+
+	if (diag_inet(m, &inet) == 0) {
+		*sum += inet.inode + inet.id.idiag_dst[3];
+		for (size_t i = 0; inet.md5 && i < inet.md5_size; i++)
+			*sum += ((const unsigned char *)inet.md5)[i];
+	}
+	if (diag_unix(m, &local) < 0)
+		return;
+	for (size_t i = 0; i < local.name_size; i++)
+		*sum += ((const uint8_t *)local.name)[i];
+	for (size_t i = 0; i < local.n_clients; i++)
+		*sum += local.clients[i];
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* A copy of its own: what is read beyond the end is noticed. */
@@ -47,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (net_next(&text, &m) == 1) {
 		as_link(m, &sum);
 		as_entry(&nl, m);
+		as_socket(m, &sum);
 	}
 	free(copy);
 	return 0;

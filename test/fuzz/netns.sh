@@ -21,10 +21,16 @@ unshare -n sh -c '
 	ip rule add from 10.1.0.1 lookup 100; ip neigh add 10.1.0.7 lladdr 02:00:00:00:00:07 dev v0; bridge fdb add 02:00:00:00:00:99 dev v1 master static
 	exec python3 -c "
 import socket, struct, sys
-for number, (kind, family, size) in enumerate([(18, 0, 16), (22, 0, 8), (26, 0, 12), (34, 0, 12), (30, 0, 12), (30, 7, 12)]):
-    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
-    s.settimeout(2)
-    s.send(struct.pack(\"=IHHII\", 16 + size, kind, 0x301, 1, 0) + bytes([family]) + bytes(size - 1))
+ends = socket.socketpair()
+served = socket.create_server((\"127.0.0.1\", 0))
+waiting = socket.create_connection(served.getsockname())
+dumps = [(0, kind, bytes([family]) + bytes(size - 1)) for kind, family, size in
+         [(18, 0, 16), (22, 0, 8), (26, 0, 12), (34, 0, 12), (30, 0, 12), (30, 7, 12)]]
+dumps += [(4, 20, struct.pack(\"=BBHIIIII\", 1, 0, 0, 0xffffffff, 0, 0x3f, 0, 0)), (4, 20, struct.pack(\"=BBBBI48x\", 2, 6, 255, 0, 0xffffffff))]
+for number, (family, kind, header) in enumerate(dumps):
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
+    s.settimeout(5)
+    s.send(struct.pack(\"=IHHII\", 16 + len(header), kind, 0x301, 1, 0) + header)
     out, last = b\"\", False
     while not last:
         data = s.recv(65536)
@@ -37,7 +43,7 @@ for number, (kind, family, size) in enumerate([(18, 0, 16), (22, 0, 8), (26, 0, 
             at += length + 3 & ~3
     open(sys.argv[1] + \"/%d\" % number, \"wb\").write(out)
 " "$0"' "$TEST_DIR/corpus"
-[ -s "$TEST_DIR/corpus/5" ] || fail "no corpus"
+[ -s "$TEST_DIR/corpus/7" ] || fail "no corpus"
 "$TEST_BUILD/fuzz/netns" -max_total_time="${FUZZ_SECONDS-5}" -max_len=16384 -timeout=10 -rss_limit_mb=512 -print_final_stats=1 \
 	-artifact_prefix="$TEST_DIR/" "$TEST_DIR/corpus" >"$TEST_DIR/log" 2>&1 || { tail -n 40 "$TEST_DIR/log"; fail "it crashes"; }
 grep 'Done\|number_of_executed_units' "$TEST_DIR/log"

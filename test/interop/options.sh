@@ -122,6 +122,10 @@ done
 [ -s w/stats-dump ] && [ -s w/stats-restore ] || fail "no statistics"
 grep -qi 'pages' out || fail "--display-stats: $(cat out)"
 status 1 torpor_cr restore --images-dir i --work-dir w -d --pidfile p   # it is there
+for level in --verbosity=1 -v4 -vv; do
+	status 1 torpor_cr dump --tree 4194302 --images-dir i --work-dir w -o "e$level" $level
+done
+[ "$(wc -l <w/e-v4)" -gt "$(wc -l <w/e--verbosity=1)" ] || fail "-v4 says no more than --verbosity=1"
 status 1 torpor_cr dump --tree 4194302 --images-dir i --work-dir w -o e.log
 grep -q '^([0-9.]*) Error (' w/e.log || fail "the error in the log: $(cat w/e.log)"
 end
@@ -158,3 +162,106 @@ grep -q -- "--root $work" out || fail "another reason: $(cat out)"
 status 1 torpor_cr restore --images-dir i --root "$work"
 round --root / --
 end
+
+# --- as another user, with two capabilities ---
+if [ "$(type -P setpriv)" ]; then
+	user=(setpriv --reuid 1000 --regid 1000 --clear-groups)
+	mighty=("${user[@]}" --inh-caps +checkpoint_restore,+sys_ptrace --ambient-caps +checkpoint_restore,+sys_ptrace)
+	start "${user[@]}" sleep 1000
+	wait_until 10 eval "grep -q '^Uid:.1000' /proc/$pid/status && [[ \$(tr -d '\\0' </proc/$pid/cmdline) == sleep* ]]"
+	chmod 755 "$TEST_DIR" "$work"
+	cp "$TORPOR_CR" "$work/engine"   # which the user may not be able to reach
+	chown 1000:1000 i
+	HOME=/ "${mighty[@]}" "$work/engine" dump --unprivileged --tree "$pid" --images-dir i || fail "a user's dump"
+	wait_until 10 eval "! kill -0 $pid 2>/dev/null"
+	HOME=/ "${mighty[@]}" "$work/engine" restore --unprivileged --images-dir i --restore-detached 2>out || fail "a user's restore: $(cat out)"
+	grep -q 'clocks will jump' out || fail "no word of the clocks: $(cat out)"
+	wait_until 10 runs
+	end
+fi
+
+# --- a job of this program; a freezer; nothing else changes by these ---
+rm -rf i && mkdir i
+sleep 1000 </dev/null >/dev/null 2>&1 &
+pid=$!
+at_exit kill -9 $pid
+wait_until 10 eval "! [ /proc/$pid/exe -ef /bin/bash ]"
+status 1 torpor_cr dump --tree "$pid" --images-dir i
+grep -q -- --shell-job out || fail "another reason: $(cat out)"
+exec 7</dev/null
+torpor_cr dump --tree "$pid" --images-dir i --shell-job --ghost-fiemap --force-irmap --irmap-scan-path /tmp --close 7 --timeout 5 ||
+	fail "dump of a job"
+wait_until 10 eval "! kill -0 $pid 2>/dev/null"
+torpor_cr restore --images-dir i --restore-detached --restore-sibling --shell-job
+grep -q "^PPid:	$$\$" "/proc/$pid/status" || fail "not a sibling: $(grep PPid "/proc/$pid/status")"
+end
+exec 7<&-
+
+# --- --ext-unix-sk with a list ---
+rm -rf i && mkdir i
+setsid python3 -c '
+import os, socket, time
+a, b = socket.socketpair()
+pid = os.fork()
+if pid:
+    a.close()
+    open("inode", "w").write("%d %d\n" % (os.fstat(b.fileno()).st_ino, os.getpid()))
+    os.waitpid(pid, 0)
+else:
+    b.close()
+    os.setsid()
+    open("child", "w").write("%d\n" % os.getpid())
+time.sleep(1000)' </dev/null >/dev/null 2>&1 &
+parent=$!
+at_exit kill -9 $parent
+wait_until 10 [ -s child ]
+wait_until 10 [ -s inode ]
+read -r inode _ <inode
+pid=$(<child)
+at_exit kill -9 "$pid"
+status 1 torpor_cr dump --tree "$pid" --images-dir i
+status 1 torpor_cr dump --tree "$pid" --images-dir i --ext-unix-sk=x
+torpor_cr dump --tree "$pid" --images-dir i --ext-unix-sk="$inode" || fail "--ext-unix-sk=$inode"
+kill -9 "$parent"
+
+# --- mounts: --skip-mnt, --enable-fs, --ext-mount-map; --root of a restore ---
+rm -rf i && mkdir i outside
+rootfs_busybox "$work/root"
+mkdir "$work"/root/{skipped,plain,inside,old}
+echo there >outside/file
+setsid unshare --mount --pid --fork setsid bash -c '
+	mount --make-rprivate / && mount --bind root root && mount --bind outside root/inside && cd root && pivot_root . old && hash -r &&
+	mount -t ramfs ramfs plain && mount -t ramfs ramfs skipped && mount -t proc proc proc && umount -l old && exec chroot . sleep 1000 <&- >&- 2>&-' </dev/null >/dev/null 2>&1 &
+parent=$!
+at_exit kill -9 $parent
+is_there() { pid=$(xargs <"/proc/$parent/task/$parent/children") && [ "$pid" ] && [[ $(tr -d '\0' <"/proc/$pid/cmdline") == sleep* ]]; }
+wait_until 10 is_there
+at_exit kill -9 "$pid"
+mounts=(--ext-mount-map /inside:here --enable-external-masters)
+status 1 torpor_cr dump --tree "$pid" --images-dir i "${mounts[@]}" --skip-mnt /skipped
+grep -q ramfs out || fail "another reason: $(cat out)"
+status 1 torpor_cr dump --tree "$pid" --images-dir i --enable-external-sharing
+status 1 torpor_cr dump --tree "$pid" --images-dir i --external 'mnt[]:sm'
+status 1 torpor_cr dump --tree "$pid" --images-dir i --external 'mnt[]:m' --skip-mnt /skipped
+torpor_cr dump --tree "$pid" --images-dir i "${mounts[@]}" --skip-mnt /skipped --enable-fs ramfs,fuse || fail "dump of mounts"
+status 1 torpor_cr restore --images-dir i --ext-mount-map "here:$work/outside" -d --root "$work/root"
+grep -q -- '--enable-fs ramfs' out || fail "another reason: $(cat out)"
+torpor_cr restore --images-dir i --ext-mount-map "here:$work/outside" -d --enable-fs all --root "$work/root" --pidfile pid || fail "restore of mounts"
+pid=$(<i/pid)
+at_exit kill -9 "$pid"
+grep -q " /plain .* - ramfs " "/proc/$pid/mountinfo" || fail "--enable-fs: it is not mounted"
+grep " /skipped " "/proc/$pid/mountinfo" && fail "--skip-mnt: it is mounted"
+equal "$(cat "/proc/$pid/root/inside/file")" there "the mount from outside"
+equal "$(wc -l <"/proc/$pid/mountinfo")" 4 "the number of mounts: $(cat "/proc/$pid/mountinfo")"
+kill -9 "$pid"
+
+# --- refused, by name ---
+for option in --lsm-profile=apparmor:x --lsm-mount-context=x --mntns-compat-mode --allow-uprobes --stream --file-validation=magic; do
+	status 1 torpor_cr restore --images-dir i "$option"
+	grep -q -- "${option%%=*}" out || fail "$option is not named: $(cat out)"
+done
+for option in --cgroup-root=/x --manage-cgroups=magic --empty-ns=pid --pre-dump-mode=magic; do
+	case $option in --pre-dump-mode*) command=pre-dump ;; *) command=dump ;; esac
+	status 1 torpor_cr $command --tree $$ --images-dir i "$option"
+	grep -q -- "${option%%=*}" out || fail "$option is not named: $(cat out)"
+done

@@ -246,6 +246,12 @@ def named_meanwhile():
     gone(program)
 
 
+def oneself():
+    fd, images = directory("oneself")
+    resp, seen = ask(raw()[0], rpc.DUMP, rpc.criu_opts(images_dir_fd=fd))
+    expect(not resp.success and "itself" in resp.cr_errmsg, "a dump of the client: %s" % resp)
+
+
 def processor():
     fd, images = directory("processor")
     sock, worker = raw()
@@ -315,6 +321,7 @@ dump_and_restore("service")
 errors()
 notifications()
 named_meanwhile()
+oneself()
 processor()
 rounds()
 page_server()

@@ -21,6 +21,8 @@ refuses "flag needs an argument" "$TORPOR" restore --lsm-mount-context
 status=0
 "$TORPOR" >/dev/null 2>&1 || status=$?
 equal $status 1 "status without a command"
+refuses "--root: the name of the state directory is empty" "$TORPOR" --root "" list
+for verb in features list --help; do refuses "standard output" sh -c "'$TORPOR' --root '$TEST_STATE' $verb >/dev/full"; done
 refuses 'unknown command "frobnicate"' "$TORPOR" frobnicate
 refuses "missing arguments; it takes CONTAINER" "$TORPOR" start
 refuses "too many arguments; it takes CONTAINER" torpor start a b
@@ -35,10 +37,6 @@ refuses "container does not exist" torpor events --stats nobody
 # options that are known and not done say so
 refuses "option --systemd-cgroup is not supported" "$TORPOR" --systemd-cgroup list
 refuses "--cgroup-manager systemd: not supported" "$TORPOR" --cgroup-manager=systemd list
-for option in --link-remap "--network-lock iptables"; do
-	# shellcheck disable=SC2086
-	refuses "option ${option%% *} is not supported" torpor checkpoint $option x
-done
 refuses "expected ADDRESS:PORT" torpor checkpoint --page-server nowhere x
 
 # no containers

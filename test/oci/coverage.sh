@@ -5,8 +5,8 @@
 here=${0%/*} top=${0%/*}/.. open=0 rows=0 last='' known=()
 
 has_test() {
-	[ -f "$top/$1.sh" ] && file=$top/$1.sh && return
-	[ -f "$top/$1.c" ] && file=$top/$1.c && return
+	[ -f "$top/$1.sh" ] && files=("$top/$1.sh") && return
+	[ -f "$top/$1.c" ] && files=("$top/$1.c" $(grep -o '"unit/[a-z_]*\.h"' "$top/$1.c" | sed "s|\"\(.*\)\"|$top/\1|" || :)) && return
 	fail "$2: there is no test $1"
 }
 while IFS=$'\t' read -r document path tests remark; do
@@ -17,7 +17,7 @@ while IFS=$'\t' read -r document path tests remark; do
 	last=${path%%\[\]*} last=${last##*.} known=()
 	for t in $tests; do
 		has_test "$t" "$path"
-		tr -d _ <"$file" | grep -iF -- "$last" >/dev/null && known+=("$t")
+		cat "${files[@]}" | tr -d _ | grep -iF -- "$last" >/dev/null && known+=("$t")
 	done
 	[ ${#known[@]} -gt 0 ] || [ "${last#<}" != "$last" ] || [ "${last#(}" != "$last" ] || [ "$document" != config ] ||
 		fail "$path: no word of $last in $tests"

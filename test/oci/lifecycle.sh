@@ -23,6 +23,8 @@ wait_until 5 test -e "$TEST_DIR/b/rootfs/started"
 equal "$(container_status c)" running status
 equal "$(container_pid c)" "$pid" pid
 if torpor start c 2>/dev/null; then fail "started twice"; fi
+torpor kill c 0   # only asks
+refuses "are more than there can be" torpor exec --preserve-fds 4294967295 c true
 refuses "cannot delete container c that is not stopped: running" torpor delete c
 equal "$(torpor ps --format json c)" "[$pid]"
 shows "sleep 1000" torpor ps c
@@ -41,7 +43,7 @@ equal "$(container_status c)" running status
 
 torpor kill c USR2 || :      # sleep dies of it; as first process of its namespace it does not
 torpor kill c KILL
-wait_until 5 test "$(container_status c)" = stopped
+wait_until 5 eval '[ "$(container_status c)" = stopped ]'
 equal "$(container_pid c)" 0 pid
 refuses "container not running" torpor kill c TERM
 torpor kill --all c TERM

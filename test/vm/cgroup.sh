@@ -3,4 +3,4 @@
 # cgroup v2 alone, with all its controllers.
 # timeout: 300
 . "${0%/*}/lib_vm.sh"
-vm '^unit/(kernel|cgroup|limits)$' '^oci/(cgroup|exec|update|events|lifecycle)$'
+vm '^unit/(kernel|cgroup|limits)$' '^oci/(cgroup|update|events|lifecycle)$'
