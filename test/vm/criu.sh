@@ -6,12 +6,7 @@
 # timeout: 300
 . "${0%/*}/../lib.sh"
 vm=$TEST_TOP/test/vm/boot
-reason=$("$vm" check) || skip "$reason"
-"$TEST_TOP/test/peers" has criu-debian || skip "no criu of Debian's own: run test/peers fetch"
-[ -n "${VM_CRIU:-}" ] || skip "only with VM_CRIU, a list of programs of test/cr"
-programs=$VM_CRIU
-# shellcheck disable=SC2086
-TORPOR_VM_PEERS=1 "$vm" sh "bash test/vm/criu.job $programs" >"$TEST_DIR/out" || { cat "$TEST_DIR/out"; fail "the virtual machine"; }
-cat "$TEST_DIR/out"
-! grep -q '^FAILED' "$TEST_DIR/out" || fail "see above"
-grep -q '^ok from-3.17' "$TEST_DIR/out" || fail "nothing was tried"
+reason=$("$vm" check) || { echo "skipped vm/criu: $reason"; exit 0; }
+[ -n "${VM_CRIU:-}" ] || { echo "skipped vm/criu: only with VM_CRIU, a list of programs of test/cr"; exit 0; }
+"$TEST_TOP/test/peers" has criu-debian || { echo "skipped vm/criu: no criu of Debian's own: run test/peers fetch"; exit 0; }
+TORPOR_VM_PEERS=1 "$vm" sh "bash test/vm/criu.job $VM_CRIU" | sed -E 's,^(ok|FAILED) ([^ ]*) ,\1 vm/criu:\2-,'
