@@ -23,6 +23,8 @@ $(TEST_PROGRAMS): $(O)/test/%: test/%.c $(wildcard test/*.h test/*/*.h)
 FUZZERS := $(patsubst test/fuzz/%.c,$(O)/fuzz/%,$(wildcard test/fuzz/*.c))
 FUZZED_spec := $(wildcard oci/spec/*.c) $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
 FUZZED_frame := shim/containerd/frame.c $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
+FUZZED_ttrpc := $(addprefix shim/containerd/,frame.c loop.c options.c) $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c) \
+	$(addprefix $(O)/proto/,ttrpc.pb-c.c task.pb-c.c torpor.pb-c.c wellknown.pb-c.c)
 FUZZED_netns := checkpoint/ns/net_parse.c checkpoint/sockets/diag.c $(addprefix checkpoint/base/,netlink.c err.c fd.c str.c log.c json_escape.c)
 FUZZED_wire := checkpoint/pages/wire.c $(addprefix checkpoint/base/,err.c fd.c str.c log.c json_escape.c)
 FUZZED_netlink := hooks/netlock_rules.c $(addprefix checkpoint/base/,netlink.c netlink_batch.c err.c fd.c str.c log.c json_escape.c)

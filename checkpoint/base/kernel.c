@@ -13,17 +13,13 @@
 #include <asm/prctl.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/inet_diag.h>
 #include <linux/kcmp.h>
 #include <linux/memfd.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
-#include <linux/sock_diag.h>
-#include <linux/sockios.h>
 #include <linux/userfaultfd.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -43,7 +39,6 @@
 
 #include "base/fd.h"
 #include "base/kernel_probes.h"
-#include "base/netlink.h"
 #include "base/proc.h"
 #include "base/str.h"
 
@@ -59,10 +54,6 @@
 #define FEATURE_WP_UNPOPULATED (1u << 13)
 #define FEATURE_WP_ASYNC (1u << 15)
 #define FEATURE_MOVE (1u << 16)
-#define OPT_BUF_LOCK 72
-#define OPT_IPV6_FREEBIND 78
-#define IOCTL_SIOCGSKNS 0x894C
-#define IOCTL_SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
 #define IOCTL_TFD_SET_TICKS _IOW('T', 0, uint64_t)
 #define FLAG_MOVE_MOUNT_SET_GROUP 0x100
 #define CGROUP2_MAGIC 0x63677270
@@ -345,47 +336,6 @@ static bool tun(void)
 	return can_open("/dev/net/tun", O_RDWR);
 }
 
-/* -- sockets ----------------------------------------------------------------------------------------------------------------- */
-
-static bool sk_ns(void)
-{
-	autoclose int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	autoclose int ns = fd < 0 ? -1 : ioctl(fd, IOCTL_SIOCGSKNS);
-	return ns >= 0;
-}
-
-static bool sk_unix_file(void)
-{
-	autoclose int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	return fd >= 0 && ioctl(fd, IOCTL_SIOCUNIXFILE) < 0 && errno == ENOENT;   /* it has no name */
-}
-
-static bool net_diag_raw(void)
-{
-	autonetlink struct netlink nl = NETLINK_CLOSED;
-	struct inet_diag_req_v2 request = { .sdiag_family = AF_INET, .sdiag_protocol = IPPROTO_RAW };
-
-	if (netlink_open(&nl, NETLINK_SOCK_DIAG, -1) < 0)
-		return false;
-	netlink_begin(&nl, SOCK_DIAG_BY_FAMILY, 0, &request, sizeof request);
-	return netlink_dump(&nl, NULL, NULL) == 0;
-}
-
-static bool sockopt_buf_lock(void)
-{
-	autoclose int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int value;
-	socklen_t size = sizeof value;
-	return fd >= 0 && getsockopt(fd, SOL_SOCKET, OPT_BUF_LOCK, &value, &size) == 0;
-}
-
-static bool ipv6_freebind(void)
-{
-	autoclose int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int on = 1;
-	return fd >= 0 && setsockopt(fd, IPPROTO_IPV6, OPT_IPV6_FREEBIND, &on, sizeof on) == 0;
-}
-
 /* -- torpor itself ----------------------------------------------------------------------------------------------------------- */
 
 static bool always(void)
@@ -438,11 +388,11 @@ static const struct {
 	[KERNEL_TIMERFD] = { "timerfd", timerfd, "setting a timerfd's ticks" },
 	[KERNEL_TUN] = { "tun", tun, "tun devices" },
 	[KERNEL_LOGINUID] = { "loginuid", loginuid, "writing loginuid" },
-	[KERNEL_SK_NS] = { "sk_ns", sk_ns, "the network namespace of a socket" },
-	[KERNEL_SK_UNIX_FILE] = { "sk_unix_file", sk_unix_file, "the file of a unix socket" },
-	[KERNEL_NET_DIAG_RAW] = { "net_diag_raw", net_diag_raw, "sock_diag of raw sockets" },
-	[KERNEL_SOCKOPT_BUF_LOCK] = { "sockopt_buf_lock", sockopt_buf_lock, "SO_BUF_LOCK" },
-	[KERNEL_IPV6_FREEBIND] = { "ipv6_freebind", ipv6_freebind, "IPV6_FREEBIND" },
+	[KERNEL_SK_NS] = { "sk_ns", probe_sk_ns, "the network namespace of a socket" },
+	[KERNEL_SK_UNIX_FILE] = { "sk_unix_file", probe_sk_unix_file, "the file of a unix socket" },
+	[KERNEL_NET_DIAG_RAW] = { "net_diag_raw", probe_net_diag_raw, "sock_diag of raw sockets" },
+	[KERNEL_SOCKOPT_BUF_LOCK] = { "sockopt_buf_lock", probe_sockopt_buf_lock, "SO_BUF_LOCK" },
+	[KERNEL_IPV6_FREEBIND] = { "ipv6_freebind", probe_ipv6_freebind, "IPV6_FREEBIND" },
 	[KERNEL_MEMFD_HUGETLB] = { "memfd_hugetlb", memfd_hugetlb, "memfd on huge pages" },
 	[KERNEL_AIO_REMAP] = { "aio_remap", probe_aio_remap, "moving a ring of asynchronous I/O" },
 	[KERNEL_TUN_NS] = { "tun_ns", probe_tun_ns, "the network namespace of a tun device" },

@@ -10,11 +10,15 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/if_link.h>
+#include <linux/inet_diag.h>
 #include <linux/net_namespace.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/sockios.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
@@ -39,7 +43,10 @@
 #include "base/netlink.h"
 #include "base/str.h"
 
+#define OPT_BUF_LOCK 72
+#define OPT_IPV6_FREEBIND 78
 #define IOCTL_SIOCGSKNS 0x894C
+#define IOCTL_SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
 #define LINK_TARGET_NETNSID 46   /* IFLA_TARGET_NETNSID */
 #define NO_NETNSID 0x7ffffff0
 #define CHOSEN_INDEX 4711
@@ -305,4 +312,45 @@ bool probe_nftables(void)
 		return false;
 	netlink_begin(&nl, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, &header, sizeof header);
 	return netlink_request(&nl, NULL, NULL) == 0;
+}
+
+/* --- sockets ------------------------------------------------------------------------------------------------------------- */
+
+bool probe_sk_ns(void)
+{
+	autoclose int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	autoclose int ns = fd < 0 ? -1 : ioctl(fd, IOCTL_SIOCGSKNS);
+	return ns >= 0;
+}
+
+bool probe_sk_unix_file(void)
+{
+	autoclose int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && ioctl(fd, IOCTL_SIOCUNIXFILE) < 0 && errno == ENOENT;   /* it has no name */
+}
+
+bool probe_net_diag_raw(void)
+{
+	autonetlink struct netlink nl = NETLINK_CLOSED;
+	struct inet_diag_req_v2 request = { .sdiag_family = AF_INET, .sdiag_protocol = IPPROTO_RAW };
+
+	if (netlink_open(&nl, NETLINK_SOCK_DIAG, -1) < 0)
+		return false;
+	netlink_begin(&nl, SOCK_DIAG_BY_FAMILY, 0, &request, sizeof request);
+	return netlink_dump(&nl, NULL, NULL) == 0;
+}
+
+bool probe_sockopt_buf_lock(void)
+{
+	autoclose int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int value;
+	socklen_t size = sizeof value;
+	return fd >= 0 && getsockopt(fd, SOL_SOCKET, OPT_BUF_LOCK, &value, &size) == 0;
+}
+
+bool probe_ipv6_freebind(void)
+{
+	autoclose int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int on = 1;
+	return fd >= 0 && setsockopt(fd, IPPROTO_IPV6, OPT_IPV6_FREEBIND, &on, sizeof on) == 0;
 }

@@ -18,5 +18,10 @@ bool probe_nftables(void);
 bool probe_apparmor_stacking(void);
 bool probe_overlayfs_maps(void);
 bool probe_breakpoints(void);
+bool probe_sk_ns(void);
+bool probe_sk_unix_file(void);
+bool probe_net_diag_raw(void);
+bool probe_sockopt_buf_lock(void);
+bool probe_ipv6_freebind(void);
 
 #endif

@@ -184,12 +184,18 @@ static int transmit(struct netlink *nl, uint16_t flags)
 	return transmit_all(nl, m, m->nlmsg_len);
 }
 
+/* NLMSG_DATA() takes the const away. */
+static const void *payload(const struct nlmsghdr *m)
+{
+	return (const char *)m + NLMSG_HDRLEN;
+}
+
 /* The text that came with an error: an attribute behind the struct nlmsgerr (NETLINK_CAP_ACK: without a copy of the request,
  * except for its header). */
 static void keep_reason(struct netlink *nl, const struct nlmsghdr *m)
 {
 	const struct nlattr *table[NLMSGERR_ATTR_MSG + 1] = { NULL };
-	const struct nlmsgerr *error = NLMSG_DATA(m);
+	const struct nlmsgerr *error = payload(m);
 	size_t header = sizeof *error;
 
 	if (!(m->nlmsg_flags & NLM_F_ACK_TLVS))
@@ -205,7 +211,7 @@ static void keep_reason(struct netlink *nl, const struct nlmsghdr *m)
 
 static int take(struct netlink *nl, const struct nlmsghdr *m, netlink_handler handler, void *arg)
 {
-	const struct nlmsgerr *error = NLMSG_DATA(m);
+	const struct nlmsgerr *error = payload(m);
 	const int *result = netlink_header(m, sizeof *result);
 
 	switch (m->nlmsg_type) {
@@ -335,7 +341,7 @@ int netlink_nested(const struct nlattr *nest, const struct nlattr **table, size_
 
 const void *netlink_header(const struct nlmsghdr *m, size_t size)
 {
-	return m->nlmsg_len >= NLMSG_HDRLEN + size ? NLMSG_DATA(m) : NULL;
+	return m->nlmsg_len >= NLMSG_HDRLEN + size ? payload(m) : NULL;
 }
 
 const void *netlink_data(const struct nlattr *a, size_t *size)

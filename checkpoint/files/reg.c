@@ -10,8 +10,9 @@
  *   O_NOCTTY) are not in f_flags any more, O_TMPFILE is.
  *
  * On dump the path is looked up below the tree's root directory and must lead to the same device and inode; for a memory device
- * another node of the same device will do, with --evasive-devices any of them in /dev. If it does not, the file is, in this order: named by the caller as external, deleted (a
- * ghost, ghost.c), a file whose name is gone while another link lives on (link_remap.c, if the caller allows it), or one from outside.
+ * another node of the same device will do, with --evasive-devices any of them in /dev. If it does not, the file is, in this order: named by
+ * the caller as external, deleted (a ghost, ghost.c), a file whose name is gone while another link lives on (link_remap.c, if the caller
+ * allows it), or one from outside.
  *
  * On restore type, permissions and size are compared with what the image says before anything runs; an external file comes from
  * the caller (--inherit-fd).

@@ -24,6 +24,8 @@
 #include "ns/gzip.h"
 #include "ns/tar_format.h"
 
+#define PAX_MAX (256u << 10)
+
 struct entry {
 	char path[PATH_MAX], link[PATH_MAX], type;
 	bool pax_path, pax_link, pax_size;
@@ -33,6 +35,7 @@ struct entry {
 	uint64_t size;
 	time_t mtime;
 	dev_t rdev;
+	struct xattrs xattrs;
 };
 
 static uint64_t get_number(const char *field, size_t size)
@@ -161,8 +164,9 @@ static int set_attributes(int dir, const char *name, const struct entry *e)
 		return fail(errno, "set the owner of %s", e->path);
 	if (e->type != '2' && fchmodat(dir, at, e->mode, 0) < 0)
 		return fail(errno, "set the mode of %s", e->path);
+	int r = e->type == '0' || e->type == '5' ? xattrs_apply(&e->xattrs, dir, name, e->path) : 0;
 	utimensat(dir, at, times, AT_SYMLINK_NOFOLLOW);
-	return 0;
+	return r;
 }
 
 /* A mount covers it: what is below stays as it is. */
@@ -194,7 +198,7 @@ static int unpack(struct gzip *z, int top, struct entry *e)
 /* Records of a pax header that matter; all others are ignored, as the standard has it for unknown ones. */
 static int read_pax(struct gzip *z, uint64_t size, struct entry *e)
 {
-	if (size > 4 * PATH_MAX)
+	if (size > PAX_MAX)
 		return fail_text(EBADMSG, "the archive has a pax header of %" PRIu64 " bytes", size);
 	autofree char *text = mem_zalloc(size + BLOCK + 1);
 	int r = gzip_read(z, text, (size_t)((size + BLOCK - 1) / BLOCK * BLOCK));
@@ -209,6 +213,8 @@ static int read_pax(struct gzip *z, uint64_t size, struct entry *e)
 		key++;
 		if (str_starts(key, "path="))
 			e->pax_path = snprintf(e->path, sizeof e->path, "%s", key + 5) < (int)sizeof e->path;
+		else if (str_starts(key, XATTR_KEY))
+			xattrs_add(&e->xattrs, key, (size_t)(at + len - 1 - key));
 		else if (str_starts(key, "linkpath="))
 			e->pax_link = snprintf(e->link, sizeof e->link, "%s", key + 9) < (int)sizeof e->link;
 		else if (str_starts(key, "size="))
@@ -257,7 +263,9 @@ int tar_read(int in, int dir)
 		decode(&h, e);
 		r = h.type == 'g' ? skip(z, e->size) : unpack(z, dir, e);
 		e->pax_path = e->pax_link = e->pax_size = false;
+		xattrs_clear(&e->xattrs);
 	}
+	xattrs_clear(&e->xattrs);
 	if (r >= 0)
 		r = gzip_finish(z);
 	gzip_close(z);

@@ -5,7 +5,7 @@
  * By descriptors from the top directory, so that nothing in the tree can lead it elsewhere. Sockets are left out: who
  * owns one makes it again. A file with several names is stored once and then as links.
  *
- * Not handled: extended attributes; holes are stored as zeros. */
+ * Extended attributes are tar_xattr.c's. Holes are stored as zeros. */
 #define LOG_PREFIX "tar"
 #include "ns/tar.h"
 
@@ -54,6 +54,7 @@ struct writer {
 	struct arena arena;
 	dev_t dev;
 	bool places;
+	struct pax pax;              /* of the next entry */
 	ARRAY(struct link_seen) links;
 };
 
@@ -83,29 +84,20 @@ static int put_padding(struct writer *w, uint64_t size)
 	return gzip_write(w->z, zeros, (size_t)(-size & (BLOCK - 1)));
 }
 
-/* "LEN KEY=VALUE\n", LEN counting itself. */
-static size_t pax_record(char *out, size_t room, const char *key, const char *value)
-{
-	size_t len = strlen(key) + strlen(value) + 3, digits = 1;
-
-	while ((size_t)snprintf(NULL, 0, "%zu", len + digits) > digits)
-		digits++;
-	return (size_t)snprintf(out, room, "%zu %s=%s\n", len + digits, key, value);
-}
-
+/* What does not fit into the header, and the extended attributes that were collected for it. */
 static int put_pax(struct writer *w, const char *path, const char *link, uint64_t size)
 {
-	char records[2 * PATH_MAX + 128], number[32];
 	struct header h = { .type = 'x' };
-	size_t n = 0;
+	char number[32];
 
 	if (strlen(path) >= sizeof h.name)
-		n += pax_record(records + n, sizeof records - n, "path", path);
+		pax_add(&w->pax, "path", path, strlen(path));
 	if (link && strlen(link) >= sizeof h.link)
-		n += pax_record(records + n, sizeof records - n, "linkpath", link);
+		pax_add(&w->pax, "linkpath", link, strlen(link));
 	snprintf(number, sizeof number, "%" PRIu64, size);
 	if (size >> 33)
-		n += pax_record(records + n, sizeof records - n, "size", number);
+		pax_add(&w->pax, "size", number, strlen(number));
+	size_t n = w->pax.text.n;
 	if (!n)
 		return 0;
 	snprintf(h.name, sizeof h.name, "pax");
@@ -113,7 +105,8 @@ static int put_pax(struct writer *w, const char *path, const char *link, uint64_
 	put_number(h.size, sizeof h.size, n);
 	int r = put_header(w, &h);
 	if (r >= 0)
-		r = gzip_write(w->z, records, n);
+		r = gzip_write(w->z, w->pax.text.data, n);
+	w->pax.text.n = 0;
 	return r < 0 ? r : put_padding(w, n);
 }
 
@@ -173,7 +166,9 @@ static int put_regular(struct writer *w, int dir, const char *name, const char *
 
 	if (fd < 0)
 		return fail(errno, "open %s", path);
-	int r = put_entry(w, path, st, '0', NULL, (uint64_t)st->st_size);
+	int r = xattrs_collect(&w->pax, dir, name);
+	if (r >= 0)
+		r = put_entry(w, path, st, '0', NULL, (uint64_t)st->st_size);
 	return r < 0 ? r : put_content(w, fd, path, (uint64_t)st->st_size);
 }
 
@@ -234,7 +229,9 @@ static int put_directory(struct writer *w, int fd, const char *path, int depth)
 		return fail(ELOOP, "directories deeper than %d at %s", DEPTH_MAX, path);
 	if (fstat(fd, &st) < 0)
 		return fail(errno, "stat %s", path);
-	int r = st.st_dev == w->dev ? put_entry(w, path, &st, '5', NULL, 0) : 0;
+	int r = st.st_dev == w->dev ? xattrs_collect(&w->pax, fd, ".") : 0;
+	if (r >= 0 && st.st_dev == w->dev)
+		r = put_entry(w, path, &st, '5', NULL, 0);
 	int copy = r < 0 ? -1 : openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = copy < 0 ? NULL : fdopendir(copy);
 	if (r >= 0 && !d)
@@ -263,6 +260,7 @@ int tar_write(int dir, int out, bool places)
 		r = gzip_write(z, zeros, BLOCK);
 	if (r >= 0)
 		r = gzip_end(z);
+	array_free(&w.pax.text);
 	array_free(&w.links);
 	arena_done(&w.arena);
 	return r;

@@ -16,7 +16,7 @@
  * A listening MPTCP socket (Go's default) is one with another protocol number. Connections that nobody has accepted are lost with
  * --skip-in-flight, else refused.
  *
- * Not handled: connected MPTCP; other protocols (refused); UDP contents (datagrams may be lost by nature); multicast memberships. */
+ * Not handled: connected MPTCP; other protocols (refused); UDP contents (datagrams may be lost by nature: a warning says so). */
 #define LOG_PREFIX "inet"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -233,6 +233,7 @@ static int inet_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 	}
 	i->ip_opts = ip_options(d, f, i->family == AF_INET6);
 	inet_options_dump(d, f, i);
+	multicast_dump(d, f, i);
 	return 0;
 }
 
@@ -358,6 +359,8 @@ static int set_up(struct restore *r, const FileEntry *e, int fd, bool connection
 	}
 	if (ret >= 0)
 		ret = inet_options_restore(e, fd);
+	if (ret >= 0)
+		multicast_restore(e, fd);
 	if (ret >= 0 && !is_connection(i))   /* --tcp-close: its address need not be there */
 		ret = bind_socket(r, e, fd);
 	if (ret >= 0)

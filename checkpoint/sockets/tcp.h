@@ -39,6 +39,10 @@ int tcp_save(struct dump *d, const struct file_info *f, InetSkEntry *i, const un
 int tcp_rebuild(struct restore *r, const FileEntry *e, int fd);
 int tcp_resume(struct restore *r);       /* all of them */
 
+/* multicast.c: the groups that a socket has joined */
+void multicast_dump(struct dump *d, const struct file_info *f, InetSkEntry *i);
+void multicast_restore(const FileEntry *e, int fd);
+
 /* inet_options.c: what CRIU's messages have no place for. */
 void inet_options_dump(struct dump *d, const struct file_info *f, InetSkEntry *i);
 int inet_options_restore(const FileEntry *e, int fd);

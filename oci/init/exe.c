@@ -18,8 +18,8 @@
  * The rest of the protection: init is not dumpable from its clone to its execve() (so its /proc files, memory and descriptors need
  * CAP_SYS_PTRACE in the initial user namespace); no descriptor of the runtime stays open (process.c); it has left the host's mounts.
  * Not covered: a container with CAP_SYS_ADMIN and CAP_SYS_PTRACE in the initial user namespace and the host's pid namespace, which
- * needs no such door; the C library's mapped files where it is not linked in, which only /proc/PID/map_files shows, again to those capabilities only. The runtime's
- * own are there as well, but cannot be written through that mount.
+ * needs no such door; the C library's mapped files where it is not linked in, which only /proc/PID/map_files shows, again to those
+ * capabilities only. The runtime's own are there as well, but cannot be written through that mount.
  *
  * The mount is made before the clone. The last one to close its descriptor waits for an RCU grace period: that is the runtime, when the
  * program runs already (container.late_fd).

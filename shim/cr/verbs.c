@@ -53,22 +53,11 @@ int cr_enter_work_dir(struct cr_options *o, char **images)
 	return 0;
 }
 
-static int save(const struct cr_options *o, bool pre_dump)
+/* What needs no preparation. */
+static struct ck_dump_options plain_dump(const struct cr_options *o)
 {
-	const struct ck_page_peer peer = cr_page_peer(o);
-	struct cr_options copy = *o;
-	autoclose int stop = o->lazy_pages ? fd_end_signals() : -1;
-	__attribute__((cleanup(cr_external_free))) struct option_list external = { 0 };
-	unsigned caps;
-	int r = cr_external(o, &external);
-
-	if (r >= 0)
-		r = cr_cpu_caps(o, &caps);
-	if (r < 0)
-		return r;
-	struct ck_dump_options d = {
+	return (struct ck_dump_options){
 		.pid = o->tree,
-		.pre_dump = pre_dump,
 		.track_mem = o->track_mem,
 		.tracker = o->tracker,
 		.prev_images_dir = o->prev_images_dir,
@@ -86,13 +75,11 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.keep_partial = o->keep_partial,
 		.no_sync = o->no_sync,
 		.freeze_cgroup = o->freeze_cgroup,
-		.external = external.data,
 		.root = o->root,
 		.evasive_devices = o->evasive_devices,
 		.skip_mounts = o->skip_mounts.data,
 		.plain_filesystems = o->plain_filesystems.data,
 		.empty_net = o->empty_ns != NULL,
-		.cpu_cap = caps,
 		.stats_out = o->display_stats ? 1 : 0,
 		.link_remap = o->link_remap,
 		.force_irmap = o->force_irmap,
@@ -104,14 +91,33 @@ static int save(const struct cr_options *o, bool pre_dump)
 		.ghost_limit = o->ghost_limit,
 		.timeout = o->timeout,
 		.manage_cgroups = o->manage_cgroups,
-		.page_server = o->page_server ? &peer : NULL,
-		.lazy_pages = o->lazy_pages ? &peer : NULL,
-		.stop_fd = stop,
-		.ready = cr_is_ready,
-		.arg = &copy,
 		.actions = o->actions,
 	};
+}
 
+static int save(const struct cr_options *o, bool pre_dump)
+{
+	const struct ck_page_peer peer = cr_page_peer(o);
+	struct cr_options copy = *o;
+	autoclose int stop = o->lazy_pages ? fd_end_signals() : -1;
+	__attribute__((cleanup(cr_external_free))) struct option_list external = { 0 };
+	unsigned caps;
+	int r = cr_external(o, &external);
+
+	if (r >= 0)
+		r = cr_cpu_caps(o, &caps);
+	if (r < 0)
+		return r;
+	struct ck_dump_options d = plain_dump(o);
+
+	d.pre_dump = pre_dump;
+	d.external = external.data;
+	d.cpu_cap = caps;
+	d.page_server = o->page_server ? &peer : NULL;
+	d.lazy_pages = o->lazy_pages ? &peer : NULL;
+	d.stop_fd = stop;
+	d.ready = cr_is_ready;
+	d.arg = &copy;
 	if (o->lazy_pages && stop < 0)
 		return stop;
 	r = netlock_find(o->network_lock, &d.network_lock);
@@ -128,19 +134,9 @@ static int run_pre_dump(const struct cr_options *o)
 	return save(o, true);
 }
 
-static int restore_tree(struct cr_options *o, void *root)
+static struct ck_restore_options plain_restore(const struct cr_options *o)
 {
-	autofree struct ck_inherit *inherit = mem_zalloc((o->inherit_fd.n + 1) * sizeof *inherit);
-	autofree char *new_root = o->root ? realpath(o->root, NULL) : NULL;
-	__attribute__((cleanup(cr_external_free))) struct option_list external = { 0 };
-	unsigned caps;
-	int ret = cr_external(o, &external);
-
-	if (ret >= 0)
-		ret = cr_cpu_caps(o, &caps);
-	if (ret < 0)
-		return ret;
-	struct ck_restore_options r = {
+	return (struct ck_restore_options){
 		.images_dir = o->images_dir,
 		.work_dir = o->work_dir,
 		.pidfile = o->pidfile,
@@ -155,15 +151,11 @@ static int restore_tree(struct cr_options *o, void *root)
 		.sibling = o->sibling,
 		.auto_dedup = o->auto_dedup,
 		.lazy_pages = o->lazy_pages,
-		.inherit = inherit,
-		.n_inherit = o->inherit_fd.n,
-		.external = external.data,
 		.manage_cgroups = o->manage_cgroups,
 		.cgroup_roots = o->cgroup_roots.data,
 		.cgroup_yard = o->cgroup_yard,
 		.join_ns = o->join_ns.data,
 		.empty_net = o->empty_ns != NULL,
-		.cpu_cap = caps,
 		.plain_filesystems = o->plain_filesystems.data,
 		.stats_out = o->display_stats ? 1 : 0,
 		.unprivileged = o->unprivileged,
@@ -172,6 +164,26 @@ static int restore_tree(struct cr_options *o, void *root)
 		.orphan_pts_master = o->orphan_pts_master,
 		.actions = o->actions,
 	};
+}
+
+static int restore_tree(struct cr_options *o, void *root)
+{
+	autofree struct ck_inherit *inherit = mem_zalloc((o->inherit_fd.n + 1) * sizeof *inherit);
+	autofree char *new_root = o->root ? realpath(o->root, NULL) : NULL;
+	__attribute__((cleanup(cr_external_free))) struct option_list external = { 0 };
+	unsigned caps;
+	int ret = cr_external(o, &external);
+
+	if (ret >= 0)
+		ret = cr_cpu_caps(o, &caps);
+	if (ret < 0)
+		return ret;
+	struct ck_restore_options r = plain_restore(o);
+
+	r.inherit = inherit;
+	r.n_inherit = o->inherit_fd.n;
+	r.external = external.data;
+	r.cpu_cap = caps;
 
 	r.root = new_root;
 	if (o->root && !new_root)
@@ -213,7 +225,13 @@ static int run_restore(const struct cr_options *o)
 
 static int run_check(const struct cr_options *o)
 {
-	struct ck_check_options c = { .feature = o->feature, .extra = o->extra || o->all, .experimental = o->experimental || o->all, .unprivileged = o->unprivileged, .out = 1 };
+	const struct ck_check_options c = {
+		.feature = o->feature,
+		.extra = o->extra || o->all,
+		.experimental = o->experimental || o->all,
+		.unprivileged = o->unprivileged,
+		.out = 1,
+	};
 
 	return ck_check(&c);
 }

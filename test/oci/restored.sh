@@ -19,6 +19,14 @@ count() { # the file is empty for moments
 	until [ -n "$n" ]; do n=$(<b/rootfs/count); done
 	echo "$n"
 }
+pause() { # not at a moment when the file is empty
+	torpor pause c
+	until [ -s b/rootfs/count ]; do
+		torpor resume c
+		sleep 0.02
+		torpor pause c
+	done
+}
 goes_on() {
 	local n
 	n=$(count)
@@ -38,7 +46,7 @@ equal "$(torpor list --format json | jq -r '.[0] | .id, .status' | xargs)" "c ru
 [[ $(torpor ps c) == *"sh -c i=0"* ]] || fail "ps: $(torpor ps c)"
 equal "$(torpor exec c sh -c 'echo $$ is inside; exit 0' | cut -d' ' -f2-)" "is inside"
 torpor exec c sh -c 'exit 7' && fail "exec's status" || equal $? 7
-torpor pause c
+pause
 equal "$(container_status c)" paused
 n=$(count)
 sleep 0.3
@@ -65,7 +73,7 @@ refuses "does not exist" torpor state c
 # -- paused ----------------------------------------------------------------------------------------------------------------------
 run </dev/null >run.out 2>&1
 wait_until 10 test -s b/rootfs/count
-torpor pause c
+pause
 checkpoint --leave-running
 equal "$(container_status c)" paused "a paused container after a checkpoint that leaves it running"
 n=$(count)
@@ -139,7 +147,8 @@ install "$worker" b/rootfs/worker
 configure b '.process.args = ["/worker", "/outside/status", "clocks"]'
 run </dev/null >run.out 2>&1
 wait_until 10 "$worker" b/rootfs/outside/status watch 1
-loopback() { torpor exec c sh -c 'ifconfig lo; nc -l -p 99 >/tmp/got & sleep 0.5; echo "inet hello" | nc -w 5 127.0.0.1 99; wait; cat /tmp/got'; }
+loopback() { torpor exec c sh -c 'ifconfig lo; nc -l -p 99 >/tmp/got &
+	until echo "inet hello" | nc -w 5 127.0.0.1 99; do sleep 0.1; done 2>/dev/null; wait; cat /tmp/got'; }
 loopback >before || fail "loopback: $(cat before)"
 grep -q UP before && grep -q 127.0.0.1 before && grep -q hello before || fail "the loopback is not up: $(cat before)"
 checkpoint

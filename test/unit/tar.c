@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -72,6 +73,35 @@ static void round_trip(void)
 	CHECK(readlinkat(to, "sub/link", text, sizeof text - 1) == 7);
 	CHECK_STR(text, "../file");
 	free(big);
+}
+
+static void set_attribute(int dir, const char *name, const char *value, size_t size)
+{
+	autoclose int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+
+	if (fsetxattr(fd, "user.torpor", value, size, 0) < 0)
+		test_skip("no extended attributes here");
+}
+
+static void extended_attributes(void)
+{
+	int from = fresh("from"), to = fresh("to");
+	char *large = mem_zalloc(2000), got[2048];
+
+	memset(large, 'l', 2000);
+	put(from, "file", "hello\n", 6, 0640);
+	put(from, "plain", "hello\n", 6, 0640);
+	CHECK(mkdirat(from, "sub", 0711) == 0);
+	set_attribute(from, "file", "a\0b\n=c", 6);
+	set_attribute(from, "sub", large, 2000);
+	set_attribute(from, ".", "", 0);
+	CHECK_OK(tar_read(archive(from), to));
+	autoclose int file = openat(to, "file", O_RDONLY), plain = openat(to, "plain", O_RDONLY), sub = openat(to, "sub", O_RDONLY);
+	CHECK(fgetxattr(file, "user.torpor", got, sizeof got) == 6 && !memcmp(got, "a\0b\n=c", 6));
+	CHECK(fgetxattr(plain, "user.torpor", got, sizeof got) < 0);
+	CHECK(fgetxattr(sub, "user.torpor", got, sizeof got) == 2000 && !memcmp(got, large, 2000));
+	CHECK(fgetxattr(to, "user.torpor", got, sizeof got) == 0);
+	free(large);
 }
 
 static void what_is_there_is_replaced(void)
@@ -154,6 +184,7 @@ static void cut_off_archives_are_errors(void)
 
 const struct test tests[] = {
 	TEST(round_trip),
+	TEST(extended_attributes),
 	TEST(what_is_there_is_replaced),
 	TEST(tar_reads_it),
 	TEST(names_cannot_lead_outside),
