@@ -43,7 +43,8 @@
 
 struct shim shim;
 
-char *bootstrap_state_root(const char *ns)
+/* Where the containers of a namespace have their state. To be freed. */
+static char *state_root(const char *ns)
 {
 	return str_printf(RUN_DIR "/torpor/%s", ns);
 }
@@ -293,7 +294,7 @@ static int print_message(const ProtobufCMessage *m)
 
 static int delete_container(const struct bootstrap *b, pid_t *pid)
 {
-	autofree char *root = bootstrap_state_root(b->ns);
+	autofree char *root = state_root(b->ns);
 	const struct oci_options o = { .root = root };
 	struct container *c;
 	size_t mark = err_mark();
@@ -404,7 +405,7 @@ static void stop(void)
 
 int bootstrap_serve(const struct bootstrap *b)
 {
-	autofree char *root = bootstrap_state_root(b->ns);
+	autofree char *root = state_root(b->ns);
 	static const struct rpc_method *const tables[] = { task_methods, sandbox_methods, NULL };
 	const char *events = getenv("TTRPC_ADDRESS");
 	int r = check(b);
