@@ -356,6 +356,7 @@ int bootstrap_delete(const struct bootstrap *b)
 		return r;
 	autofree char *path = socket_of(b);
 	address_settle(path, SETTLE_MS);
+	remove_socket(path);   /* first: under load containerd may lose patience with what follows, and does not come back */
 	r = delete_container(b, &pid);
 	if (r < 0)
 		return r;
@@ -363,7 +364,6 @@ int bootstrap_delete(const struct bootstrap *b)
 	r = rootfs_unmount(rootfs);
 	if (r >= 0)
 		r = pod_remove(b->bundle, b->id);
-	remove_socket(path);
 	clock_gettime(CLOCK_REALTIME, &now);
 	timestamp_fill(&at, &now);
 	a.pid = (uint32_t)pid;
