@@ -11,7 +11,7 @@
 
 static const uint16_t none[] = { 0 };
 static const uint16_t macvlan[] = { IFLA_MACVLAN_MODE, IFLA_MACVLAN_FLAGS, 0 };
-static const uint16_t vlan[] = { IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL, IFLA_VLAN_FLAGS, IFLA_VLAN_EGRESS_QOS, IFLA_VLAN_INGRESS_QOS, 0 };
+static const uint16_t vlan[] = { IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL, IFLA_VLAN_EGRESS_QOS, IFLA_VLAN_INGRESS_QOS, 0 };
 static const uint16_t ipvlan[] = { IFLA_IPVLAN_MODE, IFLA_IPVLAN_FLAGS, 0 };
 static const uint16_t bridge[] = {
 	IFLA_BR_FORWARD_DELAY, IFLA_BR_HELLO_TIME, IFLA_BR_MAX_AGE, IFLA_BR_AGEING_TIME, IFLA_BR_STP_STATE, IFLA_BR_PRIORITY,

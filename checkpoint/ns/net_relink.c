@@ -15,6 +15,7 @@
 #include <linux/if.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
+#include <linux/if_vlan.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <stdio.h>
@@ -88,10 +89,25 @@ static void put_listed(struct netlink *nl, const struct nlattr *nest, const uint
 	}
 }
 
+/* The kernel tells them with a mask of all bits, of which it takes back those that it knows; if none is set, it says nothing. */
+static void put_vlan_flags(struct netlink *nl, const struct nlattr *data)
+{
+	const struct nlattr *a[IFLA_VLAN_FLAGS + 1];
+	struct ifla_vlan_flags f = { 0 };
+
+	if (netlink_nested(data, a, IFLA_VLAN_FLAGS + 1) >= 0)
+		netlink_get(a[IFLA_VLAN_FLAGS], &f, sizeof f);
+	f.mask = VLAN_FLAG_REORDER_HDR | VLAN_FLAG_GVRP | VLAN_FLAG_LOOSE_BINDING | VLAN_FLAG_MVRP | VLAN_FLAG_BRIDGE_BINDING;
+	f.flags &= f.mask;
+	netlink_put(nl, IFLA_VLAN_FLAGS, &f, sizeof f);
+}
+
 static void put_data(struct netlink *nl, const struct relink *d)
 {
 	if (d->l->name) {
 		put_listed(nl, d->l->data, d->kind->attributes);
+		if (!strcmp(d->kind->name, "vlan"))
+			put_vlan_flags(nl, d->l->data);
 	} else if (d->e->macvlan) {
 		netlink_put_u32(nl, IFLA_MACVLAN_MODE, d->e->macvlan->mode);
 		uint16_t flags = (uint16_t)d->e->macvlan->flags;

@@ -43,7 +43,8 @@
 
 struct shim shim;
 
-char *bootstrap_state_root(const char *ns)
+/* Where the containers of a namespace have their state. To be freed. */
+static char *state_root(const char *ns)
 {
 	return str_printf(RUN_DIR "/torpor/%s", ns);
 }
@@ -293,7 +294,7 @@ static int print_message(const ProtobufCMessage *m)
 
 static int delete_container(const struct bootstrap *b, pid_t *pid)
 {
-	autofree char *root = bootstrap_state_root(b->ns);
+	autofree char *root = state_root(b->ns);
 	const struct oci_options o = { .root = root };
 	struct container *c;
 	size_t mark = err_mark();
@@ -355,6 +356,7 @@ int bootstrap_delete(const struct bootstrap *b)
 		return r;
 	autofree char *path = socket_of(b);
 	address_settle(path, SETTLE_MS);
+	remove_socket(path);   /* first: under load containerd may lose patience with what follows, and does not come back */
 	r = delete_container(b, &pid);
 	if (r < 0)
 		return r;
@@ -362,7 +364,6 @@ int bootstrap_delete(const struct bootstrap *b)
 	r = rootfs_unmount(rootfs);
 	if (r >= 0)
 		r = pod_remove(b->bundle, b->id);
-	remove_socket(path);
 	clock_gettime(CLOCK_REALTIME, &now);
 	timestamp_fill(&at, &now);
 	a.pid = (uint32_t)pid;
@@ -404,7 +405,7 @@ static void stop(void)
 
 int bootstrap_serve(const struct bootstrap *b)
 {
-	autofree char *root = bootstrap_state_root(b->ns);
+	autofree char *root = state_root(b->ns);
 	static const struct rpc_method *const tables[] = { task_methods, sandbox_methods, NULL };
 	const char *events = getenv("TTRPC_ADDRESS");
 	int r = check(b);

@@ -22,7 +22,5 @@ int bootstrap_serve(const struct bootstrap *b);
 /* A path of directories, as far as they are not there; the last is ours alone, or as it is said. */
 int bootstrap_make_directories(const char *path);
 int bootstrap_make_path(const char *path, mode_t above, mode_t last);
-/* Where the containers of a namespace have their state: below /run/containerd/torpor. To be freed. */
-char *bootstrap_state_root(const char *ns);
 
 #endif

@@ -28,7 +28,7 @@ void frame_put(uint8_t header[FRAME_HEADER], const struct frame *f)
 	header[9] = f->flags;
 }
 
-struct frame frame_get(const uint8_t header[FRAME_HEADER])
+static struct frame get_header(const uint8_t header[FRAME_HEADER])
 {
 	return (struct frame){ .size = get32(header), .stream = get32(header + 4), .type = header[8], .flags = header[9] };
 }
@@ -67,7 +67,7 @@ static int take_header(struct frame_reader *r, const uint8_t **data, size_t *siz
 	*size -= n;
 	if (r->have < FRAME_HEADER)
 		return 0;
-	r->frame = frame_get(r->header);
+	r->frame = get_header(r->header);
 	return r->frame.size > FRAME_MAX ? -EMSGSIZE : 0;
 }
 

@@ -18,7 +18,6 @@ struct frame {
 	uint8_t type, flags;
 };
 void frame_put(uint8_t header[FRAME_HEADER], const struct frame *f);
-struct frame frame_get(const uint8_t header[FRAME_HEADER]);
 
 /* Puts frames together from pieces as they arrive. Zeroed to begin with. */
 struct frame_reader {

@@ -61,11 +61,6 @@ void timestamp_fill(Wk__Timestamp *t, const struct timespec *at)
 	t->nanos = (int32_t)at->tv_nsec;
 }
 
-size_t publish_pending(void)
-{
-	return bus.n;
-}
-
 static void drop_first(void)
 {
 	struct event *e = bus.first;

@@ -12,7 +12,6 @@
 void publish_begin(const char *address, const char *ns);   /* its ttrpc socket; both live on */
 /* event: a message of containerd.events, whose type is named by `type` ("TaskExit"). */
 void publish(const char *topic, const char *type, const ProtobufCMessage *event);
-size_t publish_pending(void);
 /* Calls back when nothing is left to send, or after so many milliseconds. */
 void publish_drain(unsigned ms, void (*done)(void));
 

@@ -190,6 +190,7 @@ start_worker "$work/status3" threads
 third=$worker
 rm -rf "$work/pages"
 mkdir "$work/pages"
+rm -f "$work/port"
 "$TORPOR_CR" page-server --images-dir "$work/pages" --address 127.0.0.1 --sessions 3 -o server.log >"$work/port" 2>"$work/server.out" &
 server=$!
 wait_until 10 test -s "$work/port"

@@ -31,7 +31,7 @@ inside bash -c 'ip link set v1 up; ip link set v0 up; ip addr add 10.1.0.1/24 de
 
 state() {
 	inside bash -c 'ip -d link; ip -4 addr; ip -4 route' |
-		sed -E 's/ state (UP|UNKNOWN|DOWN|LOWERLAYERDOWN)//; s/<NO-CARRIER,/</; s/,LOWER_UP//; s/(_timer|age_timer) +[0-9.]+/\1/g' | sort
+		sed -E 's/ permaddr [0-9a-f:]+//; s/ state (UP|UNKNOWN|DOWN|LOWERLAYERDOWN)//; s/<NO-CARRIER,/</; s/,LOWER_UP//; s/(_timer|age_timer) +[0-9.]+/\1/g' | sort
 }
 gone() { ! [ -e "/proc/$pid" ] || grep -q '^State:.[ZX]' "/proc/$pid/status"; }
 before=$(state)
