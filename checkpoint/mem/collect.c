@@ -230,7 +230,7 @@ static int add_segment(struct collector *c, const struct smaps_vma *v)
 	e->status = VMA_REGULAR | VMA_ANON_SHARED;
 	e->shmid = v->inode;
 	e->pgoff = v->pgoff;
-	return shmem_found(c->d, c->t, v->inode, v->start, v->end, v->pgoff);
+	return shmem_found(c->d, c->t, v);
 }
 
 static int add_huge(struct collector *c, const struct smaps_vma *v)

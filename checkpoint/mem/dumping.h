@@ -6,6 +6,7 @@
 #include "mem/pool.h"
 #include "mem/scan.h"
 #include "mem/sink.h"
+#include "mem/smaps.h"
 #include "mem/track.h"
 #include "remote/remote.h"
 
@@ -46,8 +47,8 @@ struct shmem_table *shmem_table(struct dump *d);   /* made at the first call */
 /* Remembers a task; freed by shmem_end(). */
 struct task_pages *task_pages_add(struct dump *d, const struct task *t);
 const struct task_pages *task_pages_of(struct dump *d, const struct task *t);   /* NULL: not collected */
-/* A task maps [pgoff, pgoff + size) of a shared anonymous segment. */
-int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t vma_start, uint64_t vma_end, uint64_t pgoff);
+/* A task maps a part of a shared anonymous segment. 0 or -errno, explained. */
+int shmem_found(struct dump *d, const struct task *t, const struct smaps_vma *v);
 /* Saves the pages of a task: which they are, in the mappings of m. */
 int task_save(struct dump *d, const struct task *t, const MmEntry *m, const struct task_pages *pages, const struct page_source *from);
 

@@ -16,6 +16,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -53,6 +55,11 @@ static struct shmem_segment *segment_find(struct shmem_table *t, uint64_t inode)
 }
 
 /* Images of the content are named by the number alone. */
+static int two_of_one_number(uint64_t inode)
+{
+	return fail_text(ENOTSUP, "two shared memory segments (of System V, or on huge pages, and another) have the number %" PRIu64 ": not supported", inode);
+}
+
 int shmem_add(struct dump *d, struct shmem_segment s)
 {
 	struct shmem_table *t = shmem_table(d);
@@ -60,30 +67,32 @@ int shmem_add(struct dump *d, struct shmem_segment s)
 	for (size_t i = 0; i < t->segments.n; i++)
 		if (t->segments.data[i].inode == s.inode) {
 			close(s.fd);
-			return fail_text(ENOTSUP, "two shared memory segments (of System V, or on huge pages, and another) have the number %" PRIu64 ": not supported",
-					 s.inode);
+			return two_of_one_number(s.inode);
 		}
 	array_push(&t->segments) = s;
 	return 0;
 }
 
-int shmem_found(struct dump *d, const struct task *t, uint64_t inode, uint64_t vma_start, uint64_t vma_end, uint64_t pgoff)
+int shmem_found(struct dump *d, const struct task *t, const struct smaps_vma *v)
 {
 	struct shmem_table *table = shmem_table(d);
-	struct shmem_segment *s = segment_find(table, inode);
+	struct shmem_segment *s = segment_find(table, v->inode);
+	struct stat st;
 	char path[96];
 
 	if (!s) {
-		snprintf(path, sizeof path, "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, t->host_pid, vma_start, vma_end);
+		snprintf(path, sizeof path, "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, t->host_pid, v->start, v->end);
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
-			return fail(errno, "task %d: open the shared memory segment %" PRIu64 " through %s", t->pid, inode, path);
-		int r = shmem_add(d, (struct shmem_segment){ .inode = inode, .fd = fd });
+			return fail(errno, "task %d: open the shared memory segment %" PRIu64 " through %s", t->pid, v->inode, path);
+		int r = shmem_add(d, (struct shmem_segment){ .inode = v->inode, .fd = fd });
 		if (r < 0)
 			return r;
-		s = segment_find(table, inode);
+		s = segment_find(table, v->inode);
+	} else if (s->sysv || fstat(s->fd, &st) < 0 || st.st_dev != makedev(v->major, v->minor)) {
+		return two_of_one_number(v->inode);
 	}
-	uint64_t end = pgoff + (vma_end - vma_start);
+	uint64_t end = v->pgoff + (v->end - v->start);
 	s->size = end > s->size ? end : s->size;
 	return 0;
 }
