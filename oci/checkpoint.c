@@ -106,20 +106,24 @@ static char *joined_net(const struct container *c)
 	return NULL;
 }
 
+/* What the engine leaves to the runtime: the first three descriptors, a network namespace that was joined. */
+static void name_external(const struct container *c, const char *net, const char **external)
+{
+	for (int i = 0; i < 3; i++)
+		if (c->descriptors[i] && *c->descriptors[i])
+			*external++ = oci_descriptor_key(c->descriptors[i]);
+	*external = net;
+}
+
 static int dump(struct container *c, const struct oci_checkpoint_options *k, const struct oci_actions *a)
 {
 	const char *external[5] = { NULL }, *freezer = cgroup_path(&c->cgroups, "");
 	autofree char *path = str_printf("%s/descriptors.json", k->image_path);
 	struct saving saving = { c, path, k };
 	bool older = access(path, F_OK) == 0;
-	size_t n = 0;
-
-	for (int i = 0; i < 3; i++)
-		if (c->descriptors[i] && *c->descriptors[i])
-			external[n++] = oci_descriptor_key(c->descriptors[i]);
 	autofree char *net = joined_net(c);
-	if (net)
-		external[n++] = net;
+
+	name_external(c, net, external);
 	const struct ck_page_peer server = { .address = k->page_address, .port = k->page_port, .socket = -1 };
 	struct ck_dump_options d = {
 		.pid = c->pid,
