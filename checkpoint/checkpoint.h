@@ -163,7 +163,7 @@ struct ck_restore_options {
 	int stats_out;                       /* the statistics go there as text as well; 0: nowhere */
 	bool unprivileged;                   /* what CAP_SYS_ADMIN is needed for and can be done without is left out: clocks that go on */
 	bool weak_sysctls;                   /* settings that this kernel does not have are left out */
-	const char *log_per_task;            /* what is done to a task is logged in a file of this name, ".PID" behind it; NULL: with all else */
+	const char *log_per_task;            /* what is done to a task is logged in this file, ".PID" behind it; NULL: with all else */
 	bool orphan_pts_master;              /* who listens to actions takes the masters of terminals that were outside the tree */
 	const struct ck_page_peer *page_server;   /* of own_pager: who has the pages; NULL: the images */
 	/* Called with everything in place, before the tasks run: an error undoes the restore. */

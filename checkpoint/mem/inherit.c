@@ -6,8 +6,9 @@
  * which is the same but for its length; its pages are then compared by content (fill.c). The rest is unmapped.
  *
  * A mapping is not kept if the kernel would not have copied it as it is (MADV_DONTFORK, MADV_WIPEONFORK), or if the parent has a
- * guard region in it that the child has not, or if it is of huge pages and cannot be written to (huge.c). A child's mapping that is larger than its parent's is made anew: two pieces with different
- * histories would not grow together into one mapping. MAP_LOCKED is not inherited, but set again afterwards for all mappings alike. */
+ * guard region in it that the child has not, or if it is of huge pages and cannot be written to (huge.c). A child's mapping that is larger
+ * than its parent's is made anew: two pieces with different histories would not grow together into one mapping. MAP_LOCKED is not
+ * inherited, but set again afterwards for all mappings alike. */
 #include <string.h>
 #include <sys/mman.h>
 

@@ -107,8 +107,8 @@ static void no_message(void)
 static void unknown_type(void)
 {
 	begin();
-	add(FD_TYPES__FANOTIFY, 3);
-	refused("type 12, which is not supported");
+	add(FD_TYPES__NETLINKSK, 3);
+	refused("type 13, which is not supported");
 }
 
 static void descriptors(void)
