@@ -18,6 +18,13 @@ def until(what, seconds=20):
         time.sleep(0.02)
 
 
+def name(pid):
+    try:
+        return open("/proc/%d/comm" % pid).read().strip()
+    except OSError:
+        return None
+
+
 def gone(pid):
     try:
         return open("/proc/%d/stat" % pid).read().split()[2] == "Z"
@@ -780,8 +787,10 @@ def sandbox(s):
     assert a.out.read_until(b"pause\n") == b"podhost\n123\n1\ntorpor-pause\n"
     c.call("Shutdown", id="a")                       # not while there is a pod
     assert c.call("Connect", id="a").shim_pid == shim_pid
-    until(lambda: len(a.call("Pids").processes) == 2)
-    orphan = max(p.pid for p in a.call("Pids").processes if p.pid != a.pid)
+    def sleepers():                                  # the programs before them may still be there
+        return [p.pid for p in a.call("Pids").processes if name(p.pid) == "sleep"]
+    until(lambda: len(sleepers()) == 2)
+    orphan = max(pid for pid in sleepers() if pid != a.pid)
     a.call("Kill", signal=9)                         # the other is killed as well, and is the pod's first process's child by then
     a.wait()
     until(lambda: not os.path.exists("/proc/%d" % orphan))
