@@ -252,20 +252,27 @@ static int set_named(const NetSysctl *s)
 {
 	autofree char *path = str_printf(ROOT "%s", s->name);
 
-	if (strstr(s->name, "..") || s->name[0] == '/')
+	if (path_goes_up(s->name) || s->name[0] == '/')
 		return fail_text(EBADMSG, "netns.img names the setting %s: it is damaged", s->name);
 	return set(path, s->value);
+}
+
+/* Whether a setting, whose name goes on with owner, is the device's. */
+static bool is_of(const char *owner, const char *device)
+{
+	size_t n = strlen(device);
+
+	return owner && !strncmp(owner, device, n) && owner[n] == '/';
 }
 
 /* Those of a device, of "all" or "default"; NULL: those of none. */
 static int set_those_of(const NetnsEntry *e, const char *device)
 {
-	size_t n = device ? strlen(device) : 0;
 	int r = 0;
 
 	for (size_t i = 0; i < e->n_sysctls && r >= 0; i++) {
 		const char *owner = of_device(e->sysctls[i]->name);
-		if (device ? owner && !strncmp(owner, device, n) && owner[n] == '/' : !owner)
+		if (device ? is_of(owner, device) : !owner)
 			r = set_named(e->sysctls[i]);
 	}
 	return r;
