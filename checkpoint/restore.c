@@ -60,14 +60,21 @@ static int check_options(const struct ck_restore_options *o)
 	return 0;
 }
 
-int restore_log_begin(struct restore *r, const struct task *t)
+static int open_log(struct restore *r, const struct task *t, int flags)
 {
 	if (!r->o->log_per_task)
 		return -1;
 	autofree char *path = str_printf("%s.%d", r->o->log_per_task, t->pid);
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | flags, 0600);
 	if (fd < 0)
 		log_warn("--log-pid: open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+int restore_log_begin(struct restore *r, const struct task *t)
+{
+	int fd = open_log(r, t, 0);
+
 	return fd < 0 ? -1 : log_swap(fd);
 }
 
@@ -75,6 +82,15 @@ void restore_log_end(int before)
 {
 	if (before >= 0)
 		close(log_swap(before));
+}
+
+/* What a restore before this one wrote goes, as from the log itself. */
+static int empty_log(struct restore *r, struct task *t)
+{
+	autoclose int fd = open_log(r, t, O_TRUNC);
+
+	(void)fd;
+	return 0;
 }
 
 static int for_task(struct restore *r, struct task *t, int (*fn)(struct restore *r, struct task *t))
@@ -108,6 +124,8 @@ static int stage_open(void *ctx)
 		ret = cpuinfo_check(r->images, r->o->cpu_cap);
 	if (ret >= 0)
 		ret = tree_read(r);
+	if (ret >= 0 && r->o->log_per_task)
+		ret = for_tasks(r, empty_log);
 	for (size_t i = 0; i < r->tree->tasks.n && ret >= 0; i++)
 		ret = task_check(r, r->tree->tasks.data[i]);
 	if (ret >= 0)

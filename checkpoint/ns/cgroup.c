@@ -86,6 +86,10 @@ int cgroup_open(const char *yard, const char *name)
 		return *name ? fstype_mount("cgroup", "cgroup", name, false) : fstype_mount("cgroup2", "cgroup2", "", false);
 	autofree char *path = str_printf("%s/%s", yard, *name ? name : "unified");
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT && str_starts(name, "name=")) {   /* as the system mounts a hierarchy without controllers */
+		autofree char *plain = str_printf("%s/%s", yard, name + strlen("name="));
+		fd = open(plain, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
 	return fd < 0 ? fail(errno, "--cgroup-yard: open %s", path) : fd;
 }
 

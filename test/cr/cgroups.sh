@@ -132,3 +132,24 @@ restore --manage-cgroups || fail "restore: $(cat log)"
 is_in "$TEST_CGROUP"
 settings_are "$TEST_CGROUP" max max 1024 1234:1235
 end
+
+# The same from a file; the hierarchies as they are mounted in a directory, of which one that is needed may not be missing.
+remove_groups
+make_groups
+start
+printf '"pids":\n  - "strategy": "replace"\n  - "properties": ["pids.max"]\n' >props
+status=0
+"$TORPOR_CR" dump --tree "$pid" --images-dir images --manage-cgroups --cgroup-props-file nowhere 2>log || status=$?
+[ $status != 0 ] && grep -q -- '--cgroup-props-file: read nowhere' log || fail "a file that is not there: $(cat log)"
+mkdir yard
+ln -s /sys/fs/cgroup/pids yard/pids
+status=0
+"$TORPOR_CR" dump --tree "$pid" --images-dir images --manage-cgroups --cgroup-yard "$work/yard" 2>log || status=$?
+[ $status != 0 ] && grep -q -- "--cgroup-yard: open $work/yard/" log || fail "a yard without a hierarchy: $(cat log)"
+rm -r yard
+dump --cgroup-props-file "$work/props" --cgroup-yard /sys/fs/cgroup
+remove_groups
+restore --manage-cgroups --cgroup-yard /sys/fs/cgroup || fail "restore: $(cat log)"
+is_in "$TEST_CGROUP"
+settings_are "$TEST_CGROUP" 77 33 512 1234:1235
+end

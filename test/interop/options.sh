@@ -111,6 +111,7 @@ fi
 # --- logs ---
 start sleep 1000
 mkdir w
+echo earlier >"w/r.log.$pid"   # of another restore
 round --work-dir w --log-file d.log -v4 --cpu-cap -- --work-dir w -o r.log -v4 --log-pid --pidfile p --cpu-cap=all --weak-sysctls --display-stats \
 	--file-validation filesize --skip-file-rwx-check
 equal "$(cat w/p)" "$pid" "the pid file"
@@ -119,6 +120,7 @@ for f in w/d.log w/r.log "w/r.log.$pid"; do
 	[ -s "$f" ] || fail "$f is empty or missing"
 	grep -qvE '^\([0-9]+\.[0-9]{6}\) ' "$f" && fail "$f: a line without a time stamp"
 done
+grep -q earlier "w/r.log.$pid" && fail "--log-pid: a task's log is not begun anew"
 [ -s w/stats-dump ] && [ -s w/stats-restore ] || fail "no statistics"
 grep -qi 'pages' out || fail "--display-stats: $(cat out)"
 status 1 torpor_cr restore --images-dir i --work-dir w -d --pidfile p   # it is there
@@ -139,6 +141,20 @@ parent=$(sed -n 's/^\([0-9]*\) --version$/\1/p' out)
 [ -n "$parent" ] || fail "the command: $(cat out)"
 end
 status 1 torpor_cr restore --images-dir i --exec-cmd
+
+# --- a dump for whose pages there is no room: --keep-partial; one that does not wait for the disk ---
+start sleep 1000
+mkdir small
+mount -t tmpfs -o size=64k tmpfs small
+at_exit sh -c "! mountpoint -q small || umount small"
+status 1 torpor_cr dump --tree "$pid" --images-dir small
+equal "$(ls -A small)" "" "what a failed dump left"
+status 1 torpor_cr dump --tree "$pid" --images-dir small --keep-partial
+ls -A small | grep -q pages || fail "--keep-partial: no images are left: $(ls -A small)"
+status 1 torpor_cr restore --images-dir small
+umount small
+round --no-sync --
+end
 
 # --- --evasive-devices: what is at the path of /dev/null by now is another device ---
 mknod null c 1 3
