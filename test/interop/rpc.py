@@ -2,6 +2,7 @@
 """A client of CRIU's RPC, by pycriu: rpc.py ENGINE SERVICE_SOCKET DIR. Prints "ok" at the end."""
 import ctypes
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -155,11 +156,11 @@ def errors():
     expect(not resp.success, "a log file elsewhere is refused")
 
 
-def raw():
+def raw(inherited=(), stderr=None):
     """A connection to a worker, for what pycriu has no method for."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     theirs.set_inheritable(True)
-    worker = subprocess.Popen([engine, "swrk", str(theirs.fileno())], pass_fds=[theirs.fileno()])
+    worker = subprocess.Popen([engine, "swrk", str(theirs.fileno())], pass_fds=[theirs.fileno(), *inherited], stderr=stderr)
     theirs.close()
     return ours, worker
 
@@ -274,7 +275,7 @@ def rounds():
     sock, worker = raw()
     for n, type in enumerate((rpc.PRE_DUMP, rpc.PRE_DUMP, rpc.DUMP)):
         fd, images = directory("round%d" % n)
-        opts = rpc.criu_opts(images_dir_fd=fd, pid=program.pid, track_mem=True)
+        opts = rpc.criu_opts(images_dir_fd=fd, pid=program.pid, track_mem=True, pidfd_store_sk=sock.fileno())
         if n:
             opts.parent_img = "../round%d" % (n - 1)
         resp, _ = ask(sock, type, opts)
@@ -313,6 +314,100 @@ def page_server():
     end(pid)
 
 
+def talker(out):
+    """A process that writes into a descriptor of ours."""
+    null = subprocess.DEVNULL
+    return subprocess.Popen(["setsid", "sh", "-c", "while :; do echo word; sleep 0.02; done"], stdin=null, stdout=out, stderr=null)
+
+
+def inherited():
+    """A pipe whose other end is ours: after the restore it is another one."""
+    global refused
+    refused = None
+    reader, writer = os.pipe()
+    program = talker(writer)
+    os.close(writer)
+    expect(os.read(reader, 5) == b"word\n", "the first pipe")
+    key = os.readlink("/proc/self/fd/%d" % reader)
+    fd, images = directory("inherited")
+    resp, _ = ask(raw()[0], rpc.DUMP, rpc.criu_opts(images_dir_fd=fd, pid=program.pid, external=[key]))
+    expect(resp.success, "a dump with a pipe to outside: %s" % resp)
+    gone(program)
+    os.close(reader)
+    reader, writer = os.pipe()
+    opts = rpc.criu_opts(images_dir_fd=fd)
+    opts.inherit_fd.add(key=key, fd=writer)
+    served = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    served.connect(service)
+    resp, _ = ask(served, rpc.RESTORE, opts)
+    expect(not resp.success and "inherit_fd" in resp.cr_errmsg, "inherit_fd of a service: %s" % resp)
+    resp, _ = ask(raw([writer])[0], rpc.RESTORE, opts)
+    os.close(writer)
+    expect(resp.success, "a restore with inherit_fd: %s" % resp)
+    expect(os.read(reader, 5) == b"word\n", "the inherited pipe")
+    end(resp.restore.pid)
+    os.close(reader)
+
+
+def command():
+    """exec_cmd: the worker becomes the tree's parent, and says so into the log."""
+    global refused
+    refused = None
+    path = os.path.join(top, "command.count")
+    program = counter(path)
+    goes_on(path)
+    fd, images = directory("command")
+    opts = rpc.criu_opts(images_dir_fd=fd, pid=program.pid, cpu_cap=1 | 4)
+    resp, _ = ask(raw()[0], rpc.DUMP, opts)
+    expect(resp.success and os.path.exists(images + "/cpuinfo.img"), "a dump with cpu_cap: %s" % resp)
+    gone(program)
+    opts = rpc.criu_opts(images_dir_fd=fd, cpu_cap=1 | 4, log_file="restore.log")
+    opts.exec_cmd.extend(["sh", "-c", "read -r pid rest </proc/$$/task/$$/children; echo parent $$ of $pid"])
+    sock, worker = raw()
+    resp, _ = ask(sock, rpc.RESTORE, opts)
+    expect(resp.success, "a restore with exec_cmd: %s" % resp)
+    expect(worker.wait() == 0, "the command's status")
+    said = "parent %d of %d\n" % (worker.pid, resp.restore.pid)
+    expect(said in open(images + "/restore.log").read(), "exec_cmd: " + open(images + "/restore.log").read())
+    goes_on(path)
+    end(resp.restore.pid)
+
+
+def lazily():
+    """A dump that serves pages: a byte comes through status_fd when it listens. Ended before anybody came, it has done nothing."""
+    path = os.path.join(top, "lazy.count")
+    program = counter(path)
+    goes_on(path)
+    fd, images = directory("lazy")
+    reader, writer = os.pipe()
+    opts = rpc.criu_opts(images_dir_fd=fd, pid=program.pid, lazy_pages=True, status_fd=writer)
+    opts.ps.address = os.path.join(top, "lazy.socket")
+    sock, worker = raw()
+    sock.send(rpc.criu_req(type=rpc.DUMP, opts=opts).SerializeToString())
+    ready = select.select([reader, sock], [], [], 30)[0]
+    expect(ready == [reader] and os.read(reader, 1) == b"\0", "status_fd")
+    os.close(writer)
+    expect(os.read(reader, 1) == b"", "the worker closes status_fd")
+    worker.terminate()
+    resp = answer(sock)
+    expect(not resp.success, "a lazy dump that was ended")
+    worker.wait()
+    goes_on(path)
+    end(program.pid)
+    os.close(reader)
+
+
+def to_stderr():
+    fd, images = directory("stderr")
+    reader, writer = os.pipe()
+    opts = rpc.criu_opts(images_dir_fd=fd, pid=0x3ffffe, log_to_stderr=True, log_level=4)
+    resp, _ = ask(raw(stderr=writer)[0], rpc.DUMP, opts)
+    os.close(writer)
+    expect(not resp.success and not os.path.exists(images + "/criu.log"), "log_to_stderr makes no file: %s" % resp)
+    expect("no task 4194302" in os.read(reader, 65536).decode(), "log_to_stderr: the reason")
+    os.close(reader)
+
+
 refused = None
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)   # PR_SET_CHILD_SUBREAPER
 questions()
@@ -325,4 +420,8 @@ oneself()
 processor()
 rounds()
 page_server()
+inherited()
+command()
+lazily()
+to_stderr()
 print("ok")
