@@ -215,7 +215,7 @@ static void remove_files(struct image_dir *d, bool (*wanted)(const struct image_
 /* What an older checkpoint in the same directory left and this one does not have would be taken for a part of it. */
 static bool is_stale(const struct image_dir *d, const char *name)
 {
-	if (d->pages_elsewhere && (str_starts(name, "pagemap-") || str_starts(name, "pages-")))
+	if (d->pages_elsewhere && (str_starts(name, "pagemap-") || str_starts(name, "pages-") || !strcmp(name, "parent")))
 		return false;
 	return is_image_name(name) && !image_dir_has(d, name);
 }

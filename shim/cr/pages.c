@@ -34,7 +34,7 @@ static int write_pid(const struct cr_options *o, int fd, pid_t pid)
 	return r < 0 ? fail(-r, "write the pid file %s", o->pidfile) : 0;
 }
 
-static void detach(void)
+void cr_detach(void)
 {
 	setsid();
 	autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -52,7 +52,7 @@ static int go_to_background(const struct cr_options *o)
 	if (pid < 0)
 		return o->pidfile && pidfile < 0 ? pidfile : fail(errno, "become a daemon");
 	if (o->daemon && pid == 0) {
-		detach();
+		cr_detach();
 		return 0;
 	}
 	int r = write_pid(o, pidfile, pid);
@@ -81,10 +81,9 @@ int cr_is_ready(void *arg, unsigned port)
 	return 0;
 }
 
-static int give_pages(const struct cr_options *o)
+static int give_pages(const struct cr_options *o, int (*ready)(void *arg, unsigned port), void *arg)
 {
-	struct cr_options copy = *o;
-	const struct ck_give_options g = { .images_dir = o->images_dir, .where = cr_page_peer(o), .ready = cr_is_ready, .arg = &copy };
+	const struct ck_give_options g = { .images_dir = o->images_dir, .where = cr_page_peer(o), .ready = ready, .arg = arg };
 
 	if (o->sessions > 1)
 		return fail_text(EINVAL, "--sessions: images are served to one restore");
@@ -93,20 +92,26 @@ static int give_pages(const struct cr_options *o)
 	return ck_give_pages(&g);
 }
 
-int cr_page_server(const struct cr_options *o)
+int cr_serve_pages(const struct cr_options *o, int (*ready)(void *arg, unsigned port), void *arg)
 {
-	struct cr_options copy = *o;
 	const struct ck_page_server_options s = {
 		.images_dir = o->images_dir,
 		.where = cr_page_peer(o),
 		.sessions = o->sessions,
 		.prev_images_dir = o->prev_images_dir,
 		.auto_dedup = o->auto_dedup,
-		.ready = cr_is_ready,
-		.arg = &copy,
+		.ready = ready,
+		.arg = arg,
 	};
 
-	return o->lazy_pages ? give_pages(o) : ck_page_server(&s);
+	return o->lazy_pages ? give_pages(o, ready, arg) : ck_page_server(&s);
+}
+
+int cr_page_server(const struct cr_options *o)
+{
+	struct cr_options copy = *o;
+
+	return cr_serve_pages(o, cr_is_ready, &copy);
 }
 
 int cr_lazy_pages(const struct cr_options *o)

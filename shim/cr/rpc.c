@@ -187,6 +187,15 @@ static void job_free(struct rpc_job *job)
 	forget_log();
 }
 
+/* The answer to a request that ended with r; the job's end. */
+static int finish(struct rpc *rpc, struct rpc_job *job, CriuResp *resp, int r)
+{
+	resp->success = r >= 0;
+	r = r < 0 ? reply_error(rpc, resp->type, -r) ?: -ECANCELED : reply(rpc, resp);
+	job_free(job);
+	return r;
+}
+
 static int do_plain(struct rpc *rpc, const CriuReq *req, enum cr_verb verb, CriuResp *resp)
 {
 	struct rpc_job job = { .images = NULL };
@@ -194,10 +203,7 @@ static int do_plain(struct rpc *rpc, const CriuReq *req, enum cr_verb verb, Criu
 
 	if (r >= 0)
 		r = cr_do(verb, &job.o);
-	resp->success = r >= 0;
-	r = r < 0 ? reply_error(rpc, req->type, -r) ?: -ECANCELED : reply(rpc, resp);
-	job_free(&job);
-	return r;
+	return finish(rpc, &job, resp, r);
 }
 
 static int do_dump(struct rpc *rpc, const CriuReq *req)
@@ -222,7 +228,7 @@ static int do_pre_dump(struct rpc *rpc, const CriuReq *req)
 static int do_check(struct rpc *rpc, const CriuReq *req)
 {
 	struct rpc_job job = { .images = NULL };
-	struct ck_check_options c = { .out = -1 };
+	const struct ck_check_options c = { .out = -1, .unprivileged = req->opts && req->opts->has_unprivileged && req->opts->unprivileged };
 	CriuResp resp = CRIU_RESP__INIT;
 	int r = 0;
 
@@ -231,10 +237,7 @@ static int do_check(struct rpc *rpc, const CriuReq *req)
 	if (r >= 0)
 		r = ck_check(&c);
 	resp.type = req->type;
-	resp.success = true;
-	r = r < 0 ? reply_error(rpc, req->type, -r) ?: -ECANCELED : reply(rpc, &resp);
-	job_free(&job);
-	return r;
+	return finish(rpc, &job, &resp, r);
 }
 
 /* Becomes a command that is the parent of the restored tree, its output in the log. */
@@ -331,15 +334,12 @@ static int do_page_server(struct rpc *rpc, const CriuReq *req)
 	unsigned port = 0;
 
 	if (r >= 0)
-		r = rpc_page_server(&job.o, req->type == CRIU_REQ_TYPE__PAGE_SERVER, &info.pid, &port);
+		r = rpc_page_server(rpc, &job.o, req->type == CRIU_REQ_TYPE__PAGE_SERVER, &info.pid, &port);
 	resp.type = CRIU_REQ_TYPE__PAGE_SERVER;
-	resp.success = true;
 	resp.ps = &info;
 	info.has_pid = info.has_port = true;
 	info.port = (int)port;
-	r = r < 0 ? reply_error(rpc, CRIU_REQ_TYPE__PAGE_SERVER, -r) ?: -ECANCELED : reply(rpc, &resp);
-	job_free(&job);
-	return r;
+	return finish(rpc, &job, &resp, r);
 }
 
 static int do_cpuinfo(struct rpc *rpc, const CriuReq *req)
@@ -352,10 +352,7 @@ static int do_cpuinfo(struct rpc *rpc, const CriuReq *req)
 	if (r >= 0)
 		r = cr_do(CR_CPUINFO, &job.o);
 	resp.type = req->type;
-	resp.success = true;
-	r = r < 0 ? reply_error(rpc, req->type, -r) ?: -ECANCELED : reply(rpc, &resp);
-	job_free(&job);
-	return r;
+	return finish(rpc, &job, &resp, r);
 }
 
 static const struct kind {

@@ -110,10 +110,7 @@ static int tell(void *arg, unsigned port)
 static void serve_pages(const struct cr_options *o, int fd)
 {
 	struct answer answer = { .fd = fd };
-	const struct ck_page_server_options s = {
-		.images_dir = o->images_dir, .where = cr_page_peer(o), .sessions = o->sessions, .ready = tell, .arg = &answer,
-	};
-	int r = ck_page_server(&s);
+	int r = cr_serve_pages(o, tell, &answer);
 
 	if (r < 0 && answer.fd >= 0 && fd_write_all(answer.fd, &(struct said){ .pid = 0 }, sizeof(struct said)) == 0)
 		err_send(answer.fd);
@@ -122,7 +119,7 @@ static void serve_pages(const struct cr_options *o, int fd)
 	_exit(r < 0 ? 1 : 0);
 }
 
-int rpc_page_server(const struct cr_options *o, bool daemon, pid_t *pid, unsigned *port)
+int rpc_page_server(const struct rpc *rpc, const struct cr_options *o, bool daemon, pid_t *pid, unsigned *port)
 {
 	struct said said;
 	int p[2];
@@ -131,8 +128,12 @@ int rpc_page_server(const struct cr_options *o, bool daemon, pid_t *pid, unsigne
 		return fail(errno, "make a pipe for the page server");
 	pid_t child = fork();
 	if (child == 0) {
-		setsid();
 		close(p[0]);
+		close(rpc->fd);   /* the client may wait for the connection's end */
+		if (daemon)
+			cr_detach();
+		else
+			setsid();
 		if (!daemon || fork() == 0)
 			serve_pages(o, p[1]);
 		_exit(0);

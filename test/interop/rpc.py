@@ -289,26 +289,45 @@ def rounds():
     end(pid)
 
 
+def pages_to(program, fd, parent=None):
+    """A round of a program, its pages by a page server that frees in the round before what it gets again."""
+    server, other = client(), client()
+    for c in server, other:
+        c.opts.images_dir_fd = fd
+        c.opts.ps.address = "127.0.0.1"
+        if parent:
+            c.opts.parent_img = parent
+    server.opts.auto_dedup = parent is not None
+    info = server.page_server_chld()
+    expect(info.pid > 0 and info.port > 0, "the page server: %s" % info)
+    other.opts.pid = program.pid
+    other.opts.ps.port = info.port
+    if parent:
+        other.dump()
+        gone(program)
+    else:
+        other.opts.track_mem = True
+        other.pre_dump()
+    expect(server.wait_pid(info.pid) == 0, "the page server's status")
+
+
+def blocks(images):
+    return sum(os.stat(os.path.join(images, name)).st_blocks for name in os.listdir(images) if name.startswith("pages-"))
+
+
 def page_server():
     path = os.path.join(top, "pages.count")
     program = counter(path)
     goes_on(path)
-    fd, images = directory("pages")
-    c = client()
-    c.opts.images_dir_fd = fd
-    c.opts.ps.address = "127.0.0.1"
-    info = c.page_server_chld()
-    expect(info.pid > 0 and info.port > 0, "the page server: %s" % info)
-    other = client()
-    other.opts.images_dir_fd = fd
-    other.opts.pid = program.pid
-    other.opts.ps.address = "127.0.0.1"
-    other.opts.ps.port = info.port
-    other.dump()
-    gone(program)
-    expect(c.wait_pid(info.pid) == 0, "the page server's status")
+    first, images = directory("pages0")
+    second, _ = directory("pages1")
+    pages_to(program, first)
+    goes_on(path)
+    before = blocks(images)
+    pages_to(program, second, "../pages0")
+    expect(blocks(images) < before, "auto_dedup of a page server")
     restored = client()
-    restored.opts.images_dir_fd = fd
+    restored.opts.images_dir_fd = second
     pid = restored.restore().pid
     goes_on(path)
     end(pid)
