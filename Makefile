@@ -25,7 +25,7 @@ override CFLAGS += -std=gnu17 $(OPT) $(WARNINGS) -fstack-protector-strong -fPIE
 CPPFLAGS += -D_GNU_SOURCE -DTORPOR_VERSION='"$(VERSION)"'
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(,)undefined)
 # Small libraries are linked in where their archives are installed: to load them is a quarter of what `torpor state` takes. DYNAMIC=1 does not.
-archive = $(if $(DYNAMIC),,$(filter /%,$(shell $(CC) -print-file-name=lib$(1).a)))
+archive = $(if $(DYNAMIC),,$(filter /%,$(shell $(CC) -print-file-name=lib$(1).a 2>/dev/null)))
 LDLIBS := $(foreach l,protobuf-c:protobuf-c yajl_s:yajl seccomp:seccomp cap:cap,$(or $(call archive,$(firstword $(subst :, ,$(l)))),-l$(lastword $(subst :, ,$(l)))))
 
 # What each folder may include: the folders below it, so that an upward include does not compile.

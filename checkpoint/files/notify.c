@@ -62,14 +62,14 @@ static void drain(int fd)
 /* The same of events that bring an open file each. */
 static void drain_files(int fd)
 {
-	struct fanotify_event_metadata events[64], *m = events;
+	struct fanotify_event_metadata events[64];
 	int bytes = 0;
 
 	while (ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0) {
 		ssize_t n = read(fd, events, sizeof events);
 		if (n <= 0)
 			break;
-		for (m = events; FAN_EVENT_OK(m, n); m = FAN_EVENT_NEXT(m, n))
+		for (struct fanotify_event_metadata *m = events; FAN_EVENT_OK(m, n); m = FAN_EVENT_NEXT(m, n))
 			if (m->fd >= 0)
 				close(m->fd);
 	}
