@@ -77,6 +77,7 @@ struct ck_lock_method {
 	const char *name;
 	int (*lock)(const struct ck_lock *l);     /* 1: made; 0: one of that name was there, and is as asked for now; -errno */
 	int (*unlock)(const struct ck_lock *l);   /* by name and namespace. 1: removed; 0: there was none */
+	int (*unlock_criu)(const struct ck_lock *l);   /* likewise, one that CRIU has made by nftables; NULL: this method cannot */
 };
 
 struct ck_dump_options {

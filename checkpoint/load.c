@@ -18,6 +18,8 @@
 #define PID_LIMIT (4u << 20)      /* PID_MAX_LIMIT of 64-bit kernels */
 #define TASKS_LIMIT 65536
 
+enum { LOCK_IPTABLES, LOCK_NFTABLES };   /* the inventory's own numbering */
+
 int inventory_read(struct restore *r)
 {
 	InventoryEntry *e;
@@ -45,6 +47,9 @@ int inventory_read(struct restore *r)
 	r->root_ids = e->root_ids;
 	r->own_cgroup_set = e->has_root_cg_set ? e->root_cg_set : 0;
 	r->lock_left = e->torpor_lock;
+	r->criu_iptables = !e->has_network_lock_method || e->network_lock_method == LOCK_IPTABLES;
+	if (e->has_network_lock_method && e->network_lock_method == LOCK_NFTABLES)
+		r->criu_lock = e->dump_criu_run_id ? e->dump_criu_run_id : "";   /* 3.17 and older: the root's pid (network_lock.c) */
 	r->lazy_mark = e->has_torpor_lazy && e->torpor_lazy ? wire_mark(e->dump_criu_run_id) : 0;
 	return 0;
 }

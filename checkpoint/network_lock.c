@@ -10,6 +10,7 @@
  * - A tree with a network namespace of its own: all packets in there. If the namespace ends with the tree, so does the lock.
  * - A tree in the engine's own namespace: its connections only (sockets/flows.c).
  * - A lock that outlives the tree is named in the inventory, so that a restore in the same namespace takes it away whatever its own is called.
+ * - CRIU's lock by nftables bears the run's id in its name (inventory), in 3.x the pid of the root; a restore takes it away likewise.
  * - A restore makes the lock before anything else is in the namespace. If it fails, what it has made itself is taken away again, and a lock
  *   that was there stays: the connections may still be restored.
  *
@@ -207,6 +208,23 @@ int net_lock_restore_scripts(struct restore *r)
 	return action_run(r->o->actions, CK_NETWORK_UNLOCK, r->images, tree_root(r->tree)->host_pid);
 }
 
+/* CRIU's, if it made the images. Which rules of iptables are its own cannot be told from those of other checkpoints. */
+static int release_criu(struct restore *r, const struct ck_lock_method *method)
+{
+	struct net_lock *l = r->lock;
+
+	if (r->criu_iptables || (r->criu_lock && !method->unlock_criu))
+		log_warn("the images say that CRIU locked the network by %s: if its rules are still there (mark 0xC114, iptables -S, nft list ruleset), "
+			 "remove them, or the connections stand still", r->criu_iptables ? "iptables" : "nftables");
+	if (!r->criu_lock || !method->unlock_criu)
+		return 0;
+	l->lock.name = r->criu_lock[0] ? r->criu_lock : arena_printf(r->arena, "%d", tree_root(r->tree)->pid);
+	int ret = method->unlock_criu(&l->lock);
+	if (ret > 0)
+		log_info("CRIU's lock of the network (nftables, inet CRIU-%s) is taken away", l->lock.name);
+	return ret < 0 ? ret : 0;
+}
+
 /* That of the dump as well, if it is another one. */
 int net_lock_restore_release(struct restore *r)
 {
@@ -214,6 +232,8 @@ int net_lock_restore_release(struct restore *r)
 	const struct ck_lock_method *method = l->method;
 	int ret = disengage(l);
 
+	if (ret >= 0 && method)
+		ret = release_criu(r, method);
 	if (ret < 0 || !method || !r->lock_left)
 		return ret;
 	l->lock.name = r->lock_left;

@@ -55,6 +55,8 @@ struct restore {
 	uint64_t lazy_mark;              /* of the lazy dump, to know its page server again (pages/wire.h); 0: it does not tell */
 	struct net_lock *lock;           /* network_lock.c */
 	const char *lock_left;           /* the lock that the dump may have left; NULL: none */
+	const char *criu_lock;           /* likewise CRIU's, by nftables: what its name ends with; NULL: none */
+	bool criu_iptables;              /* likewise, by iptables */
 	char *pidfile_made;
 	struct turns turns;              /* the engine, the builder and the husks share a processor */
 	SeccompEntry *seccomp;           /* seccomp.img; read by task_check */

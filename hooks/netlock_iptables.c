@@ -234,7 +234,7 @@ static int unlock(const struct ck_lock *l)
 	return inside(l, unlock_here);
 }
 
-const struct ck_lock_method netlock_iptables = { "iptables", lock, unlock };
+const struct ck_lock_method netlock_iptables = { "iptables", lock, unlock, NULL };
 
 /* ":torpor-<16 digits> -" */
 static int clean_family(const struct family *f, char *text)

@@ -47,6 +47,15 @@ struct listing {
 	void *arg;
 };
 
+/* CRIU's: of the run that made it (4.x), of the tree's root (3.x). */
+static struct table_name table_of_criu(const char *name)
+{
+	struct table_name t;
+
+	snprintf(t.text, sizeof t.text, "CRIU-%.200s", name);
+	return t;
+}
+
 static bool is_ours(const struct nlattr *userdata)
 {
 	size_t size;
@@ -159,6 +168,19 @@ static int remove_table(struct netlink *nl, const char *what, const char *table)
 	return r == -ENOENT ? 0 : r < 0 ? fail_nft(nl, -r, what, table) : 1;
 }
 
+static int unlock_criu(const struct ck_lock *l)
+{
+	static const char what[] = "take CRIU's lock of the network away";
+	const struct table_name table = table_of_criu(l->name);
+	autonetlink struct netlink nl = NETLINK_CLOSED;
+	int r = open_nft(&nl, l->netns, what);
+
+	r = r < 0 ? r : remove_table(&nl, what, table.text);
+	if (r > 0)
+		close_later(&nl, l);
+	return r;
+}
+
 static int nft_unlock(const struct ck_lock *l)
 {
 	static const char what[] = "unlock the network";
@@ -174,7 +196,7 @@ static int nft_unlock(const struct ck_lock *l)
 	return r;
 }
 
-const struct ck_lock_method netlock_nftables = { "nftables", nft_lock, nft_unlock };
+const struct ck_lock_method netlock_nftables = { "nftables", nft_lock, nft_unlock, unlock_criu };
 
 /* -- all of them ------------------------------------------------------------------------------------------------------------------ */
 
