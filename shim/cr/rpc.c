@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@
 
 #define MESSAGE_MAX 4096
 #define PACKET_MAX (1 << 20)
+#define REFUSED_WAIT_MS 2000
 
 /* --- packets ------------------------------------------------------------------------------------------------------------------ */
 
@@ -432,6 +434,14 @@ int rpc_connection(struct rpc *rpc)
 
 	forget_external(rpc);
 	return r;
+}
+
+int rpc_refuse(struct rpc *rpc, int err)
+{
+	/* Who sends nothing does not keep this process for long; a connection closed with an unread request loses the answer. */
+	if (poll(&(struct pollfd){ rpc->fd, POLLIN, 0 }, 1, REFUSED_WAIT_MS) > 0)
+		recv(rpc->fd, NULL, 0, MSG_DONTWAIT);
+	return reply_error(rpc, CRIU_REQ_TYPE__EMPTY, err) ?: -err;
 }
 
 int cr_swrk(const struct cr_options *o)

@@ -25,6 +25,8 @@ struct rpc_job {
 
 /* Requests until the connection's end; 0 if all succeeded. */
 int rpc_connection(struct rpc *rpc);
+/* Answers the next request, unread, with the error trail; -err. */
+int rpc_refuse(struct rpc *rpc, int err);
 /* Starts a page server as a process of its own and returns when it listens. daemon: it is nobody's child to wait for. */
 int rpc_page_server(const struct rpc *rpc, const struct cr_options *o, bool daemon, pid_t *pid, unsigned *port);
 

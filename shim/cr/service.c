@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -34,10 +33,12 @@ static int listen_at(const char *path)
 	memcpy(at.sun_path, path, strlen(path));
 	autoclose int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct stat st;
+	if (fd < 0)
+		return fail(errno, "make the socket of the service");
 	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
 		return fail_text(EEXIST, "--address %s: there is a file that is no socket", path);
 	unlink(path);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 16) < 0)
+	if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 16) < 0)
 		return fail(errno, "listen at %s", path);
 	if (chmod(path, 0666) < 0)
 		return fail(errno, "open %s for others", path);
@@ -53,8 +54,10 @@ static int work(int fd)
 	signal(SIGCHLD, SIG_DFL);
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return fail(errno, "the client's credentials");
-	if (peer.uid != geteuid())
-		return fail_text(EPERM, "process %d of user %u: this service works for user %u only", peer.pid, peer.uid, geteuid());
+	if (peer.uid != geteuid()) {
+		fail_text(EPERM, "process %d of user %u: this service works for user %u only", peer.pid, peer.uid, geteuid());
+		return rpc_refuse(&rpc, EPERM);
+	}
 	rpc.client = peer.pid;
 	return rpc_connection(&rpc);
 }

@@ -253,6 +253,21 @@ def oneself():
     expect(not resp.success and "itself" in resp.cr_errmsg, "a dump of the client: %s" % resp)
 
 
+def stranger():
+    """Another user is refused by root's service, and told why."""
+    os.chmod(top, 0o711)
+    child = os.fork()
+    if child == 0:
+        os.chdir(top)
+        os.setresuid(65534, 65534, 65534)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.connect("socket")
+        sock.send(rpc.criu_req(type=rpc.VERSION).SerializeToString())
+        resp = answer(sock)
+        os._exit(0 if not resp.success and resp.cr_errno == 1 and "user 65534" in resp.cr_errmsg else 1)
+    expect(os.waitpid(child, 0)[1] == 0, "another user's request")
+
+
 def processor():
     fd, images = directory("processor")
     sock, worker = raw()
@@ -436,6 +451,7 @@ errors()
 notifications()
 named_meanwhile()
 oneself()
+stranger()
 processor()
 rounds()
 page_server()
