@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The kernel's netlink answers from libFuzzer: FUZZ_SECONDS of it (10; a minute in continuous integration). What crashes it is printed, in base64.
+# The kernel's netlink answers from libFuzzer: FUZZ_SECONDS of it (10). What crashes it is printed, in base64.
 # timeout: 280
 . "${0%/*}/../lib.sh"
 require_command clang python3

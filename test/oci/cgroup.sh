@@ -123,11 +123,12 @@ fi
 
 # cgroup v2: a container that has groups of its own below, with controllers, takes processes beside its init only
 if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ] && grep -qw pids /sys/fs/cgroup/cgroup.controllers; then
-	make_bundle busybox "$TEST_DIR/own" sh -c 'cd /sys/fs/cgroup; mkdir init; echo 1 >init/cgroup.procs; echo +pids >cgroup.subtree_control; exec sleep 1000'
-	configure "$TEST_DIR/own" '.mounts |= map(if .type == "cgroup" then .options -= ["ro"] else . end)'
+	make_bundle busybox "$TEST_DIR/own" sh -c 'cd /sys/fs/cgroup; mkdir init; echo 1 >init/cgroup.procs; echo +pids >cgroup.subtree_control; >/ready; exec sleep 1000'
+	configure "$TEST_DIR/own" '.root.readonly = false | .mounts |= map(if .type == "cgroup" then .options -= ["ro"] else . end)'
 	delete_at_exit own
 	torpor run --detach --bundle "$TEST_DIR/own" own </dev/null
-	wait_until 10 eval '[ "$(torpor exec own cat /sys/fs/cgroup/cgroup.subtree_control 2>/dev/null)" = pids ]'
+	wait_until 10 [ -e "$TEST_DIR/own/rootfs/ready" ]   # an exec before that would be in the way
+	equal "$(torpor exec own cat /sys/fs/cgroup/cgroup.subtree_control)" pids "controllers of the groups below"
 	equal "$(torpor exec own cat /proc/self/cgroup)" 0::/init "its group"
 	torpor delete --force own
 fi
