@@ -218,6 +218,7 @@ static int inet_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 	int r = file_fown(d, f, &i->fown);
 	if (r >= 0)
 		r = sock_opts_dump(d, f, &i->opts);
+	i->has_torpor_external = i->torpor_external = f->external;
 	if (r < 0 || f->external)
 		return r;   /* the caller gives it back as it is */
 	r = sock_check_netns(d, f);
@@ -402,7 +403,7 @@ static int inet_open(struct restore *r, const FileEntry *e)
 		ret = fd < 0 ? fd : file_set_flags(e, fd, i->flags);
 		return ret < 0 ? ret : take_fd(&fd);
 	}
-	ret = check_entry(e);
+	ret = i->torpor_external ? sock_not_given(i->ino) : check_entry(e);
 	if (ret < 0)
 		return ret;
 	fd = socket((int)i->family, (int)i->type | SOCK_CLOEXEC, (int)i->proto);

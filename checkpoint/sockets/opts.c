@@ -98,6 +98,13 @@ int sock_check_netns(struct dump *d, const struct file_info *f)
 	return -ENOTSUP;
 }
 
+int sock_not_given(uint32_t ino)
+{
+	fail_text(ENOENT, "socket:[%u] was the caller's when the checkpoint was taken, and must come from it", ino);
+	fail_hint("restore with --inherit-fd 'fd[N]:socket:[%u]'", ino);
+	return -ENOENT;
+}
+
 const char *socket_describe(const struct file_info *f)
 {
 	switch (sock_int(f, SOL_SOCKET, SO_DOMAIN)) {

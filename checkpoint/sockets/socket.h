@@ -7,6 +7,8 @@
 /* What all kinds of sockets share. */
 
 int sock_int(const struct file_info *f, int level, int option);   /* getsockopt of an int; -1 if there is none */
+/* One that was the caller's (--external) and is not given back. */
+int sock_not_given(uint32_t ino);
 /* Refuses a socket of another network namespace than the tree's. */
 int sock_check_netns(struct dump *d, const struct file_info *f);
 

@@ -260,6 +260,7 @@ static int unix_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 	int r = file_fown(d, f, &u->fown);
 	if (r >= 0)
 		r = sock_opts_dump(d, f, &u->opts);
+	u->has_torpor_external = u->torpor_external = f->external;
 	if (r >= 0 && f->external)
 		return 0;   /* the caller gives it back as it is */
 	if (r >= 0)

@@ -270,6 +270,8 @@ int unix_open(struct restore *r, const FileEntry *e)
 	int given = file_inherited(r, key);
 	if (given != -ENOENT)
 		return given < 0 ? given : take_inherited(e, given);
+	if (u->torpor_external)
+		return sock_not_given(u->ino);
 	if (u->type != SOCK_STREAM && u->type != SOCK_DGRAM && u->type != SOCK_SEQPACKET)
 		return fail_text(EBADMSG, ENTRY_FMT ": socket type %u", ENTRY_ARG(e), u->type);
 	if (u->peer && !p)
