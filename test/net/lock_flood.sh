@@ -36,7 +36,7 @@ begin() {
 		wait_until 20 test -s $name.flood
 	done
 }
-gone() { ! [ -e "/proc/$pid" ] || [[ $(<"/proc/$pid/status") == *"State:	Z"* ]]; }
+gone() { ! grep -qs '^State:.[^ZX]' "/proc/$pid/status"; }
 clean() {
 	equal "$(<$seen)" "" "$1: what the peer saw"
 	equal "$(on box nft list ruleset | grep -c torpor || :)" 0 "$1: tables that are left"

@@ -17,7 +17,7 @@ in_background peer "$TALK" ask 10.9.0.1 80 four
 in_background peer "$TALK" ask fd09::1 80 six
 goes_on four
 goes_on six
-gone() { ! [ -e "/proc/$pid" ] || [[ $(<"/proc/$pid/status") == *"State:	Z"* ]]; }
+gone() { ! grep -qs '^State:.[^ZX]' "/proc/$pid/status"; }
 mkdir images
 "${cr[@]}" dump -t $pid -D images -o dump.log --tcp-established || fail "dump: $(tail -3 images/dump.log)"
 wait_until 10 gone

@@ -29,7 +29,7 @@ cat >program <<-'END'
 	open("said.new", "w").write(said)
 	os.rename("said.new", "said")
 END
-gone() { ! [ -e "/proc/$pid" ] || [[ $(<"/proc/$pid/status") == *"State:	Z"* ]]; }
+gone() { ! grep -qs '^State:.[^ZX]' "/proc/$pid/status"; }
 round() { # DUMP-OPTION
 	rm -rf ready go said images
 	mkdir images
