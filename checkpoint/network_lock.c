@@ -29,6 +29,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stage.h"
 #include "image/run_id.h"
 #include "ns/ns.h"
 #include "sockets/flows.h"
@@ -82,8 +83,11 @@ static int engage(struct net_lock *l, const struct ck_lock_method *method)
 
 static int disengage(struct net_lock *l)
 {
-	int r = l->method ? l->method->unlock(&l->lock) : 0;
-
+	if (!l->method)
+		return 0;
+	uint64_t began = clock_us();
+	int r = l->method->unlock(&l->lock);
+	log_debug("%s: %s: unlocked in %llu us", l->method->name, l->lock.name, (unsigned long long)(clock_us() - began));
 	l->method = NULL;
 	return r;
 }

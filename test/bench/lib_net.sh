@@ -2,6 +2,56 @@
 # test/bench/run's cases conn1000, conn3000, conn10000: a server with so many established TCP connections, idle, whose clients are not in
 # the tree, in a network namespace of its own. criu locks the connections with nftables (by iptables, its default, one takes it 30 ms).
 
+# lock: the lock of a container's network and its end. lock, unlock, both: within a dump of an idle process that leaves it running, by the engine's own log
+# (criu's: from "Lock network" and from "Unlock network" to the line that follows, which for the lock includes reading the mounts). Then
+# torpor-netlock, whole commands; that of unlock ends when the kernel has freed the table, packets pass long before.
+lock_times() { # ENGINE LOG WHERE
+	if [ "$1" = torpor ]; then
+		awk -v where="$3" '/stage: lock took/ { lock = $(NF - 1) * 1000 } /: unlocked in/ { unlock = $(NF - 1) * 1000 }
+			END { print lock >(where ".lock"); print unlock >(where ".unlock"); print lock + unlock >(where ".both"); exit !(lock && unlock) }' "$2"
+	else
+		awk -v where="$3" '{ now = substr($1, 2) * 1e9 }
+			from && !/Running network-/ { took[from] = now - since; from = "" }
+			/net: (Lock|Unlock) network/ { from = $3; since = now }
+			END { print took["Lock"] >(where ".lock"); print took["Unlock"] >(where ".unlock"); print took["Lock"] + took["Unlock"] >(where ".both")
+				exit !(took["Lock"] && took["Unlock"]) }' "$2"
+	fi
+}
+lock_round() { # CASE ENGINE - - WHERE
+	local cr=${program[$2]} where=$5 holder result=0 netns
+	unshare --net sleep 1000 &
+	holder=$!
+	for _ in {1..500}; do [ "$(cat /proc/$holder/comm)" = sleep ] && break; sleep 0.01; done
+	netns=/proc/$holder/ns/net
+	conn_inside ip link set lo up
+	rm -rf $work/images
+	mkdir $work/images
+	(
+		cd / || exit
+		exec nsenter --net="$netns" setsid sleep 1000 </dev/null >/dev/null 2>&1 &
+		echo $! >$work/pid
+	)
+	pid=$(<$work/pid)
+	for _ in {1..500}; do [ "$(cat "/proc/$pid/comm")" = sleep ] && break; sleep 0.01; done
+	if ! "$cr" dump -t "$pid" -D $work/images -o dump.log -v4 --leave-running --tcp-established --network-lock nftables \
+		--external "net[$(stat -Lc %i "$netns")]:box" >$work/output 2>&1; then
+		note "$1: $2 dump: $(failure dump.log)"
+		result=1
+	elif ! lock_times "$2" $work/images/dump.log "$where"; then
+		note "$1: $2: its log does not tell when it locks"
+		result=1
+	elif [ "$2" = torpor ]; then
+		"$heartbeat" elapsed "$where.lock-cmd" "$build/bin/torpor-netlock" lock --id bench --netns "$netns" &&
+			"$heartbeat" elapsed "$where.free-cmd" "$build/bin/torpor-netlock" unlock --id bench --netns "$netns" || result=1
+	else
+		touch "$where.lock-cmd" "$where.free-cmd"
+	fi
+	kill -9 "$pid" $holder
+	wait $holder 2>/dev/null
+	await_gone "$pid"
+	return $result
+}
+
 conn_count() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
 conn_await() { for _ in {1..3000}; do conn_count "$1" "$2" && return; sleep 0.02; done; return 1; }
 conn_inside() { nsenter --net="/proc/$holder/ns/net" "$@"; }
