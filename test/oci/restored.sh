@@ -9,24 +9,13 @@ require_command jq
 
 cd "$TEST_DIR"
 make_bundle busybox b sh -c 'i=0
-	while :; do i=$((i+1)); echo $i; echo $i >/count; read line <&3 || sleep 0.05; done 3</dev/null'
+	while :; do i=$((i+1)); echo $i; echo $i >/.count; mv /.count /count; read line <&3 || sleep 0.05; done 3</dev/null'
 delete_at_exit c
 run() { torpor run --detach --bundle b c; }
 checkpoint() { torpor checkpoint --image-path images --work-path log "$@" c || fail "checkpoint: $(cat log/dump.log)"; }
 restore() { torpor restore --detach --image-path images --work-path log --bundle b --pid-file pidfile c || fail "restore: $(cat log/restore.log)"; }
-count() { # the file is empty for moments
-	local n=
-	until [ -n "$n" ]; do n=$(<b/rootfs/count); done
-	echo "$n"
-}
-pause() { # not at a moment when the file is empty
-	torpor pause c
-	until [ -s b/rootfs/count ]; do
-		torpor resume c
-		sleep 0.02
-		torpor pause c
-	done
-}
+count() { echo "$(<b/rootfs/count)"; }
+pause() { torpor pause c; }
 goes_on() {
 	local n
 	n=$(count)
