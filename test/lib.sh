@@ -45,6 +45,9 @@ run_exit_commands() {
 }
 trap run_exit_commands EXIT
 
+# The rest of the test runs as the child of a program that is the parent of all: what ends is reaped at once, and a restored program has somebody.
+below_reaper() { [ -n "${CR_REAPER-}" ] || CR_REAPER=1 exec "$TEST_BUILD/test/cr/reaper" bash "$0"; }
+
 # new_tmpdir VARIABLE: an empty directory; removed with TEST_DIR.
 new_tmpdir() { printf -v "$1" %s "$(mktemp -d "$TEST_DIR/XXXXXX")"; }
 

@@ -4,11 +4,7 @@
 # what a restore that fails leaves.
 . "${0%/*}/../lib.sh"
 require_root
-# As the parent of all: what ends is reaped at once, and nothing of a caller's descriptors comes along.
-if [ -z "${CR_REAPER-}" ]; then
-	export CR_REAPER=1
-	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
-fi
+below_reaper
 [ -w /sys/fs/cgroup/pids/cgroup.procs ] && [ -w /sys/fs/cgroup/cpu/cgroup.procs ] || skip "no cgroup v1 hierarchies here: vm/cgroup has v2"
 
 new_tmpdir work

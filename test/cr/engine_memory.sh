@@ -6,11 +6,7 @@
 require_root
 [ $(($(awk '/^MemAvailable/ { print $2 }' /proc/meminfo) >> 10)) -gt 2500 ] || skip "needs 2.5 GiB of free memory"
 [ $(($(df -Pk "$TEST_DIR" | awk 'END { print $4 }') >> 10)) -gt 2500 ] || skip "needs 2.5 GiB in $TEST_DIR"
-# As the parent of all: what ends is reaped at once, and nothing of a caller's descriptors comes along.
-if [ -z "${CR_REAPER-}" ]; then
-	export CR_REAPER=1
-	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
-fi
+below_reaper
 
 new_tmpdir work
 cd "$work"

@@ -5,10 +5,7 @@
 # timeout: 120
 . "${0%/*}/../lib.sh"
 require_root
-if [ -z "${CR_REAPER-}" ]; then
-	export CR_REAPER=1
-	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
-fi
+below_reaper
 tracks() { "$TORPOR_CR" check --feature mem_dirty_track >/dev/null 2>&1; }
 tracks || skip "this kernel cannot track changes"
 

@@ -3,11 +3,7 @@
 # Rounds: what is left to the round before and what is not, the keeper's life, and what is refused.
 . "${0%/*}/../lib.sh"
 require_root
-# As the parent of all: what ends is reaped at once, and nothing of a caller's descriptors comes along.
-if [ -z "${CR_REAPER-}" ]; then
-	export CR_REAPER=1
-	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
-fi
+below_reaper
 
 new_tmpdir work
 cd "$work"

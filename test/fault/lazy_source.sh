@@ -6,10 +6,7 @@
 . "${0%/*}/lib.sh"
 require_command python3 unshare
 
-if [ -z "${CR_REAPER-}" ]; then
-	export CR_REAPER=1
-	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
-fi
+below_reaper
 fast_directory work
 file=$work/status
 

@@ -5,10 +5,7 @@
 # in the end compares equal to its shadow (test/cr/track_random.c).
 # timeout: 300
 . "${0%/*}/lib.sh"
-if [ -z "${CR_REAPER-}" ]; then
-	export CR_REAPER=1
-	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
-fi
+below_reaper
 "$TORPOR_CR" check --feature mem_dirty_track >/dev/null 2>&1 || skip "this kernel cannot track changes"
 fast_directory fast
 mkdir "$fast/full"

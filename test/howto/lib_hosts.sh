@@ -6,11 +6,7 @@
 require_root
 require_command ip python3 tar nsenter
 
-# As the parent of all: what ends is reaped at once.
-if [ -z "${CR_REAPER-}" ]; then
-	export CR_REAPER=1
-	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
-fi
+below_reaper
 
 new_tmpdir disk
 declare -A host_pid

@@ -4,10 +4,7 @@
 # need little to be tried. What each option's test is says coverage.tsv.
 . "${0%/*}/../lib.sh"
 require_root
-if [ -z "${CR_REAPER-}" ]; then
-	export CR_REAPER=1
-	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
-fi
+below_reaper
 new_tmpdir work
 cd "$work"
 status() { # STATUS COMMAND…

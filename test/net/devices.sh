@@ -4,10 +4,7 @@
 . "${0%/*}/../lib.sh"
 require_root
 require_command ip python3
-if [ -z "${CR_REAPER-}" ]; then
-	export CR_REAPER=1
-	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
-fi
+below_reaper
 
 cd "$TEST_DIR"
 mkdir images

@@ -5,7 +5,7 @@
 . "${0%/*}/../lib.sh"
 . "${0%/*}/lib_e2e.sh"
 
-make_srv python3 /work/test/net/talk.py serve 10.9.0.10 22
+make_srv python3 /tree/test/net/talk.py serve 10.9.0.10 22
 start_srv
 wait_until 20 eval '[ -n "$(on a ss -Htln "sport = :22")" ]'
 begin peer python3 "$TALK" ask 10.9.0.10 22 "$TEST_DIR/answers"

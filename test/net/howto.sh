@@ -27,7 +27,7 @@ ask() { # ADDRESS FILE
 }
 
 # -- on the host's network ----------------------------------------------------------------------------------------------------------
-make_srv python3 /work/test/net/talk.py serve 10.9.0.10 80
+make_srv python3 /tree/test/net/talk.py serve 10.9.0.10 80
 on a cp -a "$TEST_DIR/srv" "$TEST_DIR/a/bundle"
 for host in a b; do sed 's/srv/c1/' "$TORPOR_ADDRESSES" | on $host sh -c "cat >'$TEST_DIR/$host/addresses'"; done
 on a "$TORPOR" --root "$TEST_DIR/a/state" run --detach --bundle "$TEST_DIR/a/bundle" c1 </dev/null >/dev/null 2>&1

@@ -3,10 +3,7 @@
 # 10.9.0.10, first on a, belongs to the container srv, which is on the network of its host and moves to b together with the address
 # (contrib/hooks/move-address). What is torn down is seen: RST and ICMP at the net0 of each host.
 # Sourced after lib.sh. A program that is restored belongs to nobody: the test is a child of a reaper.
-if [ -z "${CR_REAPER-}" ]; then
-	export CR_REAPER=1
-	exec "$TEST_BUILD/test/cr/reaper" bash "$0"
-fi
+below_reaper
 . "${0%/*}/lib_net.sh"
 require_command jq setpriv
 
@@ -68,12 +65,12 @@ make_srv() {
 	local d
 	make_bundle busybox "$TEST_DIR/srv" "$@"
 	rm -rf "$TEST_DIR"/srv/rootfs/{bin,sbin,lib,lib64}
-	mkdir -p "$TEST_DIR"/srv/rootfs/{usr,outside,build,work}
+	mkdir -p "$TEST_DIR"/srv/rootfs/{usr,outside,build,tree}
 	for d in bin sbin lib lib64; do ln -s usr/$d "$TEST_DIR/srv/rootfs/$d"; done
 	configure "$TEST_DIR/srv" '.linux.namespaces |= map(select(.type != "network")) | .mounts += [
 			{destination: "/usr", type: "bind", source: "/usr", options: ["rbind", "ro"]},
 			{destination: "/build", type: "bind", source: $build, options: ["rbind", "ro"]},
-			{destination: "/work", type: "bind", source: $top, options: ["rbind", "ro"]},
+			{destination: "/tree", type: "bind", source: $top, options: ["rbind", "ro"]},
 			{destination: "/outside", type: "bind", source: $outside, options: ["rbind", "rw"]}]' \
 		--arg build "$TEST_BUILD" --arg top "$TEST_TOP" --arg outside "$TEST_DIR/outside"
 	at_exit eval 'for h in a b; do on $h "$TORPOR" --root "$TEST_DIR/state-$h" delete --force srv; done >/dev/null 2>&1'

@@ -46,6 +46,27 @@ in_background() { # HOST COMMAND…
 	nsenter --net="$TEST_DIR/$host.net" -- "$@" &
 	at_exit kill -9 $!
 }
+# Hosts box and peer, joined; in $TEST_DIR.
+box_and_peer() {
+	require_command nft
+	new_host box
+	new_host peer
+	join_hosts box peer
+	cd "$TEST_DIR"
+}
+# Answers both addresses of box; $pid, of a session of its own.
+serve_box() {
+	setsid nsenter --net="$TEST_DIR/box.net" "$TALK" serve 10.9.0.1,fd09::1 80 </dev/null >/dev/null 2>&1 &
+	pid=$!
+	at_exit kill -9 $pid
+}
+# The peer asks both; answers are counted in the files four and six.
+ask_box() {
+	in_background peer "$TALK" ask 10.9.0.1 80 four
+	in_background peer "$TALK" ask fd09::1 80 six
+	goes_on four
+	goes_on six
+}
 count() { cat "$1" 2>/dev/null || echo 0; }
 # The asker of FILE gets answers: more than there are now.
 goes_on() {

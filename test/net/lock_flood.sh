@@ -5,19 +5,13 @@
 # timeout: 180
 . "${0%/*}/../lib.sh"
 . "${0%/*}/lib_net.sh"
-require_command nft
-new_host box
-new_host peer
-join_hosts box peer
-cd "$TEST_DIR"
+box_and_peer
 exec 7<"$TEST_DIR/box.net"
 net=$(stat -Lc %i box.net)
 
 begin() {
 	seen=seen.$method pids=()
-	setsid nsenter --net="$TEST_DIR/box.net" "$TALK" serve 10.9.0.1,fd09::1 80 </dev/null >/dev/null 2>&1 &
-	pid=$!
-	at_exit kill -9 $pid
+	serve_box
 	for name in four six; do
 		rm -f $name $name.port $name.flood
 		[ $name = four ] && a=10.9.0.1 b=10.9.0.2 || a=fd09::1 b=fd09::2

@@ -6,21 +6,12 @@
 # timeout: 600
 . "${0%/*}/../lib.sh"
 . "${0%/*}/lib_net.sh"
-require_command nft
-new_host box
-new_host peer
-join_hosts box peer
-cd "$TEST_DIR"
+box_and_peer
 exec 7<"$TEST_DIR/box.net"
 net=$(stat -Lc %i box.net)
 killafter=$TEST_BUILD/test/fault/killafter
-setsid nsenter --net="$TEST_DIR/box.net" "$TALK" serve 10.9.0.1,fd09::1 80 </dev/null >/dev/null 2>&1 &
-pid=$!
-at_exit kill -9 $pid
-in_background peer "$TALK" ask 10.9.0.1 80 four
-in_background peer "$TALK" ask fd09::1 80 six
-goes_on four
-goes_on six
+serve_box
+ask_box
 in_background peer "$TALK" sniff net0 seen    # not before: who asks may have been too early
 wait_until 20 test -e seen
 

@@ -4,19 +4,10 @@
 # have another one, and the connections go on when the peer has been told (here by rules that rewrite addresses).
 . "${0%/*}/../lib.sh"
 . "${0%/*}/lib_net.sh"
-require_command nft
-new_host box
-new_host peer
-join_hosts box peer
-cd "$TEST_DIR"
+box_and_peer
 cr=(nsenter --net="$TEST_DIR/box.net" -- "$TORPOR_CR")
-setsid nsenter --net="$TEST_DIR/box.net" "$TALK" serve 10.9.0.1,fd09::1 80 </dev/null >/dev/null 2>&1 &
-pid=$!
-at_exit kill -9 $pid
-in_background peer "$TALK" ask 10.9.0.1 80 four
-in_background peer "$TALK" ask fd09::1 80 six
-goes_on four
-goes_on six
+serve_box
+ask_box
 gone() { ! grep -qs '^State:.[^ZX]' "/proc/$pid/status"; }
 mkdir images
 "${cr[@]}" dump -t $pid -D images -o dump.log --tcp-established || fail "dump: $(tail -3 images/dump.log)"
