@@ -431,6 +431,8 @@ int live_work(struct remote *r, unsigned rounds)
 	return 0;
 }
 
+unsigned live_hold_ms;
+
 int live_visit(pid_t pid, unsigned rounds)
 {
 	struct remote *r[THREADS] = { NULL };
@@ -447,6 +449,8 @@ int live_visit(pid_t pid, unsigned rounds)
 		e = remote_wait_stop(r[i], &signal, 0);
 	for (ssize_t i = 0; e == 0 && i < n; i++)
 		e = remote_prepare(r[i], i ? remote_get_mm(r[0]) : NULL);
+	for (ssize_t i = 0; e == 0 && live_hold_ms && i < n; i++)
+		e = remote_hold(r[i], live_hold_ms);
 	for (ssize_t i = 0; e == 0 && i < n; i++)
 		e = live_work(r[i], rounds);
 	for (ssize_t i = n - 1; i >= 0; i--)

@@ -45,6 +45,7 @@ bool live_goes_on(const struct live *l);
 unsigned long live_found_wrong(const struct live *l);
 /* Seizes all threads, does so many rounds of work in each, and lets all go. Returns 0 or -errno. */
 int live_visit(pid_t pid, unsigned rounds);
+extern unsigned live_hold_ms;   /* its threads are held (remote_hold()) meanwhile; 0: not */
 /* So many rounds of harmless calls in a prepared thread. Returns 0 or -errno. */
 int live_work(struct remote *r, unsigned rounds);
 /* In a program: thread i has done a round; is: found something wrong. */

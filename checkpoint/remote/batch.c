@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batches: lists of system calls that a thread makes by itself (arch/ARCH/loop.c), written into its slot of the area and read back. */
 #include <errno.h>
+#include <linux/seccomp.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "base/err.h"
 #include "base/fd.h"
@@ -45,6 +47,46 @@ static void name_births(struct remote *r, const struct call *calls, size_t n, si
 	}
 }
 
+static void lead_to(const struct remote *r, uint64_t records, size_t n, struct user_regs_struct *regs)
+{
+	const struct arch_batch b = { .code = r->mm->area, .first = records, .end = records + n * sizeof(struct call),
+				      .frame = r->slot + SLOT_FRAME, .signal = r->signal };
+
+	*regs = r->found;
+	arch_set_batch(regs, &b);
+}
+
+/* Where a held thread stands between batches: before one that nobody starts. */
+static int stand_held(struct remote *r)
+{
+	struct user_regs_struct regs;
+
+	lead_to(r, r->slot + SLOT_HOLD, 1, &regs);
+	return remote_set_regs(r, &regs);
+}
+
+int remote_hold(struct remote *r, unsigned ms)
+{
+	struct {
+		struct call call;
+		struct timespec time;
+	} hold = { .call = { .nr = SYS_nanosleep, .ret = REMOTE_NOT_RUN }, .time = { ms / 1000, ms % 1000 * 1000000L } };
+	_Static_assert(sizeof hold <= HOLD_SIZE, "the batch has its place");
+
+	if (!r->slot || r->running.n)
+		return fail_text(EINVAL, "hold: task %d is %s", r->tid, r->slot ? "in a batch" : "not prepared");
+	if (r->mm->status.seccomp == SECCOMP_MODE_STRICT)   /* it may not sleep */
+		return 0;
+	hold.call.arg[0] = r->slot + SLOT_HOLD + sizeof hold.call;
+	int e = remote_write(r, r->slot + SLOT_HOLD, &hold, sizeof hold);
+	if (e == 0)
+		e = stand_held(r);
+	if (e == 0)
+		e = remote_block_signals(r);
+	r->holds = e == 0;
+	return e;
+}
+
 int remote_batch_start(struct remote *r, struct call *calls, size_t n)
 {
 	struct call wire[REMOTE_CALLS_MAX];
@@ -65,9 +107,8 @@ int remote_batch_start(struct remote *r, struct call *calls, size_t n)
 	int e = remote_write(r, records, wire, n * sizeof *wire);
 	if (e < 0)
 		return e;
-	struct user_regs_struct regs = r->found;
-	arch_set_batch(&regs, &(struct arch_batch){ .code = r->mm->area, .first = records, .end = records + n * sizeof *wire,
-						    .frame = r->slot + SLOT_FRAME, .signal = r->signal });
+	struct user_regs_struct regs;
+	lead_to(r, records, n, &regs);
 	e = remote_start_batch(r, &regs);
 	if (e == 0) {
 		r->running.calls = calls;
@@ -86,6 +127,8 @@ int remote_batch_finish(struct remote *r)
 		return 0;
 	r->running.n = 0;
 	int e = remote_finish_batch(r);
+	if (e == 0 && r->holds)
+		e = stand_held(r);
 	if (e == 0)
 		e = remote_read(r, r->slot + SLOT_RECORDS, wire, n * sizeof *wire);
 	for (size_t i = 0; e == 0 && i < n; i++)

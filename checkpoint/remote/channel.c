@@ -27,7 +27,7 @@ struct message {
 	uint64_t byte;
 	uint8_t control[CMSG_SPACE(FD_PASS_MAX * sizeof(int))] __attribute__((aligned(8)));
 };
-_Static_assert(sizeof(struct message) <= PRIVATE_SIZE, "a message fits the page");
+_Static_assert(sizeof(struct message) <= PRIVATE_SIZE - HOLD_SIZE, "a message fits the page");
 
 static int need_pidfd(struct remote *r)
 {

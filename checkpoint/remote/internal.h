@@ -19,6 +19,8 @@
 #define SLOT_SCRATCH 0u
 #define SLOT_PRIVATE REMOTE_SCRATCH_SIZE                      /* this folder's own scratch */
 #define PRIVATE_SIZE 4096u
+#define HOLD_SIZE 128u                                        /* the last of it: a batch for remote_hold() */
+#define SLOT_HOLD (SLOT_PRIVATE + PRIVATE_SIZE - HOLD_SIZE)
 #define SLOT_RECORDS (SLOT_PRIVATE + PRIVATE_SIZE)
 #define RECORDS_SIZE (REMOTE_CALLS_MAX * sizeof(struct call))
 #define SLOT_FRAME (SLOT_RECORDS + RECORDS_SIZE)
@@ -71,6 +73,7 @@ struct remote {
 	uint64_t mask;             /* to be put back */
 	int signal;                /* ends a batch; 0: every call is stopped at instead (run.c) */
 	int held_stop;             /* SIGSTOP came meanwhile */
+	bool holds;                /* its registers lead to the batch at SLOT_HOLD whenever it stands */
 	uint64_t slot;
 	void *xstate;
 	size_t xstate_size;

@@ -13,8 +13,11 @@
  *
  * tcp_silence() comes when the checkpoint is whole: a killed engine leaves all of the tree and no repair, or nothing of it.
  *
+ * A killed engine lets go of the tasks, and a program that then finds its connection in repair mode gets EPERM. So from the first connection
+ * on the threads of the tree are held (remote_hold()): they sleep HOLD_MS before they go on, which is the guard's time.
+ *
  * Kernel facts relied on:
- * - A dying process closes its descriptors before it lets go of its tracees: the guard knows before the tasks run.
+ * - A dying process closes its descriptors before it lets go of its tracees, if no other thread of it is late: the guard knows first.
  * - A socket in repair mode that is closed sends neither FIN nor RST.
  * - Leaving repair mode clears SO_REUSEADDR.
  *
@@ -40,6 +43,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "remote/remote.h"
 
 #ifndef SO_PEEK_OFF
 #define SO_PEEK_OFF 42
@@ -48,6 +52,7 @@
 #define PF_EXITING 0x4
 #endif
 #define WATCH_MS 50
+#define HOLD_MS 100
 
 enum op { OP_ADD = 'a', OP_LET_GO = 'l', OP_SILENCE = 's', OP_WATCH = 'w' };
 
@@ -76,6 +81,7 @@ struct tcp_guard {
 	int sock;
 	size_t n, room;
 	int program;
+	bool holds;                  /* the threads of the tree */
 	bool watches;                /* it stays when the engine ends */
 };
 
@@ -86,9 +92,9 @@ static void set_int(int fd, int level, int option, int value)
 
 void tcp_put_back(int fd, const struct tcp_was *was)
 {
+	set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
 	set_int(fd, SOL_SOCKET, SO_PEEK_OFF, was->peek_offset);
 	set_int(fd, SOL_SOCKET, SO_OOBINLINE, was->inline_urgent);
-	set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
 	set_int(fd, SOL_SOCKET, SO_REUSEADDR, was->reuse);
 }
 
@@ -330,13 +336,29 @@ int *tcp_guard_program(struct dump *d)
 	return &d->guard->program;
 }
 
+static int hold(const struct dump *d)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < d->tree->tasks.n && r >= 0; i++) {
+		const struct task *t = d->tree->tasks.data[i];
+		for (size_t k = 0; t->state != TASK_DEAD && k < t->n_threads && r >= 0; k++)
+			r = remote_hold(t->threads[k].remote, HOLD_MS);
+	}
+	return r;
+}
+
 int tcp_guard_add(struct dump *d, int fd, const struct tcp_was *was)
 {
 	const struct order o = { .op = OP_ADD, .was = *was };
 
 	if (d->guard->n == d->guard->room)
 		return fail_text(EMFILE, "the tree has more than %zu TCP connections, beyond the limit of open files of who saves it", d->guard->n);
-	int r = send_order(d->guard, &o, fd);
+	int r = d->guard->holds ? 0 : hold(d);
+	if (r < 0)
+		return r;
+	d->guard->holds = true;
+	r = send_order(d->guard, &o, fd);
 	if (r < 0)
 		return fail(-r, "give a TCP connection to its guard");
 	d->guard->n++;

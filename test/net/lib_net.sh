@@ -68,11 +68,11 @@ ask_box() {
 	goes_on six
 }
 count() { cat "$1" 2>/dev/null || echo 0; }
-# The asker of FILE gets answers: more than there are now.
+# goes_on FILE [WHEN]: the asker of FILE gets answers: more than there are now.
 goes_on() {
 	local now
 	now=$(count "$1")
-	[[ $now =~ ^[0-9]+$ ]] || fail "$1: $now"
+	[[ $now =~ ^[0-9]+$ ]] || fail "${2:+$2: }$1: $now"
 	wait_until 10 more_than "$now" "$1"
 }
 more_than() { [[ $(count "$2") =~ ^[0-9]+$ ]] && [ "$(count "$2")" -gt "$1" ]; }

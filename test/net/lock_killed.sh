@@ -55,9 +55,10 @@ for ((i = 0; i < LOCK_KILLS; i++)); do
 	fi
 	"$NETLOCK" clean --netns "$TEST_DIR/box.net" >/dev/null
 	equal "$(on box nft list ruleset | grep -c torpor || :)" 0 "kill $i: tables that are left"
-	goes_on four
-	goes_on six
-	equal "$(<seen)" "" "kill $i ($outcome, ${lived}, ${place[*]}): what the peer saw"
+	how="kill $i ($outcome after $us us, $lived, ${place[*]})"
+	goes_on four "$how"
+	goes_on six "$how"
+	equal "$(<seen)" "" "$how: what the peer saw"
 done
 echo "$killed killed, $restored restored; a dump takes ${took[0]} us"
 kill -9 $pid

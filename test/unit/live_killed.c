@@ -170,6 +170,45 @@ static void killed_below_a_filter(void)
 	kills(&refusing_program, 300);
 }
 
+static void killed_held(void)
+{
+	live_hold_ms = 1;
+	kills(&compute_program, 200);
+	kills(&threads_program, 200);
+	kills(&asleep_program, 100);
+}
+
+static void killed_everywhere_held(void)
+{
+	live_hold_ms = 1;
+	kills_everywhere(&compute_program, 3);
+	kills_everywhere(&threads_program, 29);
+}
+
+/* Killed while all stand, the engine leaves them asleep for that long, and no longer. */
+static void held_sleeps(void)
+{
+	struct live l = live_start(&compute_program);
+	struct remote *r;
+	int signal;
+	pid_t engine = fork();
+
+	if (!engine) {
+		bool ready = remote_seize(l.pid, &r) == 0 && remote_wait_stop(r, &signal, 0) == 0 && remote_prepare(r, NULL) == 0 &&
+			     remote_hold(r, 3000) == 0 && remote_call(r, SYS_getpid, 0, 0, 0, 0, 0, 0) > 0;
+		kill(getpid(), ready ? SIGKILL : SIGABRT);
+	}
+	int status;
+	waitpid(engine, &status, 0);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	unsigned long before = live_shared->thread[0].rounds;
+	usleep(200000);
+	CHECK_EQ(live_shared->thread[0].rounds, before);
+	usleep(2900000);
+	CHECK(live_goes_on(&l));
+	live_end(&l);
+}
+
 const struct test tests[] = {
 	{ "killed_one_thread", killed_one_thread, 120 }, { "killed_eight_threads", killed_eight_threads, 120 },
 	{ "killed_everywhere_one_thread", killed_everywhere_one_thread, 120 },
@@ -177,5 +216,6 @@ const struct test tests[] = {
 	{ "killed_everywhere_asleep", killed_everywhere_asleep, 120 },
 	{ "killed_everywhere_small_stack", killed_everywhere_small_stack, 120 },
 	TEST(killed_at_restart), { "killed_asleep", killed_asleep, 120 }, { "killed_small_stack", killed_small_stack, 120 },
-	{ "killed_below_a_filter", killed_below_a_filter, 120 }, {},
+	{ "killed_below_a_filter", killed_below_a_filter, 120 }, { "killed_held", killed_held, 120 },
+	{ "killed_everywhere_held", killed_everywhere_held, 120 }, TEST(held_sleeps), {},
 };
