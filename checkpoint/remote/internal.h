@@ -73,7 +73,7 @@ struct remote {
 	uint64_t mask;             /* to be put back */
 	int signal;                /* ends a batch; 0: every call is stopped at instead (run.c) */
 	int held_stop;             /* SIGSTOP came meanwhile */
-	bool holds;                /* its registers lead to the batch at SLOT_HOLD whenever it stands */
+	bool holds;                /* remote_hold(): its registers lead there whenever it stands */
 	uint64_t slot;
 	void *xstate;
 	size_t xstate_size;

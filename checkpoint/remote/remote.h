@@ -90,7 +90,8 @@ int remote_batch_finish(struct remote *r);
  * REMOTE_CALLS_MAX are run in pieces (references must not cross them). */
 int remote_batch_checked(struct remote *r, struct call *calls, size_t n, const char *what);
 /* A prepared thread of a live task: should the engine be killed from now on while the thread stands, it sleeps for that long before it goes
- * on; whoever is to put something else in order first has that time. Not in the middle of a batch. Ends with remote_release(). */
+ * on; whoever is to put something else in order first has that time. (Below a seccomp filter it does not sleep, it spins, for some milliseconds.)
+ * Not in the middle of a batch. Ends with remote_release(). */
 int remote_hold(struct remote *r, unsigned ms);
 /* One call; the kernel's result, or -ESRCH if the task could not be driven. */
 int64_t remote_call(struct remote *r, long nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The engine is killed while it saves connections whose program sleeps in recv(): REPAIR_KILLS times (40). A connection that is being read is in
+# The engine is killed while it saves connections whose program sleeps in recv(): REPAIR_KILLS times (25). A connection that is being read is in
 # repair mode, in which a program may not receive (EPERM): the program must never find it so, however late whoever ends that mode comes to run.
 # timeout: 300
 . "${0%/*}/../lib.sh"
@@ -24,7 +24,7 @@ dump() { # MICROSECONDS OPTION…: `outcome` and `time`
 dump 0 --leave-running
 [ "$outcome ${time% *}" = "exit 0" ] || fail "dump: $(tail -3 images/dump.log)"
 took=${time##* } killed=0
-for ((i = 0; i < ${REPAIR_KILLS-40}; i++)); do
+for ((i = 0; i < ${REPAIR_KILLS-25}; i++)); do
 	us=$((RANDOM * 32768 + RANDOM))
 	dump $((us % took + 1)) --leave-running
 	[ "$outcome" != killed ] || killed=$((killed + 1))

@@ -185,27 +185,47 @@ static void killed_everywhere_held(void)
 	kills_everywhere(&threads_program, 29);
 }
 
-/* Killed while all stand, the engine leaves them asleep for that long, and no longer. */
-static void held_sleeps(void)
+/* An engine that is killed while the program stands, held. */
+static void killed_standing(pid_t pid, unsigned ms)
 {
-	struct live l = live_start(&compute_program);
 	struct remote *r;
-	int signal;
+	int signal, status;
 	pid_t engine = fork();
 
 	if (!engine) {
-		bool ready = remote_seize(l.pid, &r) == 0 && remote_wait_stop(r, &signal, 0) == 0 && remote_prepare(r, NULL) == 0 &&
-			     remote_hold(r, 3000) == 0 && remote_call(r, SYS_getpid, 0, 0, 0, 0, 0, 0) > 0;
+		bool ready = remote_seize(pid, &r) == 0 && remote_wait_stop(r, &signal, 0) == 0 && remote_prepare(r, NULL) == 0 &&
+			     remote_hold(r, ms) == 0 && remote_call(r, SYS_getpid, 0, 0, 0, 0, 0, 0) > 0;
 		kill(getpid(), ready ? SIGKILL : SIGABRT);
 	}
-	int status;
 	waitpid(engine, &status, 0);
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* It sleeps for that long, and no longer. */
+static void held_sleeps(void)
+{
+	struct live l = live_start(&compute_program);
+
+	killed_standing(l.pid, 3000);
 	unsigned long before = live_shared->thread[0].rounds;
 	usleep(200000);
 	CHECK_EQ(live_shared->thread[0].rounds, before);
 	usleep(2900000);
 	CHECK(live_goes_on(&l));
+	live_end(&l);
+}
+
+/* A filter that kills for what the program itself never calls. */
+static void held_below_a_killing_filter(void)
+{
+	live_no_sanitizer();
+	struct live l = live_start(&killing_program);
+
+	for (int i = 0; i < 100; i++) {
+		killed_standing(l.pid, 100);
+		CHECK(live_goes_on(&l));
+	}
+	CHECK_EQ(live_found_wrong(&l), 0);
 	live_end(&l);
 }
 
@@ -217,5 +237,6 @@ const struct test tests[] = {
 	{ "killed_everywhere_small_stack", killed_everywhere_small_stack, 120 },
 	TEST(killed_at_restart), { "killed_asleep", killed_asleep, 120 }, { "killed_small_stack", killed_small_stack, 120 },
 	{ "killed_below_a_filter", killed_below_a_filter, 120 }, { "killed_held", killed_held, 120 },
-	{ "killed_everywhere_held", killed_everywhere_held, 120 }, TEST(held_sleeps), {},
+	{ "killed_everywhere_held", killed_everywhere_held, 120 }, TEST(held_sleeps),
+	TEST(held_below_a_killing_filter), {},
 };

@@ -30,6 +30,8 @@ struct arch_batch {
 void arch_set_batch(struct user_regs_struct *r, const struct arch_batch *b);
 void arch_set_heal(struct user_regs_struct *r, uint64_t code, uint64_t frame);
 void arch_set_call(struct user_regs_struct *r, uint64_t instruction, uint64_t sp, uint64_t nr, const uint64_t arg[6]);
+/* For waiting about that long without any call, then taking up the frame. */
+void arch_set_spin(struct user_regs_struct *r, uint64_t code, uint64_t frame, unsigned ms);
 void arch_set_batch_signal(struct user_regs_struct *r, int signal);   /* of a batch that is running */
 uint64_t arch_ip(const struct user_regs_struct *r);
 uint64_t arch_sp(const struct user_regs_struct *r);

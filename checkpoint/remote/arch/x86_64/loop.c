@@ -17,8 +17,10 @@
 #include "remote/arch/arch.h"
 #include "remote/remote.h"
 
+#define PAUSES_PER_MS 20000   /* where one takes longest; others are done in a tenth of the time */
+
 extern const char loop_start[];
-extern const uint64_t loop_size, loop_syscall_at, loop_stop_at;
+extern const uint64_t loop_size, loop_syscall_at, loop_stop_at, loop_hold_at;
 __asm__(".pushsection .rodata\n"
 	"	.balign 16\n"
 	"loop_start:\n"
@@ -61,11 +63,17 @@ __asm__(".pushsection .rodata\n"
 	"	movq	$0, 8(%rbp)\n"
 	"	mov	$15, %eax\n"            /* rt_sigreturn */
 	"	syscall\n"
+	"loop_hold:\n"
+	"	pause\n"
+	"	dec	%r12\n"
+	"	jnz	loop_hold\n"
+	"	jmp	loop_stop\n"
 	"loop_end:\n"
 	"	.balign 8\n"
 	"loop_size:	.quad loop_end - loop_start\n"
 	"loop_syscall_at: .quad loop_syscall - loop_start\n"
 	"loop_stop_at:	.quad loop_stop - loop_start\n"
+	"loop_hold_at:	.quad loop_hold - loop_start\n"
 	".popsection\n");
 _Static_assert(sizeof(struct call) == 88 && offsetof(struct call, ret) == 56 && offsetof(struct call, ref_from) == 64 &&
 		       offsetof(struct call, ref_arg) == 72 && offsetof(struct call, must) == 80,
@@ -108,6 +116,13 @@ void arch_set_heal(struct user_regs_struct *r, uint64_t code, uint64_t frame)
 {
 	prepare(r, code + loop_stop_at, frame);
 	r->rbp = frame;
+}
+
+void arch_set_spin(struct user_regs_struct *r, uint64_t code, uint64_t frame, unsigned ms)
+{
+	prepare(r, code + loop_hold_at, frame);
+	r->rbp = frame;
+	r->r12 = ms * (uint64_t)PAUSES_PER_MS + 1;
 }
 
 void arch_set_call(struct user_regs_struct *r, uint64_t instruction, uint64_t sp, uint64_t nr, const uint64_t arg[6])
