@@ -49,6 +49,7 @@ struct link {
 	struct channel *channel;
 	bool used, ended;            /* has a thread; which is at its end */
 	bool same;                   /* the client is torpor, and has the same images */
+	bool old;                    /* the client is an older CRIU (wire.c) */
 };
 
 struct giving {
@@ -94,13 +95,15 @@ static int give(struct link *l, const struct wire_message *m, char *buffer)
 	pid_t pid = (pid_t)m->id;
 	uint64_t pages = a->g->stretch(a->g->arg, pid, m->address, m->pages), size = pages * WIRE_PAGE;
 	struct wire_message head = { .command = WIRE_ADD_F, .flags = 4, .pages = pages, .address = m->address, .id = m->id, .bare = true };
-	size_t used = WIRE_SIZE;
+	size_t used = l->old ? WIRE_OLD_SIZE : WIRE_SIZE;
 
 	if (!pages)
 		return fail_text(EPROTO, "a request for pages of task %d at %" PRIx64 ", where it has none", pid, m->address);
 	if (!l->same)
 		take_over(a);
 	wire_encode(&head, (unsigned char *)buffer);
+	if (l->old)
+		wire_narrow((unsigned char *)buffer);
 	for (uint64_t at = 0; at < size;) {
 		uint64_t part = size - at < BUFFER ? size - at : BUFFER;
 		if (a->g->read(a->g->arg, pid, m->address + at, buffer + used, part) < 0)
@@ -166,6 +169,19 @@ static void link_end(struct link *l, int result, bool spoken)
 		log_warn("wake the page server: %m");
 }
 
+static int receive(struct link *l, unsigned char *bytes, bool first)
+{
+	int e = channel_recv(l->channel, bytes, first || l->old ? WIRE_OLD_SIZE : WIRE_SIZE);
+
+	if (e == 0 && first)
+		l->old = wire_is_old(bytes);
+	if (e == 0 && first && !l->old)
+		e = channel_recv(l->channel, bytes + WIRE_OLD_SIZE, WIRE_SIZE - WIRE_OLD_SIZE);
+	if (e == 0 && l->old)
+		wire_widen(bytes);
+	return e;
+}
+
 /* 1: the client has closed; *spoken: there was a client. */
 static int link_serve(struct link *l, bool *spoken)
 {
@@ -175,7 +191,7 @@ static int link_serve(struct link *l, bool *spoken)
 	while (e == 0) {
 		struct wire_message m;
 		unsigned char bytes[WIRE_SIZE];
-		e = channel_recv(l->channel, bytes, sizeof bytes);
+		e = receive(l, bytes, !*spoken);
 		if (e < 0)
 			break;
 		*spoken = true;

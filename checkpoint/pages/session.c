@@ -42,6 +42,7 @@ struct session {
 	struct image_dir *before;    /* the link `parent`: an earlier round; NULL: none */
 	ARRAY(struct stretch) listed;   /* its pages of what is open, and which of them is next */
 	size_t listed_at;
+	bool spoken, old;            /* a message came; an older CRIU's (wire.c) */
 	bool open, parent;           /* a pagemap is; the parent images have one too */
 	struct wire_message id;      /* of it */
 	struct image *pagemap;
@@ -196,13 +197,30 @@ static int session_close(struct session *s, bool wait)
 	return r;
 }
 
+static int session_header(struct session *s, unsigned char *bytes)
+{
+	int r = intake_header(s->in, bytes, WIRE_OLD_SIZE);
+
+	if (r < 0)
+		return r;
+	if (!s->spoken && wire_is_old(bytes)) {
+		log_info("the dump speaks as CRIU before 4 does");
+		s->old = true;
+	}
+	s->spoken = true;
+	if (!s->old)
+		return intake_header(s->in, bytes + WIRE_OLD_SIZE, WIRE_SIZE - WIRE_OLD_SIZE);
+	wire_widen(bytes);
+	return 0;
+}
+
 static int session_loop(struct session *s)
 {
 	unsigned char bytes[WIRE_SIZE];
 	struct wire_message m;
 
 	for (;;) {
-		int r = intake_header(s->in, bytes, sizeof bytes);
+		int r = session_header(s, bytes);
 		if (r == 0)
 			r = wire_decode(bytes, &m);
 		if (r < 0)

@@ -6,8 +6,14 @@
  *
  * An id is (id << 8 | type); the type tells tasks from shared segments and has numbers of older releases too. In GET it is the bare
  * pid. The server faces a network: nothing of a message is believed before it has been here. Whether it comes at a sensible
- * moment is the server's matter (server.c). There is no version in the protocol: releases before 4 had headers of 24 bytes, which
- * look like nonsense here. */
+ * moment is the server's matter (server.c).
+ *
+ * There is no version in the protocol. Releases before 4 have headers of 24 bytes:
+ *
+ *   0 u32 command, flags    4 u32 pages    8 u64 address    16 u64 id
+ *
+ * Who answers tells them by the first message: OPEN, OPEN2, PARENT have no address (which is where the old form has the id), GET has pages. Who
+ * asks cannot know: torpor's dumps and pagers speak to CRIU 4 and torpor only. */
 #include "pages/wire.h"
 
 #include <errno.h>
@@ -87,6 +93,39 @@ static int decode_pages(uint32_t command, uint32_t flags, uint64_t id, struct wi
 	return r < 0 ? r : check_range(m);
 }
 
+bool wire_is_old(const unsigned char *bytes)
+{
+	uint32_t word, pages;
+	uint64_t address;
+
+	memcpy(&word, bytes, sizeof word);
+	memcpy(&pages, bytes + 4, sizeof pages);
+	memcpy(&address, bytes + 16, sizeof address);
+	switch (word & 0xffff) {
+	case WIRE_OPEN:
+	case WIRE_OPEN2:
+	case WIRE_PARENT: return address != 0;
+	case WIRE_GET: return pages != 0;
+	default: return false;
+	}
+}
+
+void wire_widen(unsigned char *bytes)
+{
+	uint32_t pages;
+
+	memcpy(&pages, bytes + 4, sizeof pages);
+	memmove(bytes + 16, bytes + 8, 16);
+	memset(bytes + 4, 0, 12);
+	memcpy(bytes + 8, &pages, sizeof pages);
+}
+
+void wire_narrow(unsigned char *bytes)
+{
+	memcpy(bytes + 4, bytes + 8, 4);
+	memmove(bytes + 8, bytes + 16, 16);
+}
+
 int wire_decode(const unsigned char *bytes, struct wire_message *m)
 {
 	uint32_t word;
@@ -122,6 +161,6 @@ int wire_decode(const unsigned char *bytes, struct wire_message *m)
 		return 0;
 	}
 	fail_text(EPROTO, "a message with the unknown command %x", command);
-	fail_hint("the other side must be torpor, or CRIU 4 or later");
+	fail_hint("the other side must be torpor or CRIU");
 	return -EPROTO;
 }

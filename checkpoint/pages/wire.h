@@ -23,6 +23,7 @@ struct wire_message {
 };
 
 #define WIRE_SIZE 32
+#define WIRE_OLD_SIZE 24      /* before CRIU 4 */
 #define WIRE_PAGE UINT64_C(4096)
 #define WIRE_TASK 1
 #define WIRE_SEGMENT 2
@@ -31,6 +32,11 @@ uint64_t wire_mark(const char *run_id);
 void wire_encode(const struct wire_message *m, unsigned char *bytes);
 /* Checks all that can be checked of a message by itself: 0, or -EPROTO, explained. */
 int wire_decode(const unsigned char *bytes, struct wire_message *m);
+/* Whether the first message of a connection, of which WIRE_OLD_SIZE bytes are there, is an older CRIU's: all of them are, then. */
+bool wire_is_old(const unsigned char *bytes);
+/* From the old form to the present one and back, in place, of WIRE_SIZE bytes. */
+void wire_widen(unsigned char *bytes);
+void wire_narrow(unsigned char *bytes);
 /* Bytes of content that follow. */
 static inline uint64_t wire_content(const struct wire_message *m)
 {

@@ -97,6 +97,10 @@ int remote_attach(pid_t tid, unsigned long options, struct remote **out);
 struct remote *remote_new(pid_t tid);
 void remote_free(struct remote **r);
 int remote_need_mem(struct remote *r);
+int remote_stop(struct remote *r, int *signal, unsigned seconds);   /* waits for the stop that was asked for */
+
+/* waits.c */
+int remote_name_wait(struct remote *r, int *signal);   /* of a thread that stands; signal as of remote_wait_stop() */
 int remote_read_xstate(struct remote *r);
 
 /* run.c */

@@ -128,7 +128,7 @@ static int finish_heal(struct remote *r)
 	return e < 0 ? e : remote_get_regs(r, &r->found);
 }
 
-static int wait_for_stop(struct remote *r, int *signal, unsigned seconds)
+int remote_stop(struct remote *r, int *signal, unsigned seconds)
 {
 	for (;;) {
 		int status, e = remote_wait(r, &status, (int)seconds * 1000);
@@ -155,7 +155,7 @@ static int wait_for_stop(struct remote *r, int *signal, unsigned seconds)
 int remote_wait_stop(struct remote *r, int *signal, unsigned seconds)
 {
 	size_t mark = err_mark();
-	int e = wait_for_stop(r, signal, seconds ? seconds : STOP_TIMEOUT);
+	int e = remote_stop(r, signal, seconds ? seconds : STOP_TIMEOUT);
 
 	if (e == 0)
 		e = remote_get_regs(r, &r->found);
@@ -169,8 +169,10 @@ int remote_wait_stop(struct remote *r, int *signal, unsigned seconds)
 	if (arch_is_compat(&r->found))
 		return 0;       /* nothing of ours; whoever wants its registers says no */
 	e = finish_heal(r);
+	if (e == 0 && !r->group_stopped)
+		e = remote_name_wait(r, signal);
 	if (e == 0)
-		r->found_changed = arch_restart_found(&r->found);
+		r->found_changed |= arch_restart_found(&r->found);
 	return e;
 }
 
@@ -262,7 +264,7 @@ void remote_release(struct remote **rp, int stop_signal)
 	size_t mark = err_mark();
 	int signal;
 	if (!r->stands && !r->dead)     /* only a thread that stands can be let go */
-		wait_for_stop(r, &signal, 1);
+		remote_stop(r, &signal, 1);
 	remote_settle(r);
 	if (!r->dead && r->owner && r->mm->area && r->mm->users == 1)
 		remote_unprepare(r);

@@ -5,7 +5,7 @@
  *	poll    poll with a timeout of 3 s (restart block) and without (until a byte arrives)
  *	select  select with a timeout of 3 s and pselect without
  *	epoll   epoll_wait with a timeout of 3 s and without (EINTR, never restarted: an engine must hide it)
- *	futex   FUTEX_WAIT with a timeout (restart block), without, a mutex and a condition variable
+ *	futex   FUTEX_WAIT with a timeout (restart block), without, a mutex and a condition variable; nanosleep and poll by syscall(2) as well
  *	read    read on a pipe and on an eventfd, write on a full pipe, waitpid
  *	sigwait sigwaitinfo (EINTR, as epoll_wait)
  * A write that has written a part may return with that, and is then called again. No other call may return early or
@@ -118,6 +118,24 @@ static void *futex_forever(void *arg)
 	return arg;
 }
 
+static void *called_sleep(void *arg)
+{
+	struct timespec t = { SECONDS, 0 };
+	double start = cr_now(CLOCK_MONOTONIC);
+
+	expect_slept("nanosleep by syscall(2)", start, (int)syscall(SYS_nanosleep, &t, NULL));
+	return arg;
+}
+
+static void *called_poll(void *arg)
+{
+	struct pollfd p = { pipes[0][0], POLLIN, 0 };
+	double start = cr_now(CLOCK_MONOTONIC);
+
+	expect_slept("poll by syscall(2)", start, (int)syscall(SYS_poll, &p, 1L, (long)(SECONDS * 1000)));
+	return arg;
+}
+
 static void *lock_mutex(void *arg)
 {
 	pthread_mutex_lock(&mutex);
@@ -197,12 +215,12 @@ static void *wait_child(void *arg)
 
 static const struct mode {
 	const char *name;
-	void *(*threads[6])(void *);
+	void *(*threads[7])(void *);
 } modes[] = {
 	{ "poll", { poll_timeout, poll_forever } },
 	{ "select", { select_timeout, select_forever } },
 	{ "epoll", { epoll_timeout, epoll_forever } },
-	{ "futex", { futex_timeout, futex_forever, lock_mutex, wait_cond } },
+	{ "futex", { futex_timeout, futex_forever, called_sleep, called_poll, lock_mutex, wait_cond } },
 	{ "read", { read_pipe, read_event, write_pipe, wait_child } },
 	{ "sigwait", { wait_signal } },
 };
@@ -251,7 +269,7 @@ static void release(const char *mode)
 int main(int argc, char **argv)
 {
 	const struct mode *mode = NULL;
-	pthread_t threads[6];
+	pthread_t threads[7];
 	pid_t child = 0;
 	int n = 0;
 

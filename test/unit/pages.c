@@ -162,6 +162,58 @@ static void whole_dump(void)
 	free(got);
 }
 
+/* A dump by a CRIU before 4, whose headers are shorter; its content is the file's. */
+static void older_dumps(void)
+{
+	static const char content[65 * WIRE_PAGE] = { 1 };
+	static const struct {
+		uint32_t command, pages;
+		uint64_t address, id;
+	} said[] = { { WIRE_PARENT, 0, 0, 0x701 }, { WIRE_OPEN2, 0, 0, 0x701 }, { WIRE_ADD_F | 4 << 16, 1, 0x4000, 0x701 },
+		     { WIRE_ADD_F | 4 << 16, 65, 0x6000, 0x701 }, { WIRE_CLOSE, 0, 0, 0 } };
+	autofree char *dir = below("older"), *file = str_printf("%s/pages-65537.img", dir);
+	unsigned char answer[9];
+	struct stat st;
+	int sock;
+	pid_t pid = start(dir, &sock);
+
+	for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+		CHECK(page_send(sock, &said[i], sizeof said[i]) == 0);
+		if (said[i].pages)
+			CHECK(page_send(sock, content, said[i].pages * WIRE_PAGE) == 0);
+	}
+	shutdown(sock, SHUT_WR);
+	CHECK_EQ(recv(sock, answer, sizeof answer, MSG_WAITALL), sizeof answer);   /* i32, byte, i32 */
+	CHECK_EQ(ended(pid), 0);
+	CHECK(stat(file, &st) == 0 && st.st_size == 66 * WIRE_PAGE);
+	close(sock);
+}
+
+static void older_messages(void)
+{
+	static const struct {
+		uint32_t command, pages;
+		uint64_t address, id;
+	} get = { WIRE_GET, 3, 0x5000, 7 };
+	unsigned char bytes[WIRE_SIZE], same[WIRE_SIZE];
+	struct wire_message m;
+
+	memcpy(bytes, &get, sizeof get);
+	CHECK(wire_is_old(bytes));
+	wire_widen(bytes);
+	CHECK(!wire_is_old(bytes));
+	CHECK_OK(wire_decode(bytes, &m));
+	CHECK(m.command == WIRE_GET && m.pages == 3 && m.address == 0x5000 && m.id == 7);
+	wire_encode(&m, same);
+	CHECK(!memcmp(bytes, same, sizeof same));
+	wire_narrow(bytes);
+	CHECK(!memcmp(bytes, &get, sizeof get));
+	header(bytes, WIRE_OPEN2, 0, 0, 0x701);
+	CHECK(!wire_is_old(bytes));
+	header(bytes, WIRE_CLOSE, 0, 0, 0);
+	CHECK(!wire_is_old(bytes));
+}
+
 /* Whatever ends a session before CLOSE: an error, and nothing in the directory. */
 static void broken_dumps(void)
 {
@@ -231,4 +283,5 @@ static void server_gone(void)
 	close(pair[0]);
 }
 
-const struct test tests[] = { TEST(messages), TEST(messages_bad), TEST(whole_dump), TEST(broken_dumps), TEST(server_gone), {} };
+const struct test tests[] = { TEST(messages),	TEST(messages_bad), TEST(whole_dump),  TEST(older_messages),
+			      TEST(older_dumps), TEST(broken_dumps), TEST(server_gone), {} };

@@ -44,7 +44,11 @@ bool arch_is_compat(const struct user_regs_struct *r);                 /* runs 3
 /* A call that the stop itself made fail with EINTR, although no signal waits: changed so that the kernel restarts it when the
  * thread goes on. True if it changed something. */
 bool arch_restart_found(struct user_regs_struct *r);
-/* The same for a thread whose kernel-side restart state will be gone: restart codes are turned into what user space can go on
+/* It goes on by restart_syscall, and nothing in its text says which call that is. */
+bool arch_restart_lost(const struct user_regs_struct *r, pid_t tid);
+/* Such a thread, stopped in its call, has slept in this function of the kernel: its own number is put in. False: that is none that can be restarted. */
+bool arch_restart_name(struct user_regs_struct *r, const char *function);
+/* As arch_restart_found(), for a thread whose kernel-side restart state will be gone: restart codes are turned into what user space can go on
  * with. has_pending: an unblocked signal with a handler waits. */
 void arch_restart_image(struct user_regs_struct *r, bool has_pending, pid_t tid);
 

@@ -22,7 +22,8 @@
  *   (poll; nanosleep; futex, where C libraries give a point in time). nanosleep and relative clock_nanosleep have written what is left where
  *   the caller asked for it: if that is also where they read from (sleep(3) of glibc and musl), being made again sleeps just what is left.
  * - A call that was interrupted and went on once before (an earlier dump, a debugger) is now restart_syscall, and the call's own
- *   number is gone. Almost always it still stands in the program: `mov $number, %eax; syscall`. If not, EINTR.
+ *   number is gone. Almost always it still stands in the program: `mov $number, %eax; syscall`. If not, the function that it sleeps in
+ *   tells (waits.c); if that is not told either, EINTR.
  * - The same number is in rax, and rip at the `syscall` instruction, in a thread that was let go in such a call and is stopped before it
  *   makes it again: one visit closely after another. */
 #include <errno.h>
@@ -98,25 +99,69 @@ static uint64_t restarted_call(pid_t tid, uint64_t ip)
 	return leaves_block(number) ? number : SYS_restart_syscall;
 }
 
-/* The thread is about to go on with its call by restart_syscall: another kernel, or this one after rt_sigreturn, would say EINTR. */
-static void before_restart(struct user_regs_struct *r, pid_t tid)
+static bool at_syscall(pid_t tid, uint64_t ip)
 {
 	uint8_t text[2];
 
-	if (r->rax != SYS_restart_syscall)
-		return;
 	errno = 0;
-	long word = ptrace(PTRACE_PEEKTEXT, tid, r->rip, NULL);
+	long word = ptrace(PTRACE_PEEKTEXT, tid, ip, NULL);
 	memcpy(text, &word, sizeof text);
-	if (errno || !arch_code_is_syscall(text, sizeof text))
-		return;
-	r->rax = leaves_block(r->orig_rax) ? r->orig_rax : restarted_call(tid, r->rip + sizeof text);
+	return !errno && arch_code_is_syscall(text, sizeof text);
+}
+
+/* The thread is about to go on with its call by restart_syscall: another kernel, or this one after rt_sigreturn, would say EINTR. */
+static void before_restart(struct user_regs_struct *r, pid_t tid)
+{
+	if (r->rax == SYS_restart_syscall && at_syscall(tid, r->rip))
+		r->rax = leaves_block(r->orig_rax) ? r->orig_rax : restarted_call(tid, r->rip + arch_syscall_code_size);
+}
+
+static bool is_restarted(const struct user_regs_struct *r)
+{
+	return in_call(r) && (int64_t)r->rax == RESTART_BLOCK && r->orig_rax == SYS_restart_syscall;
+}
+
+bool arch_restart_lost(const struct user_regs_struct *r, pid_t tid)
+{
+	struct user_regs_struct next = *r;
+
+	if (is_restarted(r))
+		return restarted_call(tid, r->rip) == SYS_restart_syscall;
+	before_restart(&next, tid);
+	return r->rax == SYS_restart_syscall && next.rax == SYS_restart_syscall && at_syscall(tid, r->rip);
+}
+
+/* clock_nanosleep's first argument is a clock's number, nanosleep's an address. */
+static uint64_t sleep_call(const struct user_regs_struct *r)
+{
+	int64_t clock = (int32_t)r->rdi;
+
+	return r->rdi < 4096 || (clock < 0 && (r->rdi >> 32 == 0 || (int64_t)r->rdi == clock)) ? SYS_clock_nanosleep : SYS_nanosleep;
+}
+
+bool arch_restart_name(struct user_regs_struct *r, const char *function)
+{
+	static const struct {
+		const char *begins;
+		uint64_t number;      /* 0: one of the two sleeps */
+	} functions[] = {
+		{ "futex_", SYS_futex }, { "do_futex", SYS_futex }, { "__futex_", SYS_futex }, { "poll_schedule_timeout", SYS_poll }, { "do_poll", SYS_poll },
+		{ "do_sys_poll", SYS_poll }, { "do_restart_poll", SYS_poll }, { "do_nanosleep", 0 }, { "hrtimer_nanosleep", 0 },
+		{ "alarmtimer_do_nsleep", SYS_clock_nanosleep }, { "do_cpu_nanosleep", SYS_clock_nanosleep },
+	};
+
+	for (size_t i = 0; i < sizeof functions / sizeof *functions && is_restarted(r); i++)
+		if (!strncmp(function, functions[i].begins, strlen(functions[i].begins))) {
+			r->orig_rax = functions[i].number ? functions[i].number : sleep_call(r);
+			return true;
+		}
+	return false;
 }
 
 void arch_restart_image(struct user_regs_struct *r, bool has_pending, pid_t tid)
 {
 	arch_restart_found(r);
-	if (in_call(r) && (int64_t)r->rax == RESTART_BLOCK && r->orig_rax == SYS_restart_syscall)
+	if (is_restarted(r))
 		r->orig_rax = restarted_call(tid, r->rip);
 	int64_t code = in_call(r) ? (int64_t)r->rax : 0;
 	before_restart(r, tid);
