@@ -121,7 +121,7 @@ static void lost_sleeps(void)
 		long want;
 	} cases[] = {
 		{ "futex_do_wait", 0x7f0000001000, SYS_futex },  { "poll_schedule_timeout.constprop.0", 0x7f0000001000, SYS_poll },
-		{ "hrtimer_nanosleep", 0x7f0000001000, SYS_nanosleep }, { "do_nanosleep", 1, SYS_clock_nanosleep },
+		{ "hrtimer_nanosleep", 0x7f0000001000, SYS_nanosleep }, { "do_syscall_64", 1, SYS_clock_nanosleep },
 		{ "do_cpu_nanosleep", (uint64_t)-14, SYS_clock_nanosleep }, { "hrtimer_nanosleep", (uint32_t)-14, SYS_clock_nanosleep },
 		{ "pipe_read", 3, 0 }, { "", 3, 0 },
 	};

@@ -139,6 +139,7 @@ static uint64_t sleep_call(const struct user_regs_struct *r)
 	return r->rdi < 4096 || (clock < 0 && (r->rdi >> 32 == 0 || (int64_t)r->rdi == clock)) ? SYS_clock_nanosleep : SYS_nanosleep;
 }
 
+/* A sleep's functions count as the scheduler's own and are not named, so that its name is that of whatever called them. The others' are named. */
 bool arch_restart_name(struct user_regs_struct *r, const char *function)
 {
 	static const struct {
@@ -147,6 +148,7 @@ bool arch_restart_name(struct user_regs_struct *r, const char *function)
 	} functions[] = {
 		{ "futex_", SYS_futex }, { "do_futex", SYS_futex }, { "__futex_", SYS_futex }, { "poll_schedule_timeout", SYS_poll }, { "do_poll", SYS_poll },
 		{ "do_sys_poll", SYS_poll }, { "do_restart_poll", SYS_poll }, { "do_nanosleep", 0 }, { "hrtimer_nanosleep", 0 },
+		{ "do_syscall_64", 0 }, { "x64_sys_call", 0 }, { "__x64_sys_restart_syscall", 0 }, { "__do_sys_restart_syscall", 0 },
 		{ "alarmtimer_do_nsleep", SYS_clock_nanosleep }, { "do_cpu_nanosleep", SYS_clock_nanosleep },
 	};
 
