@@ -13,7 +13,10 @@ new_tmpdir work
 mkdir -p "$work"/{torpor,outside,state}
 ln -s "$(realpath "$TORPOR_CR")" "$work/torpor/criu"
 echo outside >"$work/outside/file"
-make_bundle busybox "$work/bundle" sh -c 'trap : TERM; echo kept >/dev/shm/kept; i=0; while sleep 0.1; do i=$((i + 1)); echo $i >/tmp/new; mv /tmp/new /tmp/count; done'
+# 4 MB of its memory are random; it says their sum in the beginning, and again when it is asked.
+make_bundle busybox "$work/bundle" sh -c 'trap : TERM; echo kept >/dev/shm/kept; data=$(head -c 3000000 /dev/urandom | base64); echo "$data" | md5sum >/tmp/first
+	i=0; while sleep 0.1; do i=$((i + 1)); echo $i >/tmp/new; mv /tmp/new /tmp/count
+	[ -e /tmp/ask ] && rm /tmp/ask && echo "$data" | md5sum >/tmp/new && mv /tmp/new /tmp/sum; done'
 configure "$work/bundle" '.mounts += [
 	{destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["nosuid", "noatime", "size=1m"]},
 	{destination: "/mnt", type: "bind", source: $outside, options: ["rbind", "ro"]}]
@@ -79,7 +82,13 @@ rounds() {
 	checkpoint "$work/torpor" --image-path "$work/images3" --parent-path ../images2
 	[ -L "$work/images3/parent" ] || fail "the last round has no parent"
 	restore "$work/torpor" "$work/images3"
+	data_is_kept c1
 	runc delete --force c1
+}
+data_is_kept() { # CONTAINER
+	runc exec "$1" touch /tmp/ask
+	wait_until 20 runc exec "$1" test -s /tmp/sum
+	equal "$(runc exec "$1" cat /tmp/sum)" "$(runc exec "$1" cat /tmp/first)" "the sum of what was in memory"
 }
 # From the source's memory: it ends when the target has all of it.
 lazy() {
@@ -100,7 +109,9 @@ lazy() {
 		</dev/null >"$work/out" 2>&1 || fail "restore: $(cat "$work/out") $(tail -n 5 "$work/log/restore.log")"
 	wait "$pager" || fail "the pager: $(cat "$work/log/lazy.log")"
 	wait "$dump" || fail "the lazy dump: $(tail -n 5 "$work/log/dump.log")"
+	[ "$(cat "$work"/images/pages-*.img | wc -c)" -lt 3000000 ] || fail "the images have the memory that was to be fetched"
 	wait_until 10 later "$n" c2
+	data_is_kept c2
 	runc delete --force c1
 	runc delete --force c2
 }
