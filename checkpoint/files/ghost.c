@@ -27,7 +27,6 @@
 #include "files/link_remap.h"
 #include "files/reg.h"
 #include "ghost-file.pb-c.h"
-#include "remap-file-path.pb-c.h"
 
 #define GHOST_LIMIT (1u << 20)
 #define CHUNKS_FROM 12288            /* smaller ones are stored as one piece */
@@ -178,11 +177,22 @@ static int ghost_write(struct dump *d, const struct file_info *f, uint32_t id)
 	return r < 0 ? r : image_close(&i);
 }
 
+int remap_write(struct dump *d, uint32_t orig_id, uint32_t remap_id, RemapType type)
+{
+	RemapFilePathEntry e = REMAP_FILE_PATH_ENTRY__INIT;
+	struct image *i;
+	int r = dump_image(d, IMG_REMAP_FPATH, &i);
+
+	e.orig_id = orig_id;
+	e.remap_id = remap_id;
+	e.has_remap_type = true;
+	e.remap_type = type;
+	return r < 0 ? r : image_write(i, &e);
+}
+
 int ghost_dump(struct dump *d, const struct file_info *f, uint32_t orig_id)
 {
 	struct ghost **known = (struct ghost **)file_state(d, STATE_GHOST), *g;
-	RemapFilePathEntry e = REMAP_FILE_PATH_ENTRY__INIT;
-	struct image *i;
 	int r = 0;
 
 	for (g = *known; g && (g->dev != f->st.st_dev || g->ino != f->st.st_ino); g = g->next)
@@ -193,13 +203,7 @@ int ghost_dump(struct dump *d, const struct file_info *f, uint32_t orig_id)
 		*known = g;
 		r = ghost_write(d, f, g->id);
 	}
-	if (r >= 0)
-		r = dump_image(d, IMG_REMAP_FPATH, &i);
-	e.orig_id = orig_id;
-	e.remap_id = g->id;
-	e.has_remap_type = true;
-	e.remap_type = REMAP_TYPE__GHOST;
-	return r < 0 ? r : image_write(i, &e);
+	return r < 0 ? r : remap_write(d, orig_id, g->id, REMAP_TYPE__GHOST);
 }
 
 /* --- restore --- */

@@ -21,7 +21,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "remap-file-path.pb-c.h"
+#include "files/ghost.h"
 
 /* --- dump --- */
 
@@ -95,10 +95,7 @@ static void describe(struct dump *d, const struct file_info *f, const struct nam
 int link_remap_dump(struct dump *d, const struct file_info *f, const char *gone, uint32_t orig_id)
 {
 	struct link_remaps *s = state(d);
-	RemapFilePathEntry e = REMAP_FILE_PATH_ENTRY__INIT;
 	struct named *n;
-	struct image *i;
-	int r = 0;
 
 	for (n = s->all; n && (n->dev != f->st.st_dev || n->ino != f->st.st_ino); n = n->next)
 		;
@@ -106,19 +103,14 @@ int link_remap_dump(struct dump *d, const struct file_info *f, const char *gone,
 		FileEntry *entry = file_add_entry(d, FD_TYPES__REG);
 		n = arena_new(d->arena, struct named);
 		*n = (struct named){ .dev = f->st.st_dev, .ino = f->st.st_ino, .id = entry->id };
-		r = give_name(d, f, gone, n);
+		int r = give_name(d, f, gone, n);
 		if (r < 0)
 			return r;
 		describe(d, f, n, entry);
 		n->next = s->all;
 		s->all = n;
 	}
-	r = dump_image(d, IMG_REMAP_FPATH, &i);
-	e.orig_id = orig_id;
-	e.remap_id = n->id;
-	e.has_remap_type = true;
-	e.remap_type = REMAP_TYPE__LINKED;
-	return r < 0 ? r : image_write(i, &e);
+	return remap_write(d, orig_id, n->id, REMAP_TYPE__LINKED);
 }
 
 /* --- restore --- */
