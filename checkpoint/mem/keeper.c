@@ -145,7 +145,6 @@ static void keep(int listener, int pidfd, const char *path, const struct trackin
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	prctl(PR_SET_NAME, "torpor-keeper");
 	setsid();
 	if (chdir("/") < 0)
 		_exit(1);
@@ -210,7 +209,8 @@ int keeper_start(pid_t root, uint64_t start, const struct tracking *t)
 		unlink(a.sun_path);
 		return r;
 	}
-	if (pid == 0) {   /* its child is nobody's */
+	if (pid == 0) {   /* its child is nobody's, and has its name when this one has ended */
+		prctl(PR_SET_NAME, "torpor-keeper");
 		if (fork() == 0)
 			keep(listener, pidfd, a.sun_path, t);
 		_exit(0);

@@ -42,7 +42,7 @@ ACTIONS_FAIL=post-dump torpor_cr dump -t $pid -D "$work/images" --action-script 
 equal $status 42 "the status after post-dump ($(cat "$work/err"))"
 seen "a refused post-dump" "pre-dump $pid" "post-dump $pid"
 [ -e "$work/images/inventory.img" ] || fail "the images are gone"
-grep -q '^State:.*S' /proc/$pid/status || fail "the program does not run on: $(grep State /proc/$pid/status)"
+wait_until 20 grep -q '^State:.S' /proc/$pid/status   # the program runs on, and sleeps
 
 # Two scripts; one from a configuration file.
 cat >"$work/config" <<END

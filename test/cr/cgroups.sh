@@ -14,9 +14,13 @@ hierarchies=(pids cpu unified)
 remove_groups() {
 	for h in /sys/fs/cgroup/*; do   # another root is made in all of them
 		for top in "$TEST_CGROUP" "$TEST_CGROUP-other"; do
-			find "$h$top" -depth -type d -exec rmdir {} + 2>/dev/null || :
+			wait_until 20 remove_group "$h$top"   # a task that is about to be gone is in it yet
 		done
 	done
+}
+remove_group() {
+	find "$1" -depth -type d -exec rmdir {} +
+	[ ! -e "$1" ]
 }
 make_groups() {
 	for h in "${hierarchies[@]}"; do mkdir -p "/sys/fs/cgroup/$h$TEST_CGROUP/below"; done
@@ -36,13 +40,13 @@ start() {
 		wait' bash "$TEST_CGROUP" "${hierarchies[@]}" </dev/null >/dev/null 2>&1 &
 	pid=$!
 	at_exit kill -9 $pid
-	wait_until 10 [ -s child ]
+	wait_until 20 [ -s child ]
 	child=$(<child)
 	at_exit kill -9 "$child"
 }
 end() {
 	kill -9 "$child" "$pid"
-	wait_until 10 eval "! kill -0 $pid 2>/dev/null && ! kill -0 $child 2>/dev/null"
+	wait_until 20 eval "! kill -0 $pid 2>/dev/null && ! kill -0 $child 2>/dev/null"
 }
 group_of() { sed -n "s/^[0-9]*:$2://p" "/proc/$1/cgroup"; }
 is_in() { # GROUP of the task: in all hierarchies, the child below
@@ -56,7 +60,10 @@ settings_are() { # GROUP PIDS BELOW SHARES OWNER
 		"$2 $3 $4 " "settings"
 	equal "$(stat -c %u:%g "/sys/fs/cgroup/pids$1")" "$5" "the owner"
 }
-dump() { "$TORPOR_CR" dump --tree "$pid" --images-dir images --manage-cgroups "$@" 2>log || fail "dump: $(cat log)"; }
+dump() {
+	"$TORPOR_CR" dump --tree "$pid" --images-dir images --manage-cgroups "$@" 2>log || fail "dump: $(cat log)"
+	wait_until 20 eval "! kill -0 $pid 2>/dev/null && ! kill -0 $child 2>/dev/null"
+}
 restore() { "$TORPOR_CR" restore --images-dir images --restore-detached "$@" 2>log; }
 
 mkdir images
@@ -86,7 +93,7 @@ for mode in full props; do
 done
 restore --manage-cgroups=strict && fail "strict took groups that are there"
 grep -q "is there already (--manage-cgroups=strict)" log || fail "strict: $(cat log)"
-kill -0 "$pid" 2>/dev/null && fail "a failed restore left a task"
+wait_until 20 eval "! kill -0 $pid 2>/dev/null"   # a failed restore leaves no task
 remove_groups
 restore --manage-cgroups=strict || fail "restore: $(cat log)"
 is_in "$TEST_CGROUP"

@@ -25,6 +25,7 @@
 #ifndef CR_H
 #define CR_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -45,11 +46,11 @@ static char cr_dir[PATH_MAX - 64];
 static int cr_faults;
 static int cr_sync = -1;
 
-/* DIR/NAME, in one of four buffers in turn. */
+/* DIR/NAME, in one of four buffers in turn. They are the thread's own: one that waits for `go` does not put its path in the place of another's. */
 static inline const char *cr_path(const char *name)
 {
-	static char paths[4][PATH_MAX];
-	static unsigned next;
+	static __thread char paths[4][PATH_MAX];
+	static __thread unsigned next;
 	char *path = paths[next++ % 4];
 
 	snprintf(path, sizeof(paths[0]), "%s/%.60s", cr_dir, name);
@@ -144,6 +145,26 @@ static inline void cr_wait_go(void)
 {
 	while (access(cr_path("go"), F_OK) < 0)
 		cr_sleep_ms(1);
+}
+
+/* All other threads of this process sleep (in what they wait for, if that is all they do): so found three times, with a pause in between. */
+static inline void cr_wait_asleep(void)
+{
+	for (int found = 0; found < 3; found++) {
+		DIR *dir = opendir("/proc/self/task");
+		for (struct dirent *e; dir && (e = readdir(dir));) {
+			char path[64], state = 'S';
+			snprintf(path, sizeof(path), "/proc/self/task/%.20s/stat", e->d_name);
+			FILE *f = e->d_name[0] == '.' || atoi(e->d_name) == gettid() ? NULL : fopen(path, "re");
+			if (f && fscanf(f, "%*d (%*[^)]) %c", &state) == 1 && state != 'S')
+				found = -1;
+			if (f)
+				fclose(f);
+		}
+		if (dir)
+			closedir(dir);
+		cr_sleep_ms(10);
+	}
 }
 
 static inline void cr_ready(void)

@@ -27,21 +27,21 @@ pid=$!
 wait_until 60 beat next
 mkdir images
 within dump "$TORPOR_CR" dump -t $pid -D images -o dump.log
-wait_until 10 gone
+wait_until 30 gone
 within restore "$TORPOR_CR" restore -D images -o restore.log -d
-wait_until 10 beat next
+wait_until 30 beat next
 kill -9 $pid
-wait_until 10 gone
+wait_until 30 gone
 
 # The pager, its guardian and the restore together; the pager ends when all is there.
 lazily() {
 	"$TORPOR_CR" lazy-pages -D images -o lazy.log &
 	local pager=$!
-	wait_until 10 [ -S images/lazy-pages.socket ]
+	wait_until 20 listens_at images/lazy-pages.socket
 	"$TORPOR_CR" restore -D images -o restore.log -d --lazy-pages
 	wait $pager
 }
-export -f lazily wait_until
+export -f lazily wait_until listens_at
 within "lazy restore" bash -c lazily
-wait_until 10 beat next
+wait_until 30 beat next
 kill -9 $pid

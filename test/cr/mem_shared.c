@@ -23,7 +23,7 @@ static char *map(size_t size)
 
 static void await(char *at, char value)
 {
-	for (int i = 0; i < 5000 && __atomic_load_n(at, __ATOMIC_SEQ_CST) != value; i++)
+	for (int i = 0; i < 20000 && __atomic_load_n(at, __ATOMIC_SEQ_CST) != value; i++)
 		cr_sleep_ms(1);
 	expect(*at == value, "process %d: a write of the other side did not arrive: %d instead of %d", getpid(), *at, value);
 }

@@ -17,7 +17,7 @@ static int child(void *arg)
 	(void)arg;
 	cr_child_ready();
 	cr_wait_go();
-	for (int i = 0; i < 5000 && __atomic_load_n(&shared[1], __ATOMIC_SEQ_CST) != 'x'; i++)
+	for (int i = 0; i < 20000 && __atomic_load_n(&shared[1], __ATOMIC_SEQ_CST) != 'x'; i++)
 		cr_sleep_ms(1);
 	expect(shared[1] == 'x', "child: %d in shared memory", shared[1]);
 	__atomic_store_n(&shared[2], 'y', __ATOMIC_SEQ_CST);

@@ -32,6 +32,8 @@ int main(void)
 	p = mmap(NULL, PAGES * 4096ul, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (unsigned i = 0; i < PAGES; i++) p[i * 4096ul] = (unsigned char)(i * 7 + 1);
 	pid_t child = fork();          /* shares all of it, and goes on to */
+	FILE *note = child ? fopen("child", "w") : NULL;
+	if (note && (fprintf(note, "%d\n", child) < 0 || fclose(note) < 0)) return 1;
 	if (child == 0) {
 		while (access("go", F_OK)) usleep(5000);
 		return wrong(0) != 0;
@@ -54,15 +56,15 @@ int main(void)
 END
 cc -O1 -o program program.c
 start() {
-	rm -rf go ready result change [sp][0-9]
+	rm -rf go ready result change child [sp][0-9]
 	setsid ./program </dev/null >/dev/null 2>&1 &
 	pid=$!
 	at_exit kill -9 $pid
-	wait_until 10 [ -e ready ]
+	wait_until 20 [ -e ready ]
 }
 change() {
 	touch change
-	wait_until 10 [ ! -e change ]
+	wait_until 20 [ ! -e change ]
 }
 # round N VERB OPTION…: into s$N, with the pages in p$N
 server_options=()
@@ -72,9 +74,9 @@ round() {
 	shift 2
 	mkdir -p s$n p$n
 	rm -f port
-	port=$((20000 + RANDOM % 20000))
+	port=$((20000 + RANDOM % 12000))
 	timeout 60 "${server[@]}" page-server -D "$work/p$n" --address 127.0.0.1 --port $port "${server_options[@]}" >server.$n.log 2>&1 &
-	wait_until 10 eval "grep -q ':$(printf %04X $port) 00000000:0000 0A' /proc/net/tcp"
+	wait_until 20 eval "grep -q ':$(printf %04X $port) 00000000:0000 0A' /proc/net/tcp"
 	timeout 60 "${dumper[@]}" $verb -t $pid -D "$work/s$n" --page-server --address 127.0.0.1 --port $port "$@" >dump.$n.log 2>&1 ||
 		fail "$verb $n: $(cat dump.$n.log server.$n.log)"
 	wait $! || fail "server of round $n: $(cat server.$n.log)"
@@ -85,7 +87,7 @@ restored() { # N OPTION…
 	local n=$1
 	shift
 	cp s$n/* p$n
-	wait_until 10 eval '! ls /proc/$pid >/dev/null 2>&1'
+	wait_until 20 eval '[ ! -e /proc/$pid ] && [ ! -e /proc/$(<child) ]'
 	"$TORPOR_CR" restore -D p$n -d "$@" 2>restore.log || fail "restore: $(cat restore.log)"
 	touch go
 	wait_until 20 [ -e result ]
@@ -146,7 +148,7 @@ open(sys.argv[1], 'wb').write(data[:12 + size])
 END
 mkdir s2 p2
 timeout 20 "$TORPOR_CR" page-server -D p2 --address "$work/socket" --prev-images-dir ../p1 >server.log 2>&1 &
-wait_until 10 [ -S socket ]
+wait_until 20 listens_at "$work/socket"
 refuses "" "$TORPOR_CR" dump -t $pid -D s2 --prev-images-dir ../s1 --page-server --address "$work/socket"
 if wait $!; then fail "the server takes pages that are nowhere"; fi
 grep -q "said to be in the parent images, which do not have them" server.log || fail "the server says: $(cat server.log)"

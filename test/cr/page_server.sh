@@ -14,7 +14,7 @@ setsid sleep 1000 </dev/null >/dev/null 2>&1 &
 program=$!
 disown $program
 at_exit kill -9 $program
-wait_until 5 grep -q sleep /proc/$program/comm
+wait_until 20 grep -q sleep /proc/$program/comm
 dump() { # OPTION…
 	rm -rf images
 	mkdir images
@@ -30,10 +30,10 @@ port=$("$TORPOR_CR" page-server --daemon -D pages -W work -o server.log --pidfil
 listens "$port" || fail "nobody listens on $port"
 server=$(cat work/pid)
 grep -q torpor-cr "/proc/$server/comm" || fail "the pid file says $server"
-wait_until 5 eval '[ "$(stat -c %s ready.$$)" = 1 ]'
+wait_until 20 eval '[ "$(stat -c %s ready.$$)" = 1 ]'
 [ "$(ps -o sid= -p "$server" | tr -d ' ')" = "$server" ] || fail "it is in our session"
 dump --address 127.0.0.1 --port "$port"
-wait_until 5 ended "$server"
+wait_until 20 ended "$server"
 [ -e pages/pagemap-$program.img ] || fail "no pages: $(cat work/server.log)"
 exec 7>&-
 # The pid file is there: nobody is started.
@@ -74,9 +74,10 @@ setsid sleep 1000 </dev/null >/dev/null 2>&1 &
 second=$!
 disown $second
 at_exit kill -9 $second
+wait_until 20 grep -q sleep /proc/$second/comm
 "$TORPOR_CR" page-server -D pages --sessions 4 --address 127.0.0.1 >port 2>server.log &
 server=$!
-wait_until 5 [ -s port ]
+wait_until 20 [ -s port ]
 exec 8<>"/dev/tcp/127.0.0.1/$(cat port)"
 exec 9<>"/dev/tcp/127.0.0.1/$(cat port)"
 head -c 4096 /dev/urandom >&9 2>/dev/null || :

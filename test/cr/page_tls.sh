@@ -49,24 +49,24 @@ start_server() { # PROGRAM OPTION…
 	shift
 	rm -rf "$work/pages"
 	mkdir "$work/pages"
-	port=$((20000 + RANDOM % 20000))
-	timeout 30 $program page-server -D "$work/pages" --address 127.0.0.1 --port $port "$@" >"$work/server.out" 2>&1 &
+	port=$((20000 + RANDOM % 12000))
+	timeout 60 $program page-server -D "$work/pages" --address 127.0.0.1 --port $port "$@" >"$work/server.out" 2>&1 &
 	server=$!
-	wait_until 10 eval "grep -q ':$(printf %04X $port) 00000000:0000 0A' /proc/net/tcp"
+	wait_until 20 eval "grep -q ':$(printf %04X $port) 00000000:0000 0A' /proc/net/tcp"
 }
 dump() { # PROGRAM ADDRESS OPTION…
 	local program=$1 address=$2
 	shift 2
 	rm -rf "$work/images"
 	mkdir "$work/images"
-	timeout 30 $program dump --tree $pid -D "$work/images" --page-server --address "$address" --port $port "$@" >"$work/dump.out" 2>&1
+	timeout 60 $program dump --tree $pid -D "$work/images" --page-server --address "$address" --port $port "$@" >"$work/dump.out" 2>&1
 }
-runs() { [ -e /proc/$pid ] && grep -q '^State:.[SR]' /proc/$pid/status; }
+runs() { [ -e /proc/$pid ] && grep -q '^State:.[SRD]' /proc/$pid/status; }
 start_program() {
 	setsid sleep 1000 </dev/null >/dev/null 2>&1 &
 	pid=$!
 	disown $pid
-	wait_until 5 grep -q sleep /proc/$pid/comm
+	wait_until 20 grep -q sleep /proc/$pid/comm
 }
 for fd in /proc/self/fd/*; do ((${fd##*/} < 3 || ${fd##*/} == 255)) || eval "exec ${fd##*/}>&-"; done 2>/dev/null
 at_exit eval 'kill -9 $pid 2>/dev/null'
@@ -120,7 +120,7 @@ through() { # SERVER CLIENT ADDRESS SERVER-CERTIFICATE CLIENT-CERTIFICATE [OPTIO
 	dump "$to" "$address" $(tls "$client_name") "$@" || fail "dump by $to to $from: $(cat "$work/dump.out")"
 	wait $server || fail "server $from for $to: $(cat "$work/server.out")"
 	cp "$work"/pages/pag*.img "$work/images"
-	wait_until 5 test ! -e /proc/$pid
+	wait_until 20 test ! -e /proc/$pid
 	"$TORPOR_CR" restore -D "$work/images" --restore-detached || fail "restore after $to to $from"
 	runs || fail "not restored: $to to $from"
 }

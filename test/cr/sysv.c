@@ -27,7 +27,7 @@ static int child(void *arg)
 	(void)arg;
 	cr_child_ready();
 	cr_wait_go();
-	for (int i = 0; i < 5000 && __atomic_load_n(&shared[0], __ATOMIC_SEQ_CST) != 1; i++)
+	for (int i = 0; i < 20000 && __atomic_load_n(&shared[0], __ATOMIC_SEQ_CST) != 1; i++)
 		cr_sleep_ms(1);
 	cr_check_fill("child", shared + 8, SIZE / 2 - 8, 1);
 	shared[SIZE - 1] = 2;

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 union address {
@@ -58,6 +59,7 @@ static void expect_serves(const char *what, int server, int family)
 	char text[8] = "";
 
 	expect(connect(client, &a.any, sizeof(a)) == 0, "%s: connect to port %d: %s", what, ntohs(a.v4.sin_port), strerror(errno));
+	poll(&(struct pollfd){ server, POLLIN, 0 }, 1, 20000);   /* it knows a moment after the client */
 	int conn = accept4(server, NULL, NULL, 0);
 	expect(conn >= 0 && write(client, "hello", 5) == 5 && read(conn, text, 8) == 5, "%s: no way through: %s", what,
 	       strerror(errno));

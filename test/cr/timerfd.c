@@ -51,6 +51,7 @@ int main(int argc, char **argv)
 	int soon = make(CLOCK_MONOTONIC, 0, 0, 2, 0);
 	need(pthread_create(&t, NULL, blocked, &soon) == 0);
 	cr_sleep_ms(20);
+	cr_wait_asleep();
 	cr_wait();
 	expect_left("relative", relative, 900, 1000.5, 0);
 	expect_left("periodic", periodic, 1400, 1500.25, 7.75);

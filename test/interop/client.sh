@@ -19,6 +19,6 @@ gcc -x c -O1 -Wall -I"$sid/usr/include" "$here/client.txt" -o "$work/client" -L"
 	exec setsid sh -c 'i=0; while :; do i=$((i + 1)); echo $i >"$1"; done' sh "$work/count"
 ) </dev/null >/dev/null 2>&1 &
 pid=$!
-wait_until 10 test -s "$work/count"
+wait_until 30 test -s "$work/count"
 result=$(timeout 60 "$work/client" "$TORPOR_CR" "$work" "$pid" "$work/count" 2>&1) || fail "$result $(tail -n 3 "$work"/*/*.log)"
 equal "$(tail -n 1 <<<"$result")" ok "the client's last word"

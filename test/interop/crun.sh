@@ -52,7 +52,7 @@ start() {
 	rm -rf "$work"/images* "$work/log"
 	mkdir "$work/log"
 	crun run --detach --bundle "$work/bundle" c1 </dev/null >/dev/null 2>&1 || fail "crun run"
-	wait_until 10 count
+	wait_until 30 count
 	n=$(count)
 }
 checkpoint() {
@@ -61,7 +61,7 @@ checkpoint() {
 restore() {
 	crun restore --detach --bundle "$work/bundle" --image-path "$1" --work-path "$work/log" c1 </dev/null >"$work/out" 2>&1 ||
 		fail "restore: $(cat "$work/out") $(tail -n 5 "$work/log/restore.log")"
-	wait_until 10 later "$n"
+	wait_until 30 later "$n"
 	equal "$(crun exec c1 cat /dev/shm/kept)" kept "the file in /dev/shm"
 }
 

@@ -12,7 +12,7 @@ install
 [ ! -e "$bin/criu" ] || fail "criu, which nobody asked for"
 install WITH_CRIU_LINK=1
 equal "$(readlink "$bin/criu")" torpor-cr "what criu leads to"
-"$bin/criu" --version | grep -q '^Version: ' || fail "criu says: $("$bin/criu" --version)"
+shows '^Version: ' "$bin/criu" --version || fail "criu says: $("$bin/criu" --version)"
 install WITH_CRIU_LINK=1
 equal "$(readlink "$bin/criu")" torpor-cr "what criu leads to"
 rm "$bin/criu"

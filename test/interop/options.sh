@@ -19,13 +19,13 @@ start() {
 	setsid "$@" </dev/null >/dev/null 2>&1 &
 	pid=$!
 	at_exit kill -9 $pid
-	wait_until 10 [ -e "/proc/$pid/exe" ]
-	wait_until 10 eval "! [ /proc/$pid/exe -ef /bin/bash ]"
+	wait_until 20 sleeps
 }
+sleeps() { [ "/proc/$pid/exe" -ef "$(type -P sleep)" ]; }   # not what makes it the leader of a session
 runs() { [[ $(sed 's/.*) \(.\).*/\1/' "/proc/$pid/stat" 2>/dev/null) == [SRD] ]]; }
 end() {
 	kill -9 "$pid"
-	wait_until 10 eval "! kill -0 $pid 2>/dev/null"
+	wait_until 20 eval "! kill -0 $pid 2>/dev/null"
 }
 round() { # the dump's options, --, the restore's
 	local dump=() restore
@@ -35,9 +35,9 @@ round() { # the dump's options, --, the restore's
 	done
 	restore=("${@:2}")
 	torpor_cr dump --tree "$pid" --images-dir i "${dump[@]}" >out 2>&1 || fail "dump ${dump[*]}: $(cat out)"
-	wait_until 10 eval "! kill -0 $pid 2>/dev/null"
+	wait_until 20 eval "! kill -0 $pid 2>/dev/null"
 	torpor_cr restore --images-dir i --restore-detached "${restore[@]}" >out 2>&1 || fail "restore ${restore[*]}: $(cat out)"
-	wait_until 10 runs
+	wait_until 20 runs
 }
 
 # --- commands, exit codes, versions ---
@@ -132,7 +132,7 @@ end
 # --- --exec-cmd: the command is the parent of the tree ---
 start sleep 1000
 torpor_cr dump --tree "$pid" --images-dir i
-wait_until 10 eval "! kill -0 $pid 2>/dev/null"
+wait_until 20 eval "! kill -0 $pid 2>/dev/null"
 torpor_cr restore --images-dir i --exec-cmd -- sh -c 'echo $$ --version' >out
 parent=$(sed -n 's/^\([0-9]*\) --version$/\1/p' out)
 [ -n "$parent" ] || fail "the command: $(cat out)"
@@ -147,7 +147,7 @@ at_exit sh -c "! mountpoint -q small || umount small"
 status 1 torpor_cr dump --tree "$pid" --images-dir small
 equal "$(ls -A small)" "" "what a failed dump left"
 status 1 torpor_cr dump --tree "$pid" --images-dir small --keep-partial
-ls -A small | grep -q pages || fail "--keep-partial: no images are left: $(ls -A small)"
+shows pages ls -A small || fail "--keep-partial: no images are left: $(ls -A small)"
 status 1 torpor_cr restore --images-dir small
 umount small
 round --no-sync --
@@ -159,7 +159,7 @@ rm -rf i && mkdir i
 setsid sleep 1000 <null >null 2>&1 &
 pid=$!
 at_exit kill -9 $pid
-wait_until 10 eval "! [ /proc/$pid/exe -ef /bin/bash ]"
+wait_until 20 sleeps
 mount --bind /dev/zero null
 at_exit sh -c "! mountpoint -q null || umount null"
 status 1 torpor_cr dump --tree "$pid" --images-dir i
@@ -181,15 +181,15 @@ if [ "$(type -P setpriv)" ]; then
 	user=(setpriv --reuid 1000 --regid 1000 --clear-groups)
 	mighty=("${user[@]}" --inh-caps +checkpoint_restore,+sys_ptrace --ambient-caps +checkpoint_restore,+sys_ptrace)
 	start "${user[@]}" sleep 1000
-	wait_until 10 eval "grep -q '^Uid:.1000' /proc/$pid/status && [[ \$(tr -d '\\0' </proc/$pid/cmdline) == sleep* ]]"
+	wait_until 20 eval "grep -q '^Uid:.1000' /proc/$pid/status && [[ \$(tr -d '\\0' </proc/$pid/cmdline) == sleep* ]]"
 	chmod 755 "$TEST_DIR" "$work"
 	cp "$TORPOR_CR" "$work/engine"   # which the user may not be able to reach
 	chown 1000:1000 i
 	HOME=/ "${mighty[@]}" "$work/engine" dump --unprivileged --tree "$pid" --images-dir i || fail "a user's dump"
-	wait_until 10 eval "! kill -0 $pid 2>/dev/null"
+	wait_until 20 eval "! kill -0 $pid 2>/dev/null"
 	HOME=/ "${mighty[@]}" "$work/engine" restore --unprivileged --images-dir i --restore-detached 2>out || fail "a user's restore: $(cat out)"
 	grep -q 'clocks will jump' out || fail "no word of the clocks: $(cat out)"
-	wait_until 10 runs
+	wait_until 20 runs
 	end
 fi
 
@@ -198,13 +198,13 @@ rm -rf i && mkdir i
 sleep 1000 </dev/null >/dev/null 2>&1 &
 pid=$!
 at_exit kill -9 $pid
-wait_until 10 eval "! [ /proc/$pid/exe -ef /bin/bash ]"
+wait_until 20 sleeps
 status 1 torpor_cr dump --tree "$pid" --images-dir i
 grep -q -- --shell-job out || fail "another reason: $(cat out)"
 exec 7</dev/null
-torpor_cr dump --tree "$pid" --images-dir i --shell-job --ghost-fiemap --force-irmap --irmap-scan-path /tmp --close 7 --timeout 5 ||
+torpor_cr dump --tree "$pid" --images-dir i --shell-job --ghost-fiemap --force-irmap --irmap-scan-path /tmp --close 7 --timeout 60 ||
 	fail "dump of a job"
-wait_until 10 eval "! kill -0 $pid 2>/dev/null"
+wait_until 20 eval "! kill -0 $pid 2>/dev/null"
 torpor_cr restore --images-dir i --restore-detached --restore-sibling --shell-job
 grep -q "^PPid:	$$\$" "/proc/$pid/status" || fail "not a sibling: $(grep PPid "/proc/$pid/status")"
 end
@@ -227,8 +227,8 @@ else:
 time.sleep(1000)' </dev/null >/dev/null 2>&1 &
 parent=$!
 at_exit kill -9 $parent
-wait_until 10 [ -s child ]
-wait_until 10 [ -s inode ]
+wait_until 20 [ -s child ]
+wait_until 20 [ -s inode ]
 read -r inode _ <inode
 pid=$(<child)
 at_exit kill -9 "$pid"
@@ -248,7 +248,7 @@ setsid unshare --mount --pid --fork setsid bash -c '
 parent=$!
 at_exit kill -9 $parent
 is_there() { pid=$(xargs <"/proc/$parent/task/$parent/children") && [ "$pid" ] && [[ $(tr -d '\0' <"/proc/$pid/cmdline") == sleep* ]]; }
-wait_until 10 is_there
+wait_until 20 is_there
 at_exit kill -9 "$pid"
 mounts=(--ext-mount-map /inside:here --enable-external-masters)
 status 1 torpor_cr dump --tree "$pid" --images-dir i "${mounts[@]}" --skip-mnt /skipped

@@ -47,10 +47,14 @@ def goes_on(path):
         time.sleep(0.02)
 
 
+def state(pid):
+    return open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0]
+
+
 def alive(pid):
     try:
-        return open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+        return state(pid) != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -85,12 +89,14 @@ def descendants(pid):
             try:
                 if int(open("/proc/%s/stat" % name).read().rsplit(")", 1)[1].split()[1]) == pid:
                     yield int(name)
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 pass
 
 
 def end(pid):
     os.kill(pid, signal.SIGSTOP)
+    while state(pid) not in "TZ":       # it may still be busy with a child
+        time.sleep(0.01)
     for child in list(descendants(pid)):
         os.kill(child, signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)

@@ -45,7 +45,7 @@ start() {
 	rm -rf "$work"/images* "$work/log"
 	mkdir "$work/log"
 	runc run --detach --bundle "$work/bundle" c1 </dev/null >/dev/null 2>&1
-	wait_until 10 count
+	wait_until 30 count
 	mounts >"$work/before"
 	n=$(count)
 }
@@ -59,7 +59,7 @@ restore() { # CRIU IMAGES OPTION…
 	shift 2
 	with "$path" runc restore --detach --bundle "$work/bundle" --image-path "$images" --work-path "$work/log" "$@" c1 </dev/null >"$work/out" 2>&1 ||
 		fail "restore: $(cat "$work/out") $(tail -n 5 "$work/log/restore.log")"
-	wait_until 10 later "$n"
+	wait_until 30 later "$n"
 }
 compare() {
 	diff "$work/before" <(mounts) || fail "other mounts than before"
@@ -104,13 +104,13 @@ lazy() {
 	rm "$work/ready"
 	"$work/torpor/criu" lazy-pages --images-dir "$work/images" --work-dir "$work/log" --page-server --address 127.0.0.1 --port "$port" -o lazy.log &
 	pager=$!
-	wait_until 10 test -S "$work/log/lazy-pages.socket"
+	wait_until 20 listens_at "$work/log/lazy-pages.socket"
 	with "$work/torpor" runc restore --detach --bundle "$work/other" --image-path "$work/images" --work-path "$work/log" --lazy-pages c2 \
 		</dev/null >"$work/out" 2>&1 || fail "restore: $(cat "$work/out") $(tail -n 5 "$work/log/restore.log")"
 	wait "$pager" || fail "the pager: $(cat "$work/log/lazy.log")"
 	wait "$dump" || fail "the lazy dump: $(tail -n 5 "$work/log/dump.log")"
 	[ "$(cat "$work"/images/pages-*.img | wc -c)" -lt 3000000 ] || fail "the images have the memory that was to be fetched"
-	wait_until 10 later "$n" c2
+	wait_until 30 later "$n" c2
 	data_is_kept c2
 	runc delete --force c1
 	runc delete --force c2
@@ -120,20 +120,20 @@ terminal() { # CRIU-OF-DUMP CRIU-OF-RESTORE
 	local receiver
 	"$pty" receive "$work/sock" expect ready >"$work/tty0" &
 	receiver=$!
-	wait_until 5 test -S "$work/sock"
+	wait_until 20 listens_at "$work/sock"
 	rm -rf "$work/images" "$work/log"
 	mkdir "$work/log"
 	runc run --detach --bundle "$work/tty" --console-socket "$work/sock" c1 </dev/null
-	wait_until 10 grep -q ready "$work/tty0"
+	wait_until 30 grep -q ready "$work/tty0"
 	checkpoint "$1" --image-path "$work/images"
 	wait "$receiver"
 	rm -f "$work/sock"
 	"$pty" receive "$work/sock" send $'one\r' expect "got one" >"$work/tty1" &
 	receiver=$!
-	wait_until 5 test -S "$work/sock"
+	wait_until 20 listens_at "$work/sock"
 	with "$2" runc restore --detach --bundle "$work/tty" --image-path "$work/images" --work-path "$work/log" \
 		--console-socket "$work/sock" c1 </dev/null >"$work/out" 2>&1 || fail "restore: $(cat "$work/out") $(tail -n 5 "$work/log/restore.log")"
-	wait_until 10 grep -q "got one" "$work/tty1"
+	wait_until 30 grep -q "got one" "$work/tty1"
 	equal "$(runc exec c1 sh -c '[ /dev/console -ef /dev/pts/0 ] && echo same')" same "the console"
 	runc delete --force c1
 	wait "$receiver" || fail "the restored terminal"
