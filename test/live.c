@@ -344,7 +344,7 @@ bool live_goes_on(const struct live *l)
 	for (unsigned i = 0; i < l->program->threads; i++) {
 		unsigned long before = live_shared->thread[i].rounds;
 		unsigned w;
-		for (w = 0; w < 20000 && live_shared->thread[i].rounds == before; w++)
+		for (w = 0; w < 100000 && live_shared->thread[i].rounds == before; w++)
 			usleep(100);
 		if (live_shared->thread[i].rounds == before) {
 			fprintf(stderr, "thread %u stands still\n", i);

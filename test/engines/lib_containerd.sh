@@ -100,7 +100,7 @@ state = '$work/state'
 containerd_start() {
 	"$daemon" -c "$work/config.toml" >>"$work/log" 2>&1 &
 	daemon_pid=$!
-	wait_until 30 ctr version
+	wait_until 60 ctr version
 }
 
 # containerd_stop [SIGNAL]: the shims live on.
@@ -130,8 +130,8 @@ shims() { grep -las "containerd-shim-[t]orpor-v1.-namespace\|containerd-shim-[r]
 
 # nothing_left [SECONDS to wait]: no shim, socket, state, bundle, mount of a container is left.
 nothing_left() {
-	wait_until "${1-20}" eval '[ "$(shims)" = 0 ]'
-	wait_until 10 eval '[ -z "$(ls "$work/state/io.containerd.runtime.v2.task/default" 2>/dev/null)" ]'   # containerd notices, and cleans up
+	wait_until "${1-40}" eval '[ "$(shims)" = 0 ]'
+	wait_until 30 eval '[ -z "$(ls "$work/state/io.containerd.runtime.v2.task/default" 2>/dev/null)" ]'   # containerd notices, and cleans up
 	equal "$(ls /run/containerd/s 2>/dev/null)" "" "sockets left"
 	equal "$(ls /run/containerd/torpor/default 2>/dev/null | grep -v '^seccomp~$')" "" "state left"
 	equal "$(grep -c "$work/state" /proc/self/mountinfo)" 0 "mounts left"

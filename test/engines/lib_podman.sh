@@ -64,7 +64,7 @@ podman_run() { podman run --cgroup-parent "$TEST_CGROUP" "$@"; }
 podman_end() {
 	podman rm --force --all --time 0 >/dev/null 2>&1
 	podman pod rm --force --all --time 0 >/dev/null 2>&1
-	for _ in {1..50}; do
+	for _ in {1..200}; do
 		find /sys/fs/cgroup -mindepth 2 -depth -type d -path "*$TEST_CGROUP/*" -exec rmdir {} + 2>/dev/null
 		[ -n "$(find /sys/fs/cgroup -mindepth 2 -type d -path "*$TEST_CGROUP/*" 2>/dev/null)" ] || return 0
 		sleep 0.1
@@ -80,5 +80,5 @@ count_of() {
 	echo "${n:-0}"
 }
 above() { [ "$(count_of "$1")" -gt "$2" ]; }
-counts_on() { wait_until 20 above "$1" "${2-$(count_of "$1")}"; } # CONTAINER [MORE THAN]
+counts_on() { wait_until 40 above "$1" "${2-$(count_of "$1")}"; } # CONTAINER [MORE THAN]
 counter='i=0; while :; do i=$((i + 1)); echo $i; sleep 0.05; done'

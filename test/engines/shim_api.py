@@ -11,7 +11,7 @@ RESOURCES = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
 PROCESS = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 
 
-def until(what, seconds=20):
+def until(what, seconds=60):
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "never came true"
@@ -38,7 +38,7 @@ class Fifo:
         self.path = path
         self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if reading else -1
 
-    def read(self, n=65536, timeout=20):
+    def read(self, n=65536, timeout=60):
         """Something, or b'' at the end."""
         while True:
             assert select.select([self.fd], [], [], timeout)[0], "nothing came"
@@ -47,7 +47,7 @@ class Fifo:
             except BlockingIOError:
                 pass
 
-    def read_until(self, text, timeout=20):
+    def read_until(self, text, timeout=60):
         data, end = b"", time.monotonic() + timeout
         while text not in data:
             assert time.monotonic() < end, data
@@ -111,7 +111,7 @@ class Container:
         self.call("Exec", exec_id=exec_id, spec=wk.Any(type_url=PROCESS, value=json.dumps(p).encode()), **more)
         return self.call("Start", exec_id=exec_id).pid
 
-    def wait(self, exec_id="", timeout=30):
+    def wait(self, exec_id="", timeout=100):
         return self.c.begin("Wait", id=self.id, exec_id=exec_id)(timeout)
 
     def end(self):
@@ -343,7 +343,7 @@ def log_uris(s):
     path = WORK + "/logs/deep/file"
     c = Container(s, "c", "/bin/sh", "-c", "echo one; echo two >&2", out=False, log="file://" + path).create().start()
     assert c.wait().exit_status == 0
-    assert sorted(open(path).read().split()) == ["one", "two"]
+    until(lambda: sorted(open(path).read().split()) == ["one", "two"])
     c.end()
     script = WORK + "/logger"
     with open(script, "w") as f:
@@ -600,13 +600,10 @@ def checkpoint(s):
     c.call("Checkpoint", path=images, options=options)
     assert c.wait().exit_status == 137
     until(lambda: c.call("State").status == task.STOPPED)
-    last = b""
-    while not last.endswith(b"\n") or select.select([c.out.fd], [], [], 0)[0]:
-        piece = c.out.read()
-        if not piece:
-            break
-        last += piece
     c.end()
+    last = b""
+    while piece := c.out.read():        # all that it has said: nobody has the other end any more
+        last += piece
     r = Container(s, "r", "/bin/false").create(checkpoint=images)
     assert r.pid == 0 and r.call("State").status == task.CREATED
     assert "not been restored" in refused(9, r.call, "Kill", signal=9)
@@ -661,7 +658,8 @@ def rounds(s):
     images = WORK + "/rounds"
     c.call("Checkpoint", path=WORK + "/unused", options=saving(image_path=images + "/1", pre_dump=True))
     assert not os.path.exists(WORK + "/unused")
-    assert c.call("State").status == task.RUNNING and len(children(shim_pid, "torpor-keeper")) == 1
+    assert c.call("State").status == task.RUNNING
+    until(lambda: len(children(shim_pid, "torpor-keeper")) == 1)
     c.call("Checkpoint", path=WORK + "/unused", options=saving(image_path=images + "/2", parent_path="../1", pre_dump=True, auto_dedup=True))
     count_after(c)
     c.call("Checkpoint", path=WORK + "/unused", options=saving(image_path=images + "/3", parent_path="../2", exit=True))
@@ -678,7 +676,8 @@ def rounds(s):
     many = WORK + "/many"
     r.call("Checkpoint", path=many, options=saving(rounds=2, track=True))
     assert os.readlink(many + "/parent") == "round2" and os.readlink(many + "/round2/parent") == "../round1"
-    assert r.call("State").status == task.RUNNING and len(children(r.call("Connect").shim_pid, "torpor-keeper")) == 1
+    assert r.call("State").status == task.RUNNING
+    until(lambda: len(children(r.call("Connect").shim_pid, "torpor-keeper")) == 1)     # those of the rounds before end
     count_after(r)
     r.end()
     a = Container(s, "a", "/bin/false").create(checkpoint=many).start()
@@ -710,7 +709,7 @@ def lazy(s):
     c.call("Checkpoint", path=images, options=saving(exit=True, lazy_pages=True, page_server=server))
     r = Container(s, "r", "/bin/false").create(checkpoint=images, options=restoring(lazy_pages=True, page_server=server)).start()
     count_after(r)
-    assert c.wait(timeout=60).exit_status == 137
+    assert c.wait().exit_status == 137
     c.end()
     count_after(r)
     r.call("Checkpoint", path=images + "2", options=saving(exit=True))
@@ -834,7 +833,7 @@ def hostile(s):
     def connect():
         k = socket.socket(socket.AF_UNIX)
         k.connect(c.socket)
-        k.settimeout(20)
+        k.settimeout(60)
         return k
 
     def answer(k):

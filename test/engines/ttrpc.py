@@ -86,7 +86,7 @@ class Client:
             request = ttrpc.Request(service=service, method=method, payload=payload)
             self.sock.sendall(frame(stream, 1, request.SerializeToString()))
 
-        def result(timeout=30):
+        def result(timeout=100):
             r = q.get(timeout=timeout)
             if r is None:
                 raise EOFError("the connection was closed")
@@ -169,7 +169,7 @@ class EventServer:
         with self.changed:
             return [t for t, m in self.list if container in (None, m.container_id)]
 
-    def wait(self, topic, container, id=None, timeout=20):
+    def wait(self, topic, container, id=None, timeout=60):
         """The message; fails when it does not come."""
         def found():
             return [m for t, m in self.list if t == topic and m.container_id == container and (id is None or id in (
@@ -193,7 +193,7 @@ class Shim:
         environment = dict(os.environ, TTRPC_ADDRESS=self.folder + "/events", **{"MAX_SHIM_VERSION": "2", **env})
         environment = {k: v for k, v in environment.items() if v is not None}
         r = subprocess.run(command + list(action), input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=bundle, env=environment,
-                           timeout=30)
+                           timeout=60)
         assert not check or r.returncode == 0, r.stdout
         return r.stdout
 

@@ -108,7 +108,7 @@ static void signals_kept(void)
 			sigqueue(l.pid, SIGRTMIN, (union sigval){ .sival_int = k });
 		CHECK_OK(live_work(r, 2));
 		remote_release(&r, 0);
-		for (int w = 0; w < 10000 && (live_shared->queued != sent || (i % 3 != 2 && live_shared->signals == before)); w++)
+		for (int w = 0; w < 100000 && (live_shared->queued != sent || (i % 3 != 2 && live_shared->signals == before)); w++)
 			usleep(100);
 		CHECK_EQ(live_shared->queued, sent);
 		CHECK_EQ(live_shared->signals, before + (i % 3 != 2));
@@ -116,11 +116,20 @@ static void signals_kept(void)
 	live_end(&l);
 }
 
+/* It stops when it is given a processor. */
+static bool stops(pid_t pid)
+{
+	struct proc_stat s = { 0 };
+
+	for (int i = 0; i < 10000 && proc_stat_read(pid, &s) == 0 && s.state != 'T'; i++)
+		usleep(1000);
+	return s.state == 'T';
+}
+
 /* A stopped program is worked on and still stopped afterwards; a stop that comes meanwhile takes effect. */
 static void stopped(void)
 {
 	struct live l = live_start(&threads_program);
-	struct proc_stat s = { 0 };
 	struct remote *r = NULL;
 	int signal = 0;
 
@@ -135,8 +144,7 @@ static void stopped(void)
 	remote_release(&r, 0);
 	unsigned long before = live_shared->thread[0].rounds;
 	usleep(20000);
-	CHECK_OK(proc_stat_read(l.pid, &s));
-	CHECK_EQ(s.state, 'T');
+	CHECK(stops(l.pid));
 	CHECK_EQ(live_shared->thread[0].rounds, before);
 	kill(l.pid, SIGCONT);
 	CHECK(live_goes_on(&l));
@@ -148,18 +156,14 @@ static void stopped(void)
 	kill(l.pid, SIGSTOP);
 	CHECK_OK(live_work(r, 2));
 	remote_release(&r, 0);
-	usleep(20000);
-	CHECK_OK(proc_stat_read(l.pid, &s));
-	CHECK_EQ(s.state, 'T');
+	CHECK(stops(l.pid));
 	kill(l.pid, SIGCONT);
 	CHECK(live_goes_on(&l));
 
 	CHECK_OK(remote_seize(l.pid, &r));
 	CHECK_OK(remote_wait_stop(r, &signal, 0));
 	remote_release(&r, SIGSTOP);
-	usleep(20000);
-	CHECK_OK(proc_stat_read(l.pid, &s));
-	CHECK_EQ(s.state, 'T');
+	CHECK(stops(l.pid));
 	kill(l.pid, SIGCONT);
 	live_end(&l);
 }

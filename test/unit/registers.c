@@ -225,6 +225,19 @@ static struct remote *husk(void)
 	return r;
 }
 
+/* Seized when it has come to its endless loop. */
+static struct remote *spinning(pid_t pid)
+{
+	struct remote *r = seized(pid);
+
+	for (int i = 0; i < 10000 && r->found.r15 != 0x1234; i++) {
+		remote_release(&r, 0);
+		usleep(1000);
+		r = seized(pid);
+	}
+	return r;
+}
+
 static void save_and_load(void)
 {
 	pid_t pid = program(spin_with_vectors);
@@ -232,8 +245,7 @@ static void save_and_load(void)
 	struct user_regs_struct regs;
 	struct arena arena = { 0 };
 
-	usleep(50000);
-	struct remote *r = seized(pid), *s = husk();
+	struct remote *r = spinning(pid), *s = husk();
 	CoreEntry *core = saved(r, &arena);
 	CHECK_EQ(core->mtype, CORE_ENTRY__MARCH__X86_64);
 	CHECK_EQ(core->thread_info->gpregs->r15, 0x1234);
@@ -380,7 +392,7 @@ static void no_library(void)
 		CHECK_OK(remote_read(r, 0x401000, &before, sizeof before));
 		remote_release(&r, 0);
 		count = before;
-		for (int tries = 0; tries < 1000 && count <= before; tries++) {
+		for (int tries = 0; tries < 10000 && count <= before; tries++) {
 			usleep(1000);
 			r = seized(pid);
 			CHECK_OK(remote_read(r, 0x401000, &count, sizeof count));
@@ -432,7 +444,7 @@ static void dies_with_the_engine(void)
 	waitpid(engine, NULL, 0);
 	for (int i = 0; i < 2; i++) {
 		struct proc_stat s = { 0 };
-		for (int w = 0; w < 1000 && proc_stat_read(pids[i], &s) == 0 && s.state != 'Z'; w++)
+		for (int w = 0; w < 10000 && proc_stat_read(pids[i], &s) == 0 && s.state != 'Z'; w++)
 			usleep(1000);
 		CHECK(proc_stat_read(pids[i], &s) < 0 || s.state == 'Z');
 	}
@@ -466,7 +478,7 @@ static void many_threads(void)
 	int *tids = NULL;
 	int signal;
 
-	for (int i = 0; i < 1000 && proc_numbers(pid, "task", &tids) != MANY; i++) {
+	for (int i = 0; i < 10000 && proc_numbers(pid, "task", &tids) != MANY; i++) {
 		free(tids);
 		tids = NULL;
 		usleep(1000);

@@ -12,7 +12,7 @@ until(lambda: len(shims()) == 1)     # one for the pod; its workers, which look 
 assert status(a).state == 1
 until(lambda: status(b).state == 2)
 assert status(b).exit_code == 5, status(b)
-assert " stdout F said\n" in open(work + "/logs/b.log").read()
+until(lambda: " stdout F said\n" in open(work + "/logs/b.log").read())
 until(lambda: " stdout F 3\n" in open(work + "/logs/a.log").read())
 print("pod, logs, exit: ok", flush=True)
 r = call("ExecSync", container_id=a, cmd=["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=20)

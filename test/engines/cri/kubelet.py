@@ -19,7 +19,7 @@ def call(method, **fields):
                                response_deserializer=response.FromString)(request(**fields), timeout=60)
 
 
-def until(what, seconds=20):
+def until(what, seconds=60):
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "never came true"
