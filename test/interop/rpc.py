@@ -354,6 +354,58 @@ def page_server():
     end(pid)
 
 
+def holder(path):
+    """A counter with 2 MB of random bytes, whose sum is in PATH.first; again in PATH.sum when PATH.ask is there."""
+    code = """data=$(head -c 1500000 /dev/urandom | base64); echo "$data" | md5sum >%s.first
+        i=0; while :; do i=$((i+1)); echo $i >%s; sleep 0.02
+        [ ! -e %s.ask ] || { echo "$data" | md5sum >%s.new; mv %s.new %s.sum; rm %s.ask; }; done""" % ((path,) * 7)
+    null = subprocess.DEVNULL
+    return subprocess.Popen(["setsid", "sh", "-c", code], stdin=null, stdout=null, stderr=null, close_fds=True)
+
+
+def appears(path):
+    end = time.time() + 20
+    while not os.path.exists(path):
+        expect(time.time() < end, "there is never a " + path)
+        time.sleep(0.02)
+
+
+def given():
+    """A page server that gives: a restore, lazy too, from images without pages has them from it."""
+    path = os.path.join(top, "given.count")
+    program = holder(path)
+    goes_on(path)
+    fd, images = directory("given")
+    bare, there = directory("given.bare")
+    c = client()
+    c.opts.images_dir_fd = fd
+    c.opts.pid = program.pid
+    c.dump()
+    gone(program)
+    for name in os.listdir(images):
+        if not name.startswith("pages-"):
+            os.link("%s/%s" % (images, name), "%s/%s" % (there, name))
+    server = client()
+    server.opts.images_dir_fd = fd
+    server.opts.lazy_pages = True
+    server.opts.ps.address = "127.0.0.1"
+    info = server.page_server_chld()
+    expect(info.pid > 0 and info.port > 0, "the page server: %s" % info)
+    pager = subprocess.Popen([engine, "lazy-pages", "-D", there, "-o", "lazy.log", "--page-server", "--address", "127.0.0.1", "--port", str(info.port)])
+    appears(there + "/lazy-pages.socket")
+    restored = client()
+    restored.opts.images_dir_fd = bare
+    restored.opts.lazy_pages = True
+    pid = restored.restore().pid
+    expect(pager.wait() == 0, "the pager: " + open(there + "/lazy.log").read())
+    expect(server.wait_pid(info.pid) == 0, "the page server's status")
+    goes_on(path)
+    open(path + ".ask", "w").close()
+    appears(path + ".sum")
+    expect(open(path + ".sum").read() == open(path + ".first").read(), "the data that came from the page server")
+    end(pid)
+
+
 def talker(out):
     """A process that writes into a descriptor of ours."""
     null = subprocess.DEVNULL
@@ -461,6 +513,7 @@ stranger()
 processor()
 rounds()
 page_server()
+given()
 inherited()
 command()
 lazily()
