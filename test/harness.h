@@ -20,7 +20,7 @@ struct test {
 	unsigned timeout;      /* seconds; 0: TEST_TIMEOUT */
 };
 #define TEST(function) { .name = #function, .run = function }
-#define TEST_TIMEOUT 30
+#define TEST_TIMEOUT 60
 extern const struct test tests[];      /* the last one has no name */
 
 #define CHECK(condition) ((condition) ? (void)0 : test_failed(__FILE__, __LINE__, "%s", #condition))

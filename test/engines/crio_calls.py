@@ -19,7 +19,7 @@ def expect(value, what):
 
 
 def until(function, what):
-    end = time.monotonic() + 20 * int(os.environ.get("TEST_PATIENCE", 1))
+    end = time.monotonic() + 60 * int(os.environ.get("TEST_PATIENCE", 1))
     while not function():
         expect(time.monotonic() < end, what)
         time.sleep(0.02)
@@ -75,6 +75,12 @@ def create(id, *more):
 def count(rootfs):
     with open(rootfs + "/count") as f:      # replaced as a whole
         return int(f.read())
+
+
+def printed(log):
+    """The last number; conmon writes it down when it comes to it."""
+    with open(log) as f:
+        return int((f.read().split() or ["0"])[-1])
 
 
 def counts_on(rootfs, before=None):
@@ -177,8 +183,7 @@ def restores():
     joined(pid, "pod2")
     expect(locked(bundle + "/rootfs"), "its lock is lost")
     expect(os.stat(bundle + "/restore.log").st_size > 0 and os.path.exists(bundle + "/stats-restore"), "its log and statistics")
-    with open(bundle + "/log") as f:
-        expect(int(f.read().split()[-1]) > before, "what it prints after its restore")
+    until(lambda: printed(bundle + "/log") > before, "what it prints after its restore")
 
 
 def ends():

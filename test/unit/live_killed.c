@@ -238,5 +238,5 @@ const struct test tests[] = {
 	TEST(killed_at_restart), { "killed_asleep", killed_asleep, 120 }, { "killed_small_stack", killed_small_stack, 120 },
 	{ "killed_below_a_filter", killed_below_a_filter, 120 }, { "killed_held", killed_held, 120 },
 	{ "killed_everywhere_held", killed_everywhere_held, 120 }, TEST(held_sleeps),
-	TEST(held_below_a_killing_filter), {},
+	{ "held_below_a_killing_filter", held_below_a_killing_filter, 120 }, {},
 };
