@@ -27,8 +27,8 @@
 
 #define ALWAYS "/etc/torpor/actions.d"
 #define NAMED "/etc/torpor/actions"
-#define SCRIPT "org.torpor.action-script"
-#define LOCK "org.torpor.network-lock"
+#define SCRIPT OCI_ANNOTATIONS "action-script"
+#define LOCK OCI_ANNOTATIONS "network-lock"
 
 static const char *find(const struct spec_pairs *pairs, const char *key)
 {

@@ -7,6 +7,9 @@
 #include "container/container.h"
 #include "scripts.h"
 
+/* Annotations with this prefix change what the runtime does. */
+#define OCI_ANNOTATIONS "org.torpor."
+
 /* What happens at the engine's points when a container is saved or restored: action scripts, and the network lock. */
 struct oci_actions {
 	ARRAY(char *) paths;

@@ -129,8 +129,12 @@ static int run(int argc, char **argv, struct shim_options *o, int *log)
 	char **global = argv;
 	int r = option_parse(&shim_torpor_global, 0, &given, &global, o);
 
-	if (r < 0)
+	if (r < 0) {   /* a --log before it still hears of it */
+		size_t mark = err_mark();
+		if (open_log(o, log) < 0)
+			err_rewind(mark);
 		return r;
+	}
 	if (o->version) {
 		shim_version_print(stdout);
 		return 0;
@@ -139,14 +143,14 @@ static int run(int argc, char **argv, struct shim_options *o, int *log)
 		usage(stdout);
 		return o->help || at < argc ? 0 : 1;
 	}
-	int verb = option_verb_find(&shim_torpor_table, argv[at]);
-	if (verb < 0)
-		return fail_text(EINVAL, "unknown command \"%s\"; `torpor --help` lists them", argv[at]);
 	r = open_log(o, log);
 	if (r == 0)
 		r = check_global(o);
 	if (r < 0)
 		return r;
+	int verb = option_verb_find(&shim_torpor_table, argv[at]);
+	if (verb < 0)
+		return fail_text(EINVAL, "unknown command \"%s\"; `torpor --help` lists them", argv[at]);
 	autofree char *root = choose_root(o);
 	struct shim_call call = { o, { .root = root }, (enum shim_verb)verb, argc - at - 1, argv + at + 1 };
 	return run_verb(&call, o);

@@ -111,6 +111,8 @@ static int read_state(struct container *c)
 	if (n == -ENOENT)
 		return 0;
 	int r = n < 0 ? fail((int)-n, "read %s/state.json", c->dir) : container_state_decode(c, text, (size_t)n);
+	if (r == -EINVAL)   /* of its text; to a caller that would be a mistake of his own */
+		r = -EBADMSG;
 	if (r < 0)
 		fail_hint("`torpor delete --force %s` takes the damaged state away.", c->id);
 	return r;

@@ -79,6 +79,9 @@ static const struct map_name scheduler_flags[] = {
 	{ "SCHED_FLAG_UTIL_CLAMP_MAX", SCHED_FLAG_UTIL_CLAMP_MAX }, { NULL, 0 },
 };
 
+/* To setresuid() and setresgid() it means "stay who you are", which is root. */
+#define NO_ID UINT32_MAX
+
 #define ROW_OF spec_process
 #define CAPABILITIES(set) { "capabilities." #set, MAP_CALL, AT(capabilities.set), .call = map_capabilities }
 static const struct map_row process_rows[] = {
@@ -90,8 +93,8 @@ static const struct map_row process_rows[] = {
 	{ "consoleSize.height", MAP_U64, AT(console_height), .required = true },
 	{ "consoleSize.width", MAP_U64, AT(console_width), .required = true },
 	{ "user", MAP_OBJECT },
-	{ "user.uid", MAP_U32, AT(uid) },
-	{ "user.gid", MAP_U32, AT(gid) },
+	{ "user.uid", MAP_U32, AT(uid), .max = NO_ID - 1 },
+	{ "user.gid", MAP_U32, AT(gid), .max = NO_ID - 1 },
 	{ "user.umask", MAP_U32, AT(umask), HAS(has_umask), .max = 0777 },
 	{ "user.additionalGids", MAP_U32S, AT(additional_gids), COUNT(n_additional_gids) },
 	{ "capabilities", MAP_OBJECT, HAS(capabilities.present) },

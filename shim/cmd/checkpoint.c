@@ -151,7 +151,7 @@ int shim_restore(struct shim_call *c)
 	const struct shim_options *o = c->o;
 	autofree char *images = absolute(image_path(o)), *work = absolute(o->work_path ? o->work_path : image_path(o));
 	autofree char *address = NULL;
-	unsigned port;
+	unsigned port = 0;
 	int r = check_empty(o) ?: shim_page_server(o->page_server, &address, &port);
 	struct oci_restore_options options = {
 		.create = shim_create_options(o),

@@ -90,17 +90,30 @@ static int wait_tick(struct container *c, struct cgroup_oom *oom, int pidfd, int
 
 	for (;;) {
 		int64_t left = until - now_ms();
-		int r = left > 0 ? poll(p, 3, left > 3600000 ? 3600000 : (int)left) : 0;
+		int r = poll(p, 3, left > 3600000 ? 3600000 : left > 0 ? (int)left : 0);
 		if (r < 0 && errno != EINTR)
 			return fail(errno, "wait for events");
+		int done = r > 0 ? print_oom(c, oom) : 0;
+		if (done < 0)
+			return done == -ENOENT ? 1 : done;
+		if (r > 0 && (p[1].revents || p[2].revents & (POLLERR | POLLHUP | POLLNVAL)))
+			return 1;
 		if (left <= 0)
 			return 0;
-		r = print_oom(c, oom);
-		if (r < 0)
-			return r == -ENOENT ? 1 : r;
-		if (p[1].revents || p[2].revents & (POLLERR | POLLHUP | POLLNVAL))
-			return 1;
 	}
+}
+
+/* 1: its groups have gone meanwhile, as its first process has. */
+static int print_stats(struct container *c, int pidfd)
+{
+	struct pollfd end = { .fd = pidfd, .events = POLLIN };
+	size_t mark = err_mark();
+	int r = print_event(c, "stats");
+
+	if (r >= 0 || poll(&end, 1, 0) <= 0)
+		return r;
+	err_rewind(mark);
+	return 1;
 }
 
 static int follow(struct container *c, int pidfd, int64_t interval)
@@ -111,7 +124,9 @@ static int follow(struct container *c, int pidfd, int64_t interval)
 	for (int64_t next = now_ms() + interval; r == 0; next += interval) {
 		r = wait_tick(c, &oom, pidfd, next);
 		if (r == 0)
-			r = print_event(c, "stats");
+			r = print_stats(c, pidfd);
+		if (next < now_ms())   /* what could not be kept up with is left out */
+			next = now_ms();
 	}
 	fd_close(&oom.fd);
 	return r > 0 ? 0 : r;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/capability.h>
 
+#include "actions.h"
 #include "base/str.h"
 #include "cmd/cmd.h"
 #include "cmd/version.h"
@@ -130,7 +131,7 @@ char *shim_features_json(void)
 	add_mount_options(&o);
 	add_linux(&o);
 	add_annotations(&o);
-	json_add_strings(&o, "potentiallyUnsafeConfigAnnotations", (const char *const[]){ NULL });
+	json_add_strings(&o, "potentiallyUnsafeConfigAnnotations", (const char *const[]){ OCI_ANNOTATIONS, NULL });
 	json_close_object(&o);
 	return json_take(&o);
 }

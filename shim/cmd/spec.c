@@ -174,5 +174,8 @@ int shim_spec(struct shim_call *c)
 	int r = fd_write_all(fd, config, strlen(config));
 	if (r == 0)
 		r = fd_write_all(fd, "\n", 1);
-	return r < 0 ? fail(-r, "write %s", path) : 0;
+	if (r >= 0)
+		return 0;
+	unlink(path);   /* half a configuration would be in the way of the next try */
+	return fail(-r, "write %s", path);
 }

@@ -53,9 +53,12 @@ int shim_bytes(const char *text, int64_t *value)
 		return 0;
 	if (parse_i64(text, 10, value) == 0)
 		return *value < 0 ? -EINVAL : 0;
-	if (*text < '0' || *text > '9' || strspn(text, "0123456789.") > 15)
+	size_t digits = strspn(text, "0123456789.");
+	if (*text < '0' || *text > '9' || digits > 15)
 		return -EINVAL;
 	number = strtod(text, &end);
+	if (end != text + digits)   /* 0x10, 1e3, 1.2.3 */
+		return -EINVAL;
 	end += *end == ' ';
 	const char *unit = *end ? strchr(units, *end | 0x20) : NULL;
 	for (const char *u = units; unit && u <= unit; u++)

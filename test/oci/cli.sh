@@ -47,6 +47,12 @@ for verb in state start "kill" pause resume ps checkpoint delete; do
 	refuses "container does not exist" torpor $verb nobody
 done
 torpor delete --force nobody
+mkdir -p "$TEST_STATE/damaged"
+echo '{"id": "dam' >"$TEST_STATE/damaged/state.json"
+refuses "delete --force damaged" torpor delete damaged
+torpor delete --force damaged
+[ ! -e "$TEST_STATE/damaged" ] || fail "a state file that is cut off stays"
+for size in 0x10 1e3 1.2.3 64q; do refuses "an amount of memory" torpor update --memory $size nobody; done
 refuses "invalid container ID" torpor state ../etc
 refuses "invalid container ID" torpor delete --force ../etc
 refuses "unknown signal" torpor kill nobody NOSUCH
@@ -77,7 +83,7 @@ jq -e '.ociVersionMin == "1.0.0" and .ociVersionMax == "1.3.0" and (.hooks | len
 	and (.linux.seccomp.archs | index("SCMP_ARCH_X86_64")) and .linux.seccomp.enabled and (.linux.seccomp.operators | length) == 7
 	and (.linux.seccomp.knownFlags | length) == 4 and (.linux.seccomp.supportedFlags | index("SECCOMP_FILTER_FLAG_LOG"))
 	and .linux.apparmor.enabled and .linux.selinux.enabled == false and .linux.mountExtensions.idmap.enabled
-	and .potentiallyUnsafeConfigAnnotations == []
+	and .potentiallyUnsafeConfigAnnotations == ["org.torpor."]
 	and .annotations["org.opencontainers.runc.checkpoint.enabled"] == "true"' "$TEST_DIR/features" >/dev/null
 
 # the log that engines read: one object, and the same on stderr
@@ -87,4 +93,10 @@ error=$("$TORPOR" --root "$TEST_STATE" --log-format=json --log "$log" state nobo
 equal $status 1 status
 equal "$error" "container does not exist: nobody"
 equal "$(jq -r '.level + ":" + .msg' "$log")" "error:container does not exist: nobody"
+rm "$log"
+refuses "--systemd-cgroup is not supported" "$TORPOR" --log-format=json --log "$log" --systemd-cgroup list
+equal "$(jq -r '.level + ":" + .msg' "$log" | cut -c -46)" "error:option --systemd-cgroup is not supported"
+rm "$log"
+refuses "unknown command" "$TORPOR" --log-format=json --log "$log" nosuch
+grep -q "unknown command" "$log"
 jq -e '.time | test("^[0-9]{4}-[0-9]{2}-[0-9]{2}T.*Z$")' "$log" >/dev/null

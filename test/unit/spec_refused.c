@@ -44,6 +44,8 @@ static const struct edit wrong_ranges_edits[] = {
 	{ "-9223372036854775808", "9223372036854775808", "linux.resources.pids.limit: 9223372036854775808 is out of range" },
 	{ "\"uid\":1", "\"uid\":4294967296", "process.user.uid: 4294967296 is out of range" },
 	{ "\"uid\":1", "\"uid\":-1", "process.user.uid: -1 is out of range" },
+	{ "\"uid\":1", "\"uid\":4294967295", "process.user.uid: 4294967295 is out of range (0 to 4294967294)" },
+	{ "\"gid\":2", "\"gid\":4294967295", "process.user.gid: 4294967295 is out of range" },
 	{ "4294967295]", "4294967296]", "process.user.additionalGids[1]: 4294967296 is out of range" },
 	{ "18446744073709551615}]}", "18446744073709551616}]}", "process.rlimits[0].hard: 18446744073709551616 is out of range" },
 	{ "\"oomScoreAdj\":-7", "\"oomScoreAdj\":-1001", "process.oomScoreAdj: -1001 is out of range (-1000 to 1000)" },
