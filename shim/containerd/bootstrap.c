@@ -134,7 +134,8 @@ static void set_oom_score(void)
 static _Noreturn void become_shim(const struct bootstrap *b, const char *group, const char *path, int listener, int said)
 {
 	autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int log = open("log", O_WRONLY | O_CLOEXEC);   /* containerd reads it */
+	/* Rather lose a message than wait for a reader that does not read. */
+	int log = open("log", O_RDWR | O_NONBLOCK | O_CLOEXEC);   /* containerd reads it; if it has died, nobody is waited for, with the lock held */
 	const char *argv[] = { b->program, "-namespace", b->ns, "-id", group, "-address", b->address, "-socket", path, b->debug ? "-debug" : NULL, NULL };
 
 	setsid();
@@ -143,7 +144,6 @@ static _Noreturn void become_shim(const struct bootstrap *b, const char *group, 
 	dup2(null, 0);
 	dup2(null, 1);
 	dup2(log >= 0 ? log : null, 2);
-	fcntl(2, F_SETFL, O_WRONLY | O_NONBLOCK);   /* rather lose a message than wait for a reader that does not read */
 	if (listen(sock, 128) == 0 && dup2(sock, LISTEN_FD) == LISTEN_FD)
 		execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
 	int error = errno;
@@ -254,7 +254,7 @@ static int check(const struct bootstrap *b)
 {
 	if (!*b->ns || !*b->id)
 		return fail_text(EINVAL, "the flags -namespace and -id are needed: this program is called by containerd");
-	if (strchr(b->ns, '/') || !strcmp(b->ns, "..") || strchr(b->id, '/'))
+	if (strchr(b->ns, '/') || !strcmp(b->ns, "..") || (!b->socket && strchr(b->id, '/')))   /* a group has any name */
 		return fail_text(EINVAL, "-namespace %s, -id %s: these are no identifiers", b->ns, b->id);
 	return 0;
 }

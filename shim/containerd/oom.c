@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Word of containers that ran out of memory: one event per look at which the kernel has counted more kills. A container without the memory
- * controller is not watched. */
+ * controller is not watched. cgroup2 tells of a kill up to a tick after it (kernfs_notify()), by which time the killed process may have been
+ * reaped: the end of a container's init is therefore a reason to look as well. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -19,20 +20,29 @@ struct oom {
 	struct arena arena;     /* has the directory's name */
 };
 
-static void on_oom(void *arg, uint32_t events)
+static int look(struct task *t)
 {
-	struct task *t = arg;
 	struct oom *o = t->oom_state;
 	Events__TaskOOM event = EVENTS__TASK_OOM__INIT;
 	int count = cgroup_oom_count(&o->group);
 
-	if (count < 0 || events & EPOLLERR) {
-		oom_forget(t);   /* the group has gone */
-		return;
-	}
 	event.container_id = t->id;
 	if (count > 0)
 		publish("/tasks/oom", "TaskOOM", &event.base);
+	return count;
+}
+
+static void on_oom(void *arg, uint32_t events)
+{
+	if (look(arg) < 0 || events & EPOLLERR)
+		oom_forget(arg);   /* the group has gone */
+}
+
+void oom_end(struct task *t)
+{
+	if (t->oom_state)
+		look(t);
+	oom_forget(t);
 }
 
 void oom_watch(struct task *t)

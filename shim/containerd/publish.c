@@ -184,7 +184,7 @@ static int connect_bus(void)
 	if (strlen(path) >= sizeof at.sun_path)
 		return -ENAMETOOLONG;
 	memcpy(at.sun_path, path, strlen(path));
-	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);   /* EAGAIN: it accepts nobody now */
 	if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof at) < 0)
 		return -errno;
 	bus.watch = (struct loop_watch){ .fd = take_fd(&fd), .ready = on_bus };

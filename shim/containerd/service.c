@@ -95,6 +95,8 @@ static void start(struct rpc_call *call, const ProtobufCMessage *message)
 		rpc_error(call, RPC_NOT_FOUND, "process %s of container %s does not exist: not found", q->exec_id, q->id);
 	else if (p->exec_id && t->init.ended)
 		rpc_error(call, RPC_PRECONDITION, "container %s: its init process is not running", t->id);
+	else if (p->deleting)
+		rpc_error(call, RPC_PRECONDITION, "the process is being deleted");
 	else if (p->status != TASK__STATUS__CREATED)
 		rpc_error(call, RPC_UNKNOWN, "cannot start a process that has been started");
 	else {
@@ -238,11 +240,12 @@ static void kill_process(struct rpc_call *call, const ProtobufCMessage *message)
 		rpc_error(call, RPC_NOT_FOUND, "process already finished: not found");
 		return;
 	}
-	if (q->all && !p->exec_id && jobs_many()) {
+	bool whole = !p->exec_id && (q->all || (q->signal == SIGKILL && p->task->paused));   /* a frozen v1 cgroup holds it back */
+	if (whole && jobs_many()) {
 		rpc_error(call, RPC_UNAVAILABLE, "too much is under way");
 		return;
 	}
-	if (q->all && !p->exec_id) {
+	if (whole) {
 		op_kill_all(p->task, (int)q->signal, call);
 		return;
 	}

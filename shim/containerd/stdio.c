@@ -220,9 +220,12 @@ static int make_pipe(struct stdio *s, int ends[2])
 {
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return fail(errno, "make a pipe for standard streams");
-	if ((s->o.uid || s->o.gid) && (fchown(ends[0], s->o.uid, s->o.gid) < 0 || fchown(ends[1], s->o.uid, s->o.gid) < 0))
-		return fail(errno, "give the pipes of standard streams to user %u, group %u", s->o.uid, s->o.gid);
-	return 0;
+	if ((!s->o.uid && !s->o.gid) || (fchown(ends[0], s->o.uid, s->o.gid) == 0 && fchown(ends[1], s->o.uid, s->o.gid) == 0))
+		return 0;
+	int r = fail(errno, "give the pipes of standard streams to user %u, group %u", s->o.uid, s->o.gid);
+	close(ends[0]);
+	close(ends[1]);
+	return r;
 }
 
 /* The client's end of an output: a FIFO, or an ordinary file. */
@@ -422,7 +425,10 @@ int stdio_attach(struct stdio *s)
 {
 	autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int r = s->logger[0] >= 0 ? start_logger(s) : 0;
+	int log = log_fd() == 2 ? fcntl(2, F_DUPFD_CLOEXEC, 100) : -1;   /* what the worker logs is not the process's output */
 
+	if (log >= 0)
+		log_swap(log);
 	for (int k = 0; k < 3 && r == 0; k++)
 		if (dup2(s->child[k] >= 0 ? s->child[k] : null, k) < 0)
 			r = fail(errno, "set up standard stream %d", k);

@@ -190,7 +190,7 @@ static void process_ended(struct process *p, int status, const struct timespec *
 	p->exit_status = (uint32_t)(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 	p->exited_at = *at;
 	if (!p->exec_id) {
-		oom_forget(t);
+		oom_end(t);
 		if (!t->private_pid && !t->killed_rest)
 			begin_kill_rest(t);
 	}

@@ -116,5 +116,6 @@ int stats_of_groups(const struct spec_pairs *groups, struct job_result *r);
 /* --- oom.c */
 void oom_watch(struct task *t);
 void oom_forget(struct task *t);
+void oom_end(struct task *t);   /* its init has ended: tells what has not been told yet */
 
 #endif

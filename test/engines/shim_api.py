@@ -822,6 +822,101 @@ def sandbox(s):
     assert not left, left
 
 
+def roots(s):
+    """Root directories: attributes of bind mounts, targets inside, overlays of many layers."""
+    rootfs = WORK + "/bundle/rootfs"
+
+    def made(id, mounts, *args):
+        c = Container(s, id, *args)
+        c.c.call("Create", id=id, bundle=c.bundle, rootfs=[task.Mount(**m) for m in mounts], stdout=c.out.path)
+        return c
+    c = made("ro", [dict(type="bind", source=rootfs, options=["rbind", "ro", "nosuid"])], "/bin/sh", "-c", "touch /x 2>/dev/null || echo no")
+    flags = os.statvfs(c.bundle + "/rootfs").f_flag
+    assert flags & os.ST_RDONLY and flags & os.ST_NOSUID, flags
+    c.start()
+    assert c.out.read_until(b"\n") == b"no\n" and not os.path.exists(rootfs + "/x")
+    c.end()
+    image, other = WORK + "/image", WORK + "/other"
+    os.makedirs(image + "/mnt")
+    os.mkdir(other)
+    os.symlink("/mnt", image + "/link")
+    open(other + "/marker", "w").close()
+    c = made("in", [dict(type="bind", source=rootfs, options=["rbind", "rw"]), dict(type="bind", source=image, target="/mnt", options=["bind"]),
+                    dict(type="bind", source=other, target="/mnt/link", options=["bind", "ro"])], "/bin/ls", "/mnt")
+    assert not os.path.exists("/mnt/marker") and os.path.exists(c.bundle + "/rootfs/mnt/marker")
+    assert os.statvfs(c.bundle + "/rootfs/mnt").f_flag & os.ST_RDONLY and not os.statvfs(c.bundle + "/rootfs").f_flag & os.ST_RDONLY
+    c.start()
+    assert c.out.read_until(b"\n") == b"marker\n"
+    c.end()
+    d = Container(s, "d", "/bin/true")
+    for options, what in ((["userxattr"], "bind mount"), (["remount"], "remount")):
+        assert what in refused(12 if what == "remount" else 3, d.c.call, "Create", id="d", bundle=d.bundle,
+                               rootfs=[task.Mount(type="bind", source=rootfs, options=options)])
+    d.call("Shutdown")
+    layers = "%s/%s" % (WORK, "layers" * 20)
+    lower = ["%s/%d/fs" % (layers, n) for n in range(60)]
+    for n, path in enumerate(lower):
+        os.makedirs(path)
+        open("%s/layer%02d" % (path, n), "w").close()
+    os.mkdir(layers + "/60")
+    os.symlink(rootfs, layers + "/60/fs")
+    for n in ("upper", "work"):
+        os.mkdir(layers + "/" + n)
+    overlay = dict(type="overlay", source="overlay", options=["workdir=%s/work" % layers, "upperdir=%s/upper" % layers, "lowerdir=" + ":".join(lower + [layers + "/60/fs"])])
+    assert len(overlay["options"][2]) > 4096
+    try:
+        c = made("deep", [overlay], "/bin/sh", "-c", "ls -d /layer* | wc -l; touch /new")
+    except Error as e:
+        assert "No such device" in e.text or "Invalid argument" in e.text, e
+        print("overlay: not here: " + e.text)
+        return
+    c.start()
+    assert c.out.read_until(b"\n") == b"60\n"
+    assert c.wait().exit_status == 0 and os.path.exists(layers + "/upper/new")
+    c.end()
+
+
+def in_between(s):
+    """Requests that come at the wrong moment."""
+    c = Container(s, "c", "/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done").create().start()
+    c.out.read_until(b"ready\n")
+    spec = wk.Any(type_url=PROCESS, value=json.dumps(dict(json.load(open(c.bundle + "/config.json"))["process"], args=["/bin/true"])).encode())
+    c.call("Exec", exec_id="e", spec=spec)
+    k = socket.socket(socket.AF_UNIX)                     # Delete and Start of it in one piece
+    k.connect(c.socket)
+    k.settimeout(20)
+    ask = [t.ttrpc.Request(service="containerd.task.v3.Task", method=m, payload=q(id="c", exec_id="e").SerializeToString()).SerializeToString()
+           for m, q in (("Delete", task.DeleteRequest), ("Start", task.StartRequest))]
+    k.sendall(t.frame(1, 1, ask[0]) + t.frame(3, 1, ask[1]))
+    codes = {}
+    for _ in range(2):
+        stream, kind, flags, data = t.read_frame(k)
+        codes[stream] = t.ttrpc.Response.FromString(data).status.code
+    k.close()
+    assert codes == {1: 0, 3: 9}, codes
+    refused(5, c.call, "State", exec_id="e")
+    c.call("Pause")                                       # a killed container ends, also one that is frozen
+    assert c.call("State").status == task.PAUSED
+    c.call("Kill", signal=9)
+    assert c.wait().exit_status == 137
+    c.end()
+
+    def unknown(k):
+        k["process"]["capabilities"]["bounding"].append("CAP_NO_SUCH")
+    d = Container(s, "d", "/bin/sh", "-c", "echo mine >&2", change=unknown).create().start()
+    assert d.wait().exit_status == 0                      # what the runtime says is not the container's output
+    assert d.err.read_until(b"mine\n") == b"mine\n"
+    d.end()
+
+    def small(k):
+        k["linux"].setdefault("resources", {})["memory"] = {"limit": 8 << 20, "swap": 8 << 20}
+    o = Container(s, "o", "/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1", change=small).create().start()
+    assert o.wait().exit_status == 137                    # killed for want of memory: that is told before its end
+    s.events.wait("/tasks/exit", "o")
+    assert s.events.topics("o") == ["/tasks/create", "/tasks/start", "/tasks/oom", "/tasks/exit"], s.events.topics("o")
+    o.end()
+
+
 def hostile(s):
     """Clients that send what no client sends: the shim answers or hangs up, serves the others, and does not grow."""
     c = Container(s, "c", "/bin/sleep", "1000").create().start()
@@ -928,7 +1023,7 @@ def hostile(s):
 
 
 CASES = [hostile, life, version2, short, execs, shared_pids, terminal, half_close, last_words, back_pressure, log_uris, update, stats, oom, kill_all, failures, away,
-         group, killed_shim, command_line, checkpoint, rounds, lazy, sandbox]
+         group, killed_shim, command_line, checkpoint, rounds, lazy, sandbox, roots, in_between]
 
 
 def shims_of(s):
