@@ -28,7 +28,6 @@
 #include "cmd/cmd.h"
 #include "containerd/address.h"
 #include "containerd/options.h"
-#include "containerd/pod.h"
 #include "containerd/publish.h"
 #include "containerd/sandbox.h"
 #include "containerd/task.h"
@@ -39,12 +38,10 @@
 #define RUN_DIR "/run/containerd"
 #define LISTEN_FD 3
 #define INPUT_MAX (10u << 20)
-#define SETTLE_MS 3000   /* containerd gives `delete` five seconds */
 
 struct shim shim;
 
-/* Where the containers of a namespace have their state. To be freed. */
-static char *state_root(const char *ns)
+char *bootstrap_state_root(const char *ns)
 {
 	return str_printf(RUN_DIR "/torpor/%s", ns);
 }
@@ -88,7 +85,7 @@ static const char *find_group(const struct json *config, const char *id)
 	return id;
 }
 
-static int read_group(const struct bootstrap *b, int bundle, char **group)
+int bootstrap_group(const struct bootstrap *b, int bundle, char **group)
 {
 	struct arena arena = { 0 };
 	struct json *config;
@@ -250,7 +247,7 @@ static int start_shim(const struct bootstrap *b, const char *group, const char *
 	return r == 0 && w->cgroup ? join_cgroup(pid, w->cgroup) : r;
 }
 
-static int check(const struct bootstrap *b)
+int bootstrap_check(const struct bootstrap *b)
 {
 	if (!*b->ns || !*b->id)
 		return fail_text(EINVAL, "the flags -namespace and -id are needed: this program is called by containerd");
@@ -263,10 +260,10 @@ int bootstrap_start(const struct bootstrap *b)
 {
 	autofree char *group = NULL;
 	struct wishes w = { 0 };
-	int r = check(b);
+	int r = bootstrap_check(b);
 
 	if (r >= 0)
-		r = read_group(b, AT_FDCWD, &group);
+		r = bootstrap_group(b, AT_FDCWD, &group);
 	if (r < 0)
 		return r;
 	read_wishes(b, &w);
@@ -280,9 +277,9 @@ int bootstrap_start(const struct bootstrap *b)
 	return r < 0 ? r : say(path);
 }
 
-/* --- delete, -info ---------------------------------------------------------------------------------------------------------------------- */
+/* --- -info ---------------------------------------------------------------------------------------------------------------------- */
 
-static int print_message(const ProtobufCMessage *m)
+int bootstrap_answer(const ProtobufCMessage *m)
 {
 	size_t size = protobuf_c_message_get_packed_size(m);
 	autofree uint8_t *data = mem_alloc(size + 1);
@@ -290,86 +287,6 @@ static int print_message(const ProtobufCMessage *m)
 	protobuf_c_message_pack(m, data);
 	int r = fd_write_all(1, data, size);
 	return r < 0 ? fail(-r, "answer") : 0;
-}
-
-static int delete_container(const struct bootstrap *b, pid_t *pid)
-{
-	autofree char *root = state_root(b->ns);
-	const struct oci_options o = { .root = root };
-	struct container *c;
-	size_t mark = err_mark();
-	int r = container_open(&o, b->id, &c);
-
-	*pid = 0;
-	if (r == 0) {
-		*pid = container_init_pid(c);
-		r = container_delete(c, true);
-		container_free(c);
-	} else if (r != -ENOENT) {
-		err_rewind(mark);
-		r = container_discard(&o, b->id);
-	}
-	if (r == -ENOENT)
-		err_rewind(mark);
-	return r == -ENOENT ? 0 : r;
-}
-
-/* Where its shim was: the bundle says it. To be freed. */
-static char *socket_of(const struct bootstrap *b)
-{
-	autofree char *text = NULL, *group = NULL;
-	autoclose int bundle = open(b->bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	const char *prefix = "unix://";
-
-	if (bundle >= 0 && file_read(bundle, "address", &text, 4096) > 0 && str_starts(text, prefix))
-		return str_dup(text + strlen(prefix));
-	if (bundle < 0 || read_group(b, bundle, &group) < 0)
-		err_clear();
-	return address_path(ADDRESS_DIR, b->address, b->ns, group ? group : b->id);
-}
-
-/* If nobody is there any more: of a pod the others' shim may live on. */
-static void remove_socket(char *path)
-{
-	autofree char *dir = str_dup(path);
-	char *slash = strrchr(dir, '/');
-
-	if (slash)
-		*slash = '\0';
-	autoclose int lock = slash && access(dir, F_OK) == 0 ? address_lock(dir) : -1;
-	if (lock >= 0)
-		address_remove(path);
-	err_clear();
-}
-
-int bootstrap_delete(const struct bootstrap *b)
-{
-	Task__DeleteResponse a = TASK__DELETE_RESPONSE__INIT;
-	struct timespec now;
-	Wk__Timestamp at;
-	pid_t pid = 0;
-	int r = check(b);
-
-	if (r >= 0 && !b->bundle)
-		return fail_text(EINVAL, "delete: the flag -bundle is needed");
-	if (r < 0)
-		return r;
-	autofree char *path = socket_of(b);
-	address_settle(path, SETTLE_MS);
-	remove_socket(path);   /* first: under load containerd may lose patience with what follows, and does not come back */
-	r = delete_container(b, &pid);
-	if (r < 0)
-		return r;
-	autofree char *rootfs = str_printf("%s/rootfs", b->bundle);
-	r = rootfs_unmount(rootfs);
-	if (r >= 0)
-		r = pod_remove(b->bundle, b->id);
-	clock_gettime(CLOCK_REALTIME, &now);
-	timestamp_fill(&at, &now);
-	a.pid = (uint32_t)pid;
-	a.exit_status = 128 + SIGKILL;
-	a.exited_at = &at;
-	return r < 0 ? r : print_message(&a.base);
 }
 
 int bootstrap_info(void)
@@ -387,7 +304,7 @@ int bootstrap_info(void)
 	features.type_url = type;
 	features.value = (ProtobufCBinaryData){ .len = strlen(json), .data = (uint8_t *)json };
 	info.features = &features;
-	return print_message(&info.base);
+	return bootstrap_answer(&info.base);
 }
 
 /* --- the shim itself ----------------------------------------------------------------------------------------------------------------------- */
@@ -405,10 +322,10 @@ static void stop(void)
 
 int bootstrap_serve(const struct bootstrap *b)
 {
-	autofree char *root = state_root(b->ns);
+	autofree char *root = bootstrap_state_root(b->ns);
 	static const struct rpc_method *const tables[] = { task_methods, sandbox_methods, NULL };
 	const char *events = getenv("TTRPC_ADDRESS");
-	int r = check(b);
+	int r = bootstrap_check(b);
 
 	if (r >= 0 && !b->socket)
 		return fail_text(EINVAL, "an action is needed: start or delete; this program is called by containerd");

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What shim_api.sh runs: each function below is a case, with a shim of its own.
-import faulthandler, json, os, random, re, select, shutil, signal, socket, subprocess, sys, time, traceback
+import faulthandler, fcntl, json, os, random, re, select, shutil, signal, socket, subprocess, sys, time, traceback
 import ttrpc as t
 from ttrpc import task, wk, runc, bootstrap, intro, torpor, pod, Error
 
@@ -518,6 +518,20 @@ def killed_shim(s):
     for p in pids:
         until(lambda: gone(p))
     s.run("c", c.bundle, "-bundle", c.bundle, "delete")     # once more does no harm
+    shutil.rmtree(c.bundle)
+    c = Container(s, "c", "/bin/sleep", "1000").create().start()
+    os.kill(c.call("Connect").shim_pid, 9)                  # `delete` itself is killed, as containerd does when it takes too long
+    until(lambda: not answers(c.socket))
+    state = os.open("/run/containerd/torpor/%s/c" % s.ns, os.O_RDONLY)
+    fcntl.flock(state, fcntl.LOCK_EX)
+    d = subprocess.Popen([s.program, "-namespace", s.ns, "-address", s.folder + "/grpc", "-id", "c", "-bundle", c.bundle, "delete"], cwd=c.bundle)
+    until(lambda: not os.path.exists(c.socket) and children(d.pid, "containerd-shim"))
+    d.kill()
+    d.wait()
+    assert not gone(c.pid)
+    os.close(state)
+    until(lambda: gone(c.pid) and not os.path.exists("/run/containerd/torpor/%s/c" % s.ns))
+    subprocess.run(["umount", c.bundle + "/rootfs"], check=True)
     shutil.rmtree(c.bundle)
     c = Container(s, "c", "/bin/true").create().start()
     os.kill(c.call("Connect").shim_pid, 9)
