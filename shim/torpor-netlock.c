@@ -32,6 +32,11 @@ static int usage(FILE *out)
 	return out == stdout ? 0 : 1;
 }
 
+static int version(void)
+{
+	return printf("torpor-netlock " TORPOR_VERSION "\n") < 0;
+}
+
 /* {"id": "c1", "pid": 123, …} */
 static int read_state(struct call *c)
 {
@@ -202,6 +207,8 @@ static int command(int argc, char **argv)
 		r = fail_text(EINVAL, "unexpected argument %s", argv[0]);
 	if (r >= 0 && c.o.help)
 		option_help(stdout, &netlock_options_table, (unsigned)verb);
+	else if (r >= 0 && c.o.version)
+		r = version();
 	else if (r >= 0)
 		r = run(&c, (enum netlock_verb)verb);
 	option_free(&netlock_options_table, &c.o);
@@ -220,7 +227,7 @@ int main(int argc, char **argv)
 	else if (argc == 1 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return usage(argc > 1 ? stdout : stderr);
 	else if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))
-		return printf("torpor-netlock " TORPOR_VERSION "\n") < 0;
+		return version();
 	else
 		r = command(argc - 1, argv + 1);
 	if (r < 0)

@@ -29,7 +29,7 @@ static int plan(const Task__Mount *m, struct mount_plan *p)
 	int r = mount_plan_read(&s, p);
 
 	if (r >= 0 && (p->remount || p->copy_up || p->idmap || (!p->bind && p->propagation | p->propagation_rec)))
-		return fail_text(ENOTSUP, "mount %s: the options remount, tmpcopyup, idmap, and propagation of what is no bind mount, are not for a root directory",
+		return fail_text(ENOTSUP, "mount %s: options of a root directory are not remount, tmpcopyup, idmap, nor propagation of a new filesystem",
 			s.destination);
 	for (size_t i = 0; r >= 0 && i < p->n_data; i++)
 		if (!strcmp(p->data[i], "loop"))

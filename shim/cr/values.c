@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,7 +136,7 @@ int cr_inherit(const char *text, struct ck_inherit *out)
 	if (strncmp(text, "fd[", 3) != 0)
 		return fail_text(EINVAL, "--inherit-fd %s: expected fd[N]:KEY", text);
 	long n = strtol(text + 3, &end, 10);
-	if (end == text + 3 || n < 0 || strncmp(end, "]:", 2) != 0 || !end[2])
+	if (end == text + 3 || n < 0 || n > INT_MAX || strncmp(end, "]:", 2) != 0 || !end[2])
 		return fail_text(EINVAL, "--inherit-fd %s: expected fd[N]:KEY", text);
 	if (fcntl((int)n, F_GETFD) < 0)
 		return fail(errno, "--inherit-fd %s: descriptor %ld", text, n);

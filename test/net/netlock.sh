@@ -9,6 +9,7 @@ new_host box
 new_host peer
 join_hosts box peer
 netlock() { "$NETLOCK" "$@"; }
+shows '^torpor-netlock [0-9]' netlock lock --version   # and nothing else
 rules() { on box nft list ruleset 2>/dev/null; }
 in_background box "$TALK" serve 10.9.0.1 80
 in_background box "$TALK" serve fd09::1 80
