@@ -26,6 +26,7 @@
 #include "base/proc.h"
 #include "files/kinds.h"
 #include "sockets/diag.h"
+#include "sockets/tcp.h"
 
 struct found {
 	struct ck_flow flow;
@@ -155,15 +156,27 @@ int flows_of_tasks(struct dump *d, int netns, struct flows *out)
 	return r;
 }
 
+/* As it is now (--map-address). */
+static const void *mapped(const struct restore *r, const InetSkEntry *e, const uint32_t *words, union inet_address *a)
+{
+	void *bytes = e->family == AF_INET6 ? (void *)&a->v6.sin6_addr : (void *)&a->v4.sin_addr;
+
+	*a = (union inet_address){ .any.sa_family = (sa_family_t)e->family };
+	memcpy(bytes, words, e->family == AF_INET6 ? 16 : 4);
+	inet_map(r, a);
+	return bytes;
+}
+
 void flows_of_images(const struct restore *r, struct flows *out)
 {
 	for (size_t i = 0; i < r->tree->files.n; i++) {
 		const InetSkEntry *e = r->tree->files.data[i]->isk;
 		size_t words = e && e->family == AF_INET6 ? 4 : 1;
+		union inet_address own, peer;
 		if (!e || e->proto != IPPROTO_TCP || e->state == TCP_LISTEN || e->state == TCP_CLOSE || e->n_src_addr < words || e->n_dst_addr < words)
 			continue;
 		struct ck_flow *f = &array_push(out);
-		fill(f, (int)e->family, e->src_addr, e->dst_addr);
+		fill(f, (int)e->family, mapped(r, e, e->src_addr, &own), mapped(r, e, e->dst_addr, &peer));
 		f->local_port = (uint16_t)e->src_port;
 		f->remote_port = (uint16_t)e->dst_port;
 	}

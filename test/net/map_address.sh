@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # --map-address for sockets without a connection: TCP that listens, TCP that is only bound, UDP; IPv4, IPv6 and IPv4 in IPv6's clothes. Their ports
 # stay, new clients get through. An address that is not in the map has to be there; a map that is none is refused.
+# And for connections between sockets of the tree, which go on; what the restore locks meanwhile is where they are now.
 . "${0%/*}/../lib.sh"
 . "${0%/*}/lib_net.sh"
+require_command nft
 ip link set lo up
 ip link add net0 type veth peer name net1
 ip link set net0 up
@@ -67,3 +69,53 @@ done
 touch go
 wait_until 20 eval "test -e said || ! test -e /proc/$pid/exe"
 equal "$(cat said errors)" "$(for a in 10.9.1.5 fd09:1::5 ::ffff:10.9.1.5 127.0.0.1; do printf '%s\n' "listens $a" "bound $a" "udp $a"; done)" "what it found"
+
+# Connections: one with each family.
+cat >pairs <<-'END'
+	import os, socket, time
+	os.closerange(3, 1024)
+	pairs = []
+	for address in "10.9.1.5", "fd09:1::5", "::ffff:10.9.1.5":
+	    s, c = [socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) for _ in range(2)]
+	    s.bind((address, 0))
+	    s.listen(1)
+	    c.connect(s.getsockname())
+	    pairs.append((c, s.accept()[0]))
+	    s.close()
+	def put(path, text):
+	    open(path + ".new", "w").write(text)
+	    os.rename(path + ".new", path)
+	put("joined", "")
+	while not os.path.exists("talk"):
+	    time.sleep(0.02)
+	said = []
+	for a, b in pairs:
+	    for x, y in (a, b), (b, a):
+	        x.settimeout(10)
+	        y.settimeout(10)
+	        x.send(b"here")
+	        said.append("%s to %s: %s" % (x.getsockname()[0], x.getpeername()[0], y.recv(10).decode()))
+	put("heard", "\n".join(said))
+END
+setsid python3 pairs </dev/null >/dev/null 2>errors &
+pid=$!
+at_exit kill -9 $pid
+wait_until 20 test -e joined
+mkdir pairs.images
+torpor_cr dump -t $pid -D pairs.images -o dump.log --tcp-established || fail "dump: $(tail -3 pairs.images/dump.log)"
+wait_until 10 gone
+nft delete table "$(nft list tables | sed -n 's/^table //p')"   # as on another host, which has not the lock of the dump
+addresses delete 5
+addresses add 6
+cat >script <<-END
+	#!/bin/sh
+	[ "\$CRTOOLS_SCRIPT_ACTION" != network-unlock ] || nft list ruleset >"$PWD/locked"
+END
+chmod +x script
+torpor_cr restore -d -D pairs.images -o restore.log --tcp-established --action-script "$PWD/script" --map-address 10.9.1.5=10.9.1.6 \
+	--map-address fd09:1::5=fd09:1::6 || fail "restore: $(tail -3 pairs.images/restore.log)"
+equal "$(grep -Eo '10\.9\.1\.[0-9]+ |fd09:1::[0-9]+ ' locked | sort | uniq -c | tr -s ' ')" $' 8 10.9.1.6 \n 4 fd09:1::6 ' "what was locked"
+equal "$(nft list tables)" "" "what is locked in the end"
+touch talk
+wait_until 20 eval "test -e heard || ! test -e /proc/$pid/exe"
+equal "$(cat heard errors)" "$(for a in 10.9.1.6 fd09:1::6 ::ffff:10.9.1.6; do printf '%s\n' "$a to $a: here" "$a to $a: here"; done)" "what they heard"
