@@ -22,6 +22,7 @@ struct call {
 	struct arena arena;
 	const struct ck_lock_method *method;
 	int netns;
+	int later;                   /* a socket whose closing waits for the kernel */
 };
 
 static int usage(FILE *out)
@@ -119,10 +120,26 @@ static int lock(struct call *c)
 
 static int unlock(struct call *c)
 {
-	const struct ck_lock l = { .netns = c->netns, .name = c->o.id };
+	const struct ck_lock l = { .netns = c->netns, .name = c->o.id, .later = c->o.hook ? NULL : &c->later };
 	int r = need_id(c);
 
 	return r < 0 ? r : c->method->unlock(&l);
+}
+
+/* The lock is gone; what it was made of is freed when the socket is closed, after a grace period. Who called need not wait for that: a child does,
+ * which has nothing else open, and is not where the caller was. It closes it last: the pipe tells when this process has ended. (A hook may run
+ * where nobody would reap the child: it waits itself.) */
+static void close_beside(int socket)
+{
+	int ends[2];
+	char byte;
+
+	if (chdir("/") < 0 || dup2(socket, 0) < 0 || close_range(1, ~0u, 0) < 0 || pipe(ends) < 0 || fork() != 0)
+		return;
+	close(ends[1]);
+	while (read(ends[0], &byte, 1) < 0 && errno == EINTR)
+		;
+	_exit(0);
 }
 
 struct search {
@@ -175,6 +192,8 @@ static int run(struct call *c, enum netlock_verb verb)
 	if (r >= 0)
 		r = verbs[verb](c);
 	fd_close(&c->netns);
+	if (r >= 0 && c->later >= 0)
+		close_beside(c->later);
 	return r < 0 ? r : verb == NETLOCK_STATUS ? r : 0;
 }
 
@@ -195,7 +214,7 @@ static int find_verb(int argc, char **argv)
 
 static int command(int argc, char **argv)
 {
-	struct call c = { .o = NETLOCK_OPTIONS_INIT, .netns = -1 };
+	struct call c = { .o = NETLOCK_OPTIONS_INIT, .netns = -1, .later = -1 };
 	int verb = find_verb(argc, argv), r = verb;
 
 	if (r >= 0) {
@@ -219,7 +238,7 @@ static int command(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const char *action = getenv("CRTOOLS_SCRIPT_ACTION");
-	struct call c = { .o = NETLOCK_OPTIONS_INIT, .netns = -1 };
+	struct call c = { .o = NETLOCK_OPTIONS_INIT, .netns = -1, .later = -1 };
 	int r;
 
 	if (argc == 1 && action)

@@ -4,7 +4,7 @@
 
 # lock: the lock of a container's network and its end. lock, unlock, both: within a dump of an idle process that leaves it running, by the engine's own log
 # (criu's: from "Lock network" and from "Unlock network" to the line that follows, which for the lock includes reading the mounts). Then
-# torpor-netlock, whole commands; that of unlock ends when the kernel has freed the table, packets pass long before.
+# torpor-netlock, whole commands; when that of unlock has ended, packets pass, and a child of it waits until the kernel has freed the table.
 lock_times() { # ENGINE LOG WHERE
 	if [ "$1" = torpor ]; then
 		awk -v where="$3" '/stage: lock took/ { lock = $(NF - 1) * 1000 } /: unlocked in/ { unlock = $(NF - 1) * 1000 }

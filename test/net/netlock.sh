@@ -115,6 +115,16 @@ refuses "expected LOCAL-ADDRESS" netlock lock --id c1 --flow '10.0.0.1:80,[::1]:
 refuses "nftables, iptables, skip and none" netlock lock --id c1 --pid "$box_pid" --network-lock magic
 refuses "/proc/1000000/ns/net" netlock lock --id c1 --pid 1000000
 
+# The child that waits for the kernel at the end of unlock has nothing of the caller's, and ends.
+cp "$NETLOCK" "$TEST_DIR/own"
+mkdir "$TEST_DIR/mount"
+"$TEST_DIR/own" lock --id u1 --netns "$TEST_DIR/box.net"
+unshare -m --propagation private bash -ec 'mount -t tmpfs tmpfs "$1/mount"; cd "$1/mount"; exec 8>file; "$1/own" unlock --id u1 --netns "$1/box.net"
+	"$1/own" status --netns "$1/box.net"; exec 8>&-; cd /; umount "$1/mount"' - "$TEST_DIR" >"$TEST_DIR/left"
+equal "$(cat "$TEST_DIR/left")" "" "what is left when the command has ended"
+ended() { ! find /proc/[0-9]*/exe -lname "$TEST_DIR/own" 2>/dev/null | grep -q .; }
+wait_until 10 ended
+
 # A lock that is killed half-way, at any moment: clean takes away what there is.
 for i in {1..30}; do
 	"$NETLOCK" lock --id "k$i" --netns "$TEST_DIR/box.net" &
