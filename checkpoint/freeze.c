@@ -436,10 +436,30 @@ static void release_some(struct dump *d, size_t from, size_t end)
 			remote_release(&d->tree->tasks.data[i]->threads[0].remote, (d->o->leave_stopped && !d->failed) || d->taken ? SIGSTOP : 0);
 }
 
+/* A group that was frozen is so again before the first thread is let go: a paused container does not go on for a moment. Batches are over by
+ * then: no task of a frozen group runs one. */
+static void freeze_again(struct dump *d)
+{
+	size_t mark = err_mark(), n = d->tree->tasks.n;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = d->tree->tasks.data[i]->n_threads; k-- > 1;)
+			remote_put_back(d->tree->tasks.data[i]->threads[k].remote);
+	for (size_t from = 0; from < n; from += FREEZE_AT_ONCE)
+		freeze_each(d, from, from + FREEZE_AT_ONCE < n ? from + FREEZE_AT_ONCE : n, remote_unprepare_step);
+	for (size_t i = 0; i < n; i++)
+		if (d->tree->tasks.data[i]->n_threads)
+			remote_put_back(d->tree->tasks.data[i]->threads[0].remote);
+	err_rewind(mark);
+	freezer_end(d);
+}
+
 /* Some at a time: the first ones are not to wait for all. The root last: the end of one that was killed, first in a pid namespace, waits for
  * those of the others. */
 void freeze_release(struct dump *d)
 {
+	if (d->was_frozen)
+		freeze_again(d);
 	for (size_t end = d->tree->tasks.n, from; end > 0; end = from) {
 		from = end > FREEZE_AT_ONCE ? end - FREEZE_AT_ONCE : 0;
 		release_some(d, from, end);

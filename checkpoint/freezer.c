@@ -3,7 +3,10 @@
  *
  * The engine stops tasks without it, which costs less. It matters when the group is frozen already (a paused container): no batch
  * can run in it. With cgroup2 a frozen task can be seized: the group is thawed when all stand. A task frozen by cgroup v1 never
- * reaches its ptrace stop: that group is thawed first. Either is frozen again at the release. */
+ * reaches its ptrace stop: that group is thawed first. Either is frozen again before the tasks are let go, so that none goes on for a
+ * moment; with v1 once more afterwards, since a group with a task that stood at the first time may be FREEZING for ever.
+ *
+ * Not handled: with v1 a task goes on from the thaw until it is seized. */
 #include "freezer.h"
 
 #include <fcntl.h>

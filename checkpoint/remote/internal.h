@@ -70,6 +70,7 @@ struct remote {
 	struct user_regs_struct found;   /* registers to be put back */
 	bool found_changed;        /* they differ from what the thread has although no batch ran */
 	bool touched, masked;      /* registers, signal mask were changed */
+	bool is_back;              /* all is as it was found: nothing is left but to let it go */
 	uint64_t mask;             /* to be put back */
 	int signal;                /* ends a batch; 0: every call is stopped at instead (run.c) */
 	int held_stop;             /* SIGSTOP came meanwhile */

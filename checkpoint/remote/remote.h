@@ -49,9 +49,11 @@ int remote_prepare(struct remote *r, struct remote_mm *mm);
 /* The same without waiting for the task: 1, there is more to do (the next step waits for this one), so that many tasks are prepared at
  * once: a step of each, until all have returned 0. */
 int remote_prepare_step(struct remote *r, struct remote_mm *mm);
-/* For the thread that mapped the batch pages, after all other threads were released: unmaps them. */
+/* For the thread that mapped the batch pages, after all other threads were released or put back: unmaps them. */
 int remote_unprepare(struct remote *r);
 int remote_unprepare_step(struct remote *r);   /* as remote_prepare_step() */
+/* Registers and signal mask back exactly as they were, but the thread stands: nothing is left for remote_release() but to let it go. */
+void remote_put_back(struct remote *r);
 /* Registers and signal mask back exactly as they were, detached: the thread goes on (or stays in its group stop; stop_signal:
  * it is put into one). Frees *r; NULL is harmless. */
 void remote_release(struct remote **r, int stop_signal);

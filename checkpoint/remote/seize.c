@@ -255,11 +255,9 @@ static void detach(struct remote *r, int stop_signal)
 	err_rewind(mark);
 }
 
-void remote_release(struct remote **rp, int stop_signal)
+void remote_put_back(struct remote *r)
 {
-	struct remote *r = *rp;
-
-	if (!r)
+	if (!r || r->is_back)
 		return;
 	size_t mark = err_mark();
 	int signal;
@@ -270,7 +268,19 @@ void remote_release(struct remote **rp, int stop_signal)
 		remote_unprepare(r);
 	if (!r->dead && put_back(r) < 0 && !r->dead)
 		log_warn("task %d: %s", r->tid, err_line(mark) ? err_line(mark) : "not put back");
+	r->is_back = true;
+	if (!r->owner)
+		mm_release(&r->mm);   /* it needs the batch pages no more */
 	err_rewind(mark);
+}
+
+void remote_release(struct remote **rp, int stop_signal)
+{
+	struct remote *r = *rp;
+
+	if (!r)
+		return;
+	remote_put_back(r);
 	if (!r->dead)
 		detach(r, stop_signal);
 	remote_free(rp);

@@ -406,6 +406,21 @@ static void run_vfork(void)
 	}
 }
 
+/* Counting without a pause, in threads and in a child: who runs for a moment, even, has counted on. */
+static void *spin(void *arg)
+{
+	for (;;)
+		counters[(uintptr_t)arg].rounds++;
+	return NULL;
+}
+
+static void run_spin(void)
+{
+	start_thread(spin, 1);
+	counters[2].used = 1;
+	spin(fork() ? NULL : (void *)2);
+}
+
 /* Clocks that neither stand still nor jump: a program that was away for a while does not see that. */
 static void run_clocks(void)
 {
@@ -466,8 +481,7 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} modes[] = { { "single", run_single }, { "threads", run_threads }, { "asleep", run_asleep }, { "tree", run_tree },
-		    { "family", run_family }, { "vfork", run_vfork },
-		    { "clocks", run_clocks } };
+		    { "family", run_family }, { "vfork", run_vfork }, { "clocks", run_clocks }, { "spin", run_spin } };
 
 	if (argc < 3)
 		return 2;
