@@ -56,9 +56,9 @@ torpor_cr() { "$TORPOR_CR" "$@"; }
 # The container and all it has is gone when the test ends.
 delete_at_exit() { at_exit "$TORPOR" --root "$TEST_STATE" delete --force "$1"; }
 
-# wait_until SECONDS COMMAND…: tries every 20 ms; fails when it never succeeds.
+# wait_until SECONDS COMMAND…: tries every 20 ms; fails when it never succeeds. Half a minute at least: the machine may have much else to do.
 wait_until() {
-	local end=$((${EPOCHREALTIME/./} + $1 * ${TEST_PATIENCE:-1} * 1000000))
+	local end=$((${EPOCHREALTIME/./} + ($1 > 30 ? $1 : 30) * ${TEST_PATIENCE:-1} * 1000000))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ ${EPOCHREALTIME/./} -lt $end ] || fail "never came true: $*"

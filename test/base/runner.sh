@@ -8,7 +8,7 @@ new_tmpdir top
 mkdir -p "$top/test/t" "$top/build"
 cp "$TEST_TOP"/test/{run,lib.sh} "$top/test/"
 make_test() { { echo '. "${0%/*}/../lib.sh"'; cat; } >"$top/test/t/$1.sh"; }
-run() { env -u TEST_DIR -u TEST_STATE -u TEST_CGROUP TMPDIR="$top" "$top/test/run" --build "$top/build" "$@"; }
+run() { env -u TEST_DIR -u TEST_STATE -u TEST_CGROUP -u TEST_PATIENCE TMPDIR="$top" "$top/test/run" --build "$top/build" "$@"; }
 
 make_test pass <<<'new_tmpdir d; echo x >$d/file'
 make_test bad <<<'echo some output; false; echo not reached'

@@ -11,7 +11,8 @@ make_bundle busybox "$bundle" sh -c 'sleep 100000 5>>/var/log/file &
 	connect() {
 		while [ ! -e /outside/connect ]; do sleep 1; done
 		sleep 1000 | nc -l -p 4711 >/dev/null &
-		while ! sleep 1000 | nc 127.0.0.1 4711; do :; done
+		until grep -q ":1267 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done   # it listens
+		sleep 1000 | nc 127.0.0.1 4711
 	}
 	connect &
 	exec /worker /outside/status tree'

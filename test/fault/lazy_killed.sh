@@ -29,7 +29,7 @@ for ((i = 0; i < rounds; i++)); do
 	dir=$work/$i
 	checkpointed "$dir"
 	"$TORPOR_CR" lazy-pages --images-dir "$dir/images" -o lazy.log >"$dir/out" 2>&1 &
-	wait_until 10 test -S "$dir/images/lazy-pages.socket"
+	wait_until 10 listens_at "$dir/images/lazy-pages.socket"
 	"$TOOLS/killpagers" $((RANDOM + i)) 12 "$dir/result" >"$dir/kills" &
 	killer=$!
 	"$TORPOR_CR" restore --restore-detached --lazy-pages --images-dir "$dir/images" -o restore.log || fail "$(cat "$dir/images/restore.log")"

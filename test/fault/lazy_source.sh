@@ -16,8 +16,9 @@ import os, random, select, socket, sys
 here, there, cuts, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 random.seed(seed)
 s = socket.socket(socket.AF_UNIX)
-s.bind(here)
+s.bind(here + ".new")
 s.listen(8)
+os.rename(here + ".new", here)
 while True:
     a = s.accept()[0]
     b = socket.socket(socket.AF_UNIX)
@@ -49,7 +50,7 @@ while True:
 END
 
 start_source() {
-	rm -rf "$work/images" "$work/ready" "$work/source" "$work/wire"
+	rm -rf "$work/images" "$work/ready" "$work/source" "$work/wire" "$work/wire.new"
 	mkdir "$work/images"
 	"$TORPOR_CR" dump --tree $worker --images-dir "$work/images" --lazy-pages --address "$work/source" --status-fd 3 -v4 -o dump.log 3>"$work/ready" &
 	source=$!
@@ -60,7 +61,7 @@ cat >"$work/target" <<END
 cd "$work/images"
 timeout 60 "$TORPOR_CR" lazy-pages --page-server --address \$1 -v4 -o lazy.log 2>"$work/pager.out" &
 pager=\$!
-for i in \$(seq 500); do [ -S lazy-pages.socket ] && break; sleep 0.01; done
+for i in \$(seq 3000); do grep -q " 00010000 .*lazy-pages.socket" /proc/net/unix || [ -z "\$(jobs -r)" ] && break; sleep 0.01; done
 "$TORPOR_CR" restore --lazy-pages --restore-detached -v4 -o restore.log \$2 2>"$work/restore.out" || { kill \$pager; wait \$pager; exit 2; }
 touch "$work/runs"
 [ -z "\$3" ] || exec sleep 1000
@@ -128,7 +129,7 @@ done
 # After the program has run at the target it must not go on here by itself, but stands, and can be let go by hand.
 for signal in TERM KILL; do
 	start_source
-	rm -f "$work/wire" "$work/runs"
+	rm -f "$work"/{wire,wire.new,runs}
 	python3 "$work/wire.py" "$work/wire" "$work/source" -1 0 &
 	wire=$!
 	wait_until 10 test -S "$work/wire"

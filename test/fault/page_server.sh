@@ -17,7 +17,7 @@ start_server() { # DIR OPTION…
 	mkdir "$dir"
 	"$@" "$TORPOR_CR" page-server --images-dir "$dir" --address "$socket" -v4 -o server.log >"$work/server.out" 2>&1 &
 	server=$!
-	wait_until 10 test -S "$socket"
+	wait_until 10 listens_at "$socket"
 }
 dump=("$TORPOR_CR" dump --leave-running --tree $worker --images-dir "$work/images" -o dump.log --page-server --address "$socket")
 new_images() {
@@ -65,14 +65,22 @@ done
 worker_goes_on "$file" "server killed"
 echo "server killed: $failed of $kills dumps failed"
 
-# The dump is killed.
+# The dump is killed. One that is killed early never comes to the server, which waits for it.
+end_server() {
+	for _ in {1..25}; do
+		none_alive $server && return
+		sleep 0.02
+	done
+	kill $server 2>/dev/null || :
+}
 new_images
 failed=0
 us=30000
 for ((i = 0; i < kills; i++)); do
-	start_server "$work/pages" timeout 0.5      # a dump that is killed early never comes
+	start_server "$work/pages"
 	new_images
 	killed_at_random "${dump[@]}"
+	[ "$outcome" = "exit 0" ] || end_server
 	if wait $server; then
 		[ -n "$(ls "$work"/pages/pagemap-*.img)" ] || fail "round $i: a good status without pages"
 	elif [ "$outcome" = "exit 0" ]; then
@@ -134,7 +142,7 @@ for ((i = 0; i < kills; i++)); do
 	verb=dump options=(--leave-running)
 	((i % 4 < 2)) || { verb=pre-dump options=(); }
 	result=0
-	timeout 20 "$TORPOR_CR" $verb "${options[@]}" --tree $worker --images-dir "$work/images" -o dump.log --page-server --address 127.0.0.1 \
+	timeout 60 "$TORPOR_CR" $verb "${options[@]}" --tree $worker --images-dir "$work/images" -o dump.log --page-server --address 127.0.0.1 \
 		--port "$(cat "$work/port")" 2>"$work/dump.out" || result=$?
 	[ $result != 124 ] || fail "$verb hangs after $random bytes"
 	if [ $result = 0 ]; then
@@ -166,7 +174,7 @@ at_exit umount -l "$work/pages"
 rm -f "$socket"
 "$TORPOR_CR" page-server --images-dir "$work/pages" --address "$socket" >"$work/server.out" 2>&1 &
 server=$!
-wait_until 10 test -S "$socket"
+wait_until 10 listens_at "$socket"
 new_images
 refuses "page server" "${dump[@]}" -o /dev/stderr
 if wait $server; then fail "the server succeeds on a full disk"; fi

@@ -38,7 +38,7 @@ must_fail() {
 	[[ $(cat "$work/out") == *"$text"* ]] || fail "$what: no \"$text\" in: $(cat "$work/out")"
 	# shellcheck disable=SC2086
 	wait_until 5 none_there $members
-	equal "$(made)" "" "processes left, $what"
+	wait_until 5 eval '[ -z "$(made)" ]'
 	[ ! -e "$work/pidfile" ] || fail "$what: a pid file was left"
 	equal "$(cd "$work" && find . ! -name out | sort)" "$before" "files, $what"
 }

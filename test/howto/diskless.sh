@@ -37,7 +37,7 @@ mkdir "$TEST_DIR/pager"
 start_pager() {
 	on a "$TORPOR_CR" lazy-pages --images-dir "$disk/to-a" --work-dir "$TEST_DIR/pager" &
 	pager=$!
-	wait_until 10 [ -S "$TEST_DIR/pager/lazy-pages.socket" ]
+	wait_until 10 on a grep -q " 00010000 .*lazy-pages.socket" /proc/net/unix
 }
 before_restore=start_pager
 move b a 10.77.0.1 --work-dir "$TEST_DIR/pager" --lazy-pages

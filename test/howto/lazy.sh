@@ -29,12 +29,12 @@ copy a b images
 # At the target: a pager, which fetches from the source, and the restore.
 on b "$TORPOR_CR" lazy-pages --images-dir "$disk/images" --page-server --address 10.77.0.1 --port 7007 &
 pager=$!
-wait_until 10 on b test -S "$disk/images/lazy-pages.socket"
+wait_until 10 on b grep -q " 00010000 .*lazy-pages.socket" /proc/net/unix
 on b "$TORPOR_CR" restore --images-dir "$disk/images" --lazy-pages --restore-detached
 "$worker" "$status" watch 50 || fail "the program does not go on at b"
 wait $pager || fail "the pager failed"
 wait $source || fail "the source failed"
-on a pgrep --full "^$worker $status tree" && fail "the program is still at a"
+wait_until 10 eval '! on a pgrep --full "^$worker $status tree"'
 "$worker" "$status" watch 50 || fail "the program does not go on after all of its memory has come"
 on b pkill --signal KILL --full "^$worker $status tree"
 

@@ -56,7 +56,7 @@ raise SystemExit(subprocess.call(['tar', '-C', '$disk', '-x'], stdin=c.fileno())
 	local receiver=$!
 	on "$1" python3 -c "
 import socket, subprocess, time
-for i in range(200):
+for i in range(3000):
     try:
         c = socket.create_connection(('$address', $port))
         break

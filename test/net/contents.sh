@@ -7,6 +7,9 @@
 require_root
 require_command ip nft python3
 
+[ -n "${OWN_NET-}" ] || OWN_NET=1 exec unshare -n bash "$0"   # the ends of veths that are outside are this test's own
+ip link set lo up
+
 cd "$TEST_DIR"
 here=tpo$$
 
@@ -31,7 +34,16 @@ dump() { torpor_cr dump -t "$pid" -D images -o dump.log "$@" || fail "dump: $(ca
 restore() { torpor_cr restore -D images -o restore.log -d "$@" || fail "restore: $(cat images/restore.log)"; }
 fresh() { rm -rf images; mkdir images; }
 end() { kill -9 "$pid"; wait_until 10 gone; fresh; }
-same() { diff <(echo "$before") <(state) || fail "$1: it is another one"; }
+# What follows from a device that has come up is not there at once.
+is_same() { diff <(echo "$before") <(state) >changes; }
+same() {
+	local i
+	for i in {1..20}; do
+		! is_same || return 0
+		sleep 0.2
+	done
+	fail "$1: it is another one: $(<changes)"
+}
 fresh
 
 everything='ip link set lo up

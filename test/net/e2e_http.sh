@@ -58,20 +58,20 @@ except Exception as e:
 END
 begin peer python3 "$TEST_DIR/get.py" http://10.9.0.10/file "$TEST_DIR"
 client=$begun
-more() { # WHEN: so much has come, and it goes on
-	goes_on "$TEST_DIR/got"
-	no_reset "$1"
+more() { # NUMBER WHEN: so much has come, and it goes on when it is told to
+	local now
+	now=$(count "$TEST_DIR/got")
+	touch "$TEST_DIR/go$1"
+	wait_until 60 more_than "$now" "$TEST_DIR/got"
+	no_reset "$2"
 }
 wait_until 20 [ -s "$TEST_DIR/got" ]
 move_srv a a
-touch "$TEST_DIR/go1"
-more "container saved and restored"
+more 1 "container saved and restored"
 again peer "$client"
-touch "$TEST_DIR/go2"
-more "its peer saved and restored"
+more 2 "its peer saved and restored"
 move_srv a b
-touch "$TEST_DIR/go3"
-more "container moved"
+more 3 "container moved"
 wait_until 120 [ -s "$TEST_DIR/result" ]
 equal "$(cat "$TEST_DIR/result")" "$((mib << 20)) $sum" "what has come"
 no_reset "the end"

@@ -38,13 +38,13 @@ def serve(addresses, port):
     listen(first, port)
 
 
-# Whoever is to listen may not do so yet.
+# Whoever is to listen may not do so yet, and a device that has just come up may lead nowhere.
 def connect(address, port):
     end = time.monotonic() + 20
     while True:
         try:
             return socket.create_connection((address, port))
-        except ConnectionRefusedError:
+        except OSError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.05)

@@ -55,7 +55,7 @@ if [ -d "/sys/fs/cgroup/pids$TEST_CGROUP/b" ]; then
 fi
 refuses "--cgroup elsewhere: " torpor exec --cgroup elsewhere c true
 for bad in ../x /x pids: :x; do refuses "--cgroup $bad: expected a path below" torpor exec --cgroup $bad c true; done
-for g in $groups; do rmdir "$g/below"; done
+for g in $groups; do wait_until 5 rmdir "$g/below"; done   # who was in it may be on its way out
 
 # --cap, --no-new-privs, --preserve-fds, LISTEN_FDS, no further descriptors
 equal "$(torpor exec --cap CAP_NET_RAW -c sys_chroot c grep -E 'CapEff|CapAmb' /proc/self/status | tr -d '\t' | tr '\n' ' ')" "CapEff:0000000020042420 CapAmb:0000000000000000 " capabilities

@@ -58,8 +58,8 @@ int main(int argc, char **argv)
 	int s = socket(AF_UNIX, SOCK_STREAM, 0);
 	FILE *out = fopen(argc > 2 ? argv[2] : "/dev/null", "a");
 
-	strncpy(at.sun_path, argc > 1 ? argv[1] : "", sizeof at.sun_path - 1);
-	if (!out || s < 0 || bind(s, (const struct sockaddr *)&at, sizeof at) < 0 || listen(s, 8) < 0)
+	snprintf(at.sun_path, sizeof at.sun_path, "%s.new", argc > 1 ? argv[1] : "");   /* it has its name when it can be connected to */
+	if (!out || argc < 2 || s < 0 || bind(s, (const struct sockaddr *)&at, sizeof at) < 0 || listen(s, 8) < 0 || rename(at.sun_path, argv[1]) < 0)
 		err(1, "%s", at.sun_path);
 	for (;;) {
 		struct pollfd p[] = { { .fd = 0, .events = POLLIN }, { .fd = s, .events = POLLIN } };

@@ -6,7 +6,8 @@
  *   pty pidfd SOCKET                  listens for a pidfd and prints the pid that it is of
  *   pty notify                        says READY=1 to NOTIFY_SOCKET
  *
- * Steps, in order: expect TEXT (in the output since the last one), send TEXT, size ROWS COLUMNS. The output goes to stdout. */
+ * Steps, in order: expect TEXT (in the output since the last one), send TEXT, size ROWS COLUMNS, say TEXT (on stdout, so that others know how
+ * far this is). The output goes to stdout. A socket that is there can be connected to. */
 #include <errno.h>
 #include <poll.h>
 #include <pty.h>
@@ -33,8 +34,8 @@ static int more(int fd)
 {
 	ssize_t n;
 
-	if (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 20000) == 0) {
-		fprintf(stderr, "pty: nothing for 20 seconds\n");
+	if (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 60000) == 0) {
+		fprintf(stderr, "pty: nothing for a minute\n");
 		exit(98);
 	}
 	if (n_seen > sizeof seen / 2)   /* nobody looks for anything so long ago */
@@ -71,6 +72,8 @@ static int play(int fd, char **argv)
 			expect(fd, argv[i + 1]);
 		else if (!strcmp(argv[i], "send") && write(fd, argv[i + 1], strlen(argv[i + 1])) < 0)
 			die("send");
+		else if (!strcmp(argv[i], "say"))
+			puts(argv[i + 1]);
 		else if (!strcmp(argv[i], "size")) {
 			struct winsize size = { .ws_row = (unsigned short)atoi(argv[i + 1]), .ws_col = (unsigned short)atoi(argv[i + 2]) };
 			ioctl(fd, TIOCSWINSZ, &size);
@@ -107,8 +110,8 @@ static int receive(const char *path, char *name, size_t size)
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
 	int fd, listener = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	strncpy(at.sun_path, path, sizeof at.sun_path - 1);
-	if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 1) < 0)
+	snprintf(at.sun_path, sizeof at.sun_path, "%s.new", path);
+	if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 1) < 0 || rename(at.sun_path, path) < 0)
 		die("listen");
 	int connection = accept(listener, NULL, NULL);
 	ssize_t n = recvmsg(connection, &m, 0);

@@ -44,6 +44,7 @@ for round in {1..10}; do
 	now=$(info server uptime_in_seconds)
 	[ "$now" -ge "$uptime" ] || fail "the uptime went from $uptime to $now"
 	uptime=$now
+	wait_until 5 no_clients
 	maps=$(wc -l <"/proc/$(container_pid r)/maps") fds=$(ls "/proc/$(container_pid r)/fd" | wc -l)
 	[ "$round" != 1 ] || first_maps=$maps first_fds=$fds
 	rm -rf "images.$((round - 1))"

@@ -11,7 +11,7 @@ cd "$TEST_DIR"
 make_bundle busybox b sh -c 'i=0
 	while :; do i=$((i+1)); echo $i; echo $i >/.count; mv /.count /count; read line <&3 || sleep 0.05; done 3</dev/null'
 delete_at_exit c
-run() { torpor run --detach --bundle b c; }
+run() { rm -f b/rootfs/count; torpor run --detach --bundle b c; }   # no number of the container before
 checkpoint() { torpor checkpoint --image-path images --work-path log "$@" c || fail "checkpoint: $(cat log/dump.log)"; }
 restore() { torpor restore --detach --image-path images --work-path log --bundle b --pid-file pidfile c || fail "restore: $(cat log/restore.log)"; }
 count() { echo "$(<b/rootfs/count)"; }
@@ -63,9 +63,9 @@ refuses "does not exist" torpor state c
 run </dev/null >run.out 2>&1
 wait_until 10 test -s b/rootfs/count
 pause
+n=$(count)
 checkpoint --leave-running
 equal "$(container_status c)" paused "a paused container after a checkpoint that leaves it running"
-n=$(count)
 sleep 0.3
 equal "$(count)" "$n" "a paused container"
 torpor resume c
@@ -114,7 +114,6 @@ torpor delete --force c
 wait $reader
 numbers_go_on first second
 # Closed descriptors, of the first caller and of the second.
-rm b/rootfs/count
 run <&- >&- 2>&-
 wait_until 10 test -s b/rootfs/count
 checkpoint
@@ -136,8 +135,9 @@ install "$worker" b/rootfs/worker
 configure b '.process.args = ["/worker", "/outside/status", "clocks"]'
 run </dev/null >run.out 2>&1
 wait_until 10 "$worker" b/rootfs/outside/status watch 1
-loopback() { torpor exec c sh -c 'ifconfig lo; nc -l -p 99 >/tmp/got &
-	until echo "inet hello" | nc -w 5 127.0.0.1 99; do sleep 0.1; done 2>/dev/null; wait; cat /tmp/got'; }
+# A file, which is there to be read: at the end of what the other side says, nc does not wait for its own input.
+loopback() { torpor exec c sh -c 'ifconfig lo; echo "inet hello" >/tmp/said; nc -l -p 99 >/tmp/got &
+	until nc -w 5 127.0.0.1 99 </tmp/said; do sleep 0.1; done 2>/dev/null; wait; cat /tmp/got'; }
 loopback >before || fail "loopback: $(cat before)"
 grep -q UP before && grep -q 127.0.0.1 before && grep -q hello before || fail "the loopback is not up: $(cat before)"
 checkpoint

@@ -62,7 +62,7 @@ served() { # N OPTION…
 	local before=()
 	[ "$n" = 5 ] || before=(--prev-images-dir "../to-$((n - 1))" --auto-dedup)
 	"$TORPOR_CR" page-server --images-dir "$work/to-$n" --work-dir "$work" --address "$work/socket" "${before[@]}" 2>"$work/server.log" &
-	wait_until 10 [ -S "$work/socket" ]
+	wait_until 10 listens_at "$work/socket"
 	torpor checkpoint --image-path "$work/$n" --page-server "$work/socket" "$@" c
 	wait $! || fail "the page server: $(cat "$work/server.log")"
 	if ls "$work/$n"/pages-*.img 2>/dev/null; then fail "pages are here as well"; fi

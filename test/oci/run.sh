@@ -39,10 +39,11 @@ equal $status 7 status
 grep -q term "$TEST_DIR/out"
 
 # killed by a signal: 128 and its number
-command_is sleep 1000
+command_is sh -c 'echo ready; exec sleep 1000'
 torpor run --bundle "$b" c </dev/null >"$TEST_DIR/out" 2>&1 &
 runner=$!
-wait_until 5 eval '[ "$(container_status c)" = running ]'
+wait_until 5 grep -q ready "$TEST_DIR/out"   # before that it could die without a program
+equal "$(container_status c)" running status
 torpor kill c 9
 status=0
 wait $runner || status=$?

@@ -77,6 +77,7 @@ for calls in '"mkdir", "mkdirat"' '"mkdir", "mkdirat", "read", "execve"'; do
 		equal "$(wc -c <"$TEST_DIR/listened")" 0 "what the listener has before start"
 		torpor start c
 		pid=$(container_pid c)
+		wait_until 5 test -s "$TEST_DIR/listened"
 		jq -e --argjson pid "$pid" --arg b "$b" '.fds == ["seccompFd"] and .pid == $pid and .metadata == "some data" and .ociVersion == .state.ociVersion
 			and .state.id == "c" and .state.pid == $pid and .state.status == "created" and .state.bundle == $b
 			and .state.annotations["an.annotation"] == "x"' <(tail -n 1 "$TEST_DIR/listened") >/dev/null || fail "the state: $(cat "$TEST_DIR/listened")"

@@ -24,10 +24,10 @@ receive() { # FILE STEP…
 	wait_until 5 test -S "$TEST_DIR/sock"
 }
 
-receive "$TEST_DIR/out0" expect ready send $'one\r' expect "got one" send half
+receive "$TEST_DIR/out0" expect ready send $'one\r' expect "got one" send half say typed
 torpor create --bundle "$b" --console-socket "$TEST_DIR/sock" c </dev/null
 torpor start c
-wait_until 10 grep -q "got one" "$TEST_DIR/out0"
+wait_until 10 grep -q typed "$TEST_DIR/out0"
 was=$(state)
 [[ $was == "33 99|-echo |/dev/pts/0|same|1 1 34816 1|" ]] || fail "before: $was"
 
@@ -46,10 +46,14 @@ torpor checkpoint --image-path "$images.2" c
 wait "$receiver" || fail "the second terminal"
 
 # in the foreground, here with a terminal, there without
+"$pty" run send $'three\r' expect "got three" send $'\003' expect interrupted -- "$TORPOR" --root "$TEST_STATE" restore --bundle "$b" \
+	--image-path "$images.2" c </dev/null >"$TEST_DIR/out2" 2>&1 &
+foreground=$!
+wait_until 10 grep -q interrupted "$TEST_DIR/out2"
+torpor kill c KILL
 status=0
-out=$("$pty" run send $'three\r' expect "got three" send $'\003' expect interrupted -- "$TORPOR" --root "$TEST_STATE" restore --bundle "$b" \
-	--image-path "$images.2" c </dev/null & wait_until 10 torpor exec c true; sleep 0.5; torpor kill c KILL; wait $!) || status=$?
-[[ $out == *"got three"*interrupted* ]] || fail "in the foreground ($status): $out"
+wait $foreground || status=$?
+[[ $(cat "$TEST_DIR/out2") == *"got three"*interrupted* ]] || fail "in the foreground ($status): $(cat "$TEST_DIR/out2")"
 
 # nobody to take it
 refuses "cannot allocate tty if torpor will detach without setting console socket" torpor restore --detach --bundle "$b" --image-path "$images.1" c

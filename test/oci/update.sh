@@ -20,8 +20,8 @@ there() { [ -e "/sys/fs/cgroup/$([ "$v2" ] || echo "$1")" ] && { [ -z "$v2" ] ||
 
 with '.linux.resources = {devices: [{allow: false, access: "rwm"}]}'
 torpor run --detach --bundle "$b" c </dev/null
+wait_until 5 eval '[ "$(torpor ps --format json c | jq length)" = 2 ]'   # its shell has made the other one
 pids=$(torpor ps --format json c | jq -c 'sort')
-equal "$(jq length <<<"$pids")" 2 "number of processes"
 
 torpor update --memory 64m --memory-reservation 32MiB --pids-limit 30 c
 has memory memory.limit_in_bytes 67108864 memory.max 67108864

@@ -3,6 +3,7 @@
 mkdir /tmp/chain && cd /tmp/chain || exit 1
 criu=$(echo /var/cache/torpor-peers/*-bin/criu)
 wait_for() { for _ in {1..300}; do [ -s "$1" ] && return || sleep 0.1; done; }
+gone() { for _ in {1..300}; do [ -e "/proc/$1" ] || return 0; sleep 0.1; done; }
 chain() { # NAME DUMPER RESTORER OPTION…
 	local pid r=0
 	rm -rf ./*
@@ -13,7 +14,7 @@ chain() { # NAME DUMPER RESTORER OPTION…
 	{
 		"$2" pre-dump -t "$pid" -D 1 "${@:4}" && touch change && sleep 1 &&
 			"$2" pre-dump -t "$pid" -D 2 --prev-images-dir ../1 "${@:4}" &&
-			"$2" dump -t "$pid" -D 3 --prev-images-dir ../2 "${@:4}" && sleep 1 &&
+			"$2" dump -t "$pid" -D 3 --prev-images-dir ../2 "${@:4}" && gone "$pid" &&
 			"$3" restore -D 3 -d && touch go && wait_for result
 	} >log 2>&1
 	[ "$(cat result 2>/dev/null)" = "0 1" ] && [ "$(stat -c %s 2/pages-1.img)" -lt 1000000 ] || r=1
