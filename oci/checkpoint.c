@@ -61,6 +61,16 @@ void oci_log_end(int fd)
 	fd_close(&fd);
 }
 
+int oci_check_cgroups_mode(const char *mode)
+{
+	static const char *const modes[] = { "soft", "full", "strict", "ignore", "none", "props" };
+
+	for (size_t i = 0; mode && i < sizeof modes / sizeof *modes; i++)
+		if (!strcmp(mode, modes[i]))
+			return 0;
+	return mode ? fail_text(EINVAL, "manage-cgroups-mode %s: soft, full, strict or ignore", mode) : 0;
+}
+
 struct saving {
 	const struct container *c;
 	char *path;   /* of descriptors.json */
@@ -185,10 +195,11 @@ static int checkpoint_locked(struct container *c, const struct oci_checkpoint_op
 
 int oci_checkpoint(struct container *c, const struct oci_checkpoint_options *k)
 {
-	int log = oci_log_begin(k->work_path, "dump.log");
+	int r = oci_check_cgroups_mode(k->manage_cgroups_mode);
+	int log = r < 0 ? r : oci_log_begin(k->work_path, "dump.log");
 	if (log < 0)
 		return log;
-	int r = container_lock(c);
+	r = container_lock(c);
 	if (r >= 0) {
 		r = checkpoint_locked(c, k);
 		container_unlock(c);

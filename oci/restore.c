@@ -276,10 +276,13 @@ int oci_restore(const struct oci_options *o, const char *id, const struct oci_re
 	*out = NULL;
 	if (options->page_address && !options->lazy_pages)
 		return fail_text(EINVAL, "--page-server: memory is fetched by a lazy restore only (--lazy-pages)");
-	int log = oci_log_begin(options->work_path, "restore.log");
+	int ret = oci_check_cgroups_mode(options->manage_cgroups_mode);
+	if (ret >= 0 && access(options->image_path, F_OK) < 0)   /* before a log is made there */
+		ret = fail(errno, "the images directory %s", options->image_path);
+	int log = ret < 0 ? ret : oci_log_begin(options->work_path, "restore.log");
 	if (log < 0)
 		return log;
-	int ret = ck_image_info(options->image_path, &r.info);
+	ret = ck_image_info(options->image_path, &r.info);
 	if (ret >= 0)
 		ret = spec_load(options->create.bundle, options->create.config, &s);
 	if (ret >= 0)

@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/str.h"
 
 void page_peer_name(const struct ck_page_peer *p, char *text, size_t size)
 {
@@ -118,18 +119,32 @@ int page_connect(const struct ck_page_peer *p)
 	return p->address && *p->address == '/' ? connect_unix(p->address) : connect_tcp(p);
 }
 
+/* A socket there is one of a server that has gone. */
+static int make_way(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return fail(EADDRINUSE, "listen on %s", path);
+	unlink(path);
+	return 0;
+}
+
+/* Who sees the socket may connect: it gets its name when it listens. */
 static int listen_unix(const char *path, int backlog)
 {
+	autofree char *early = str_printf("%s~", path);
 	struct sockaddr_un a;
-	struct stat st;
-	int r = unix_address(path, &a);
+	const char *name = strlen(early) < sizeof a.sun_path ? early : path;
+	int r = unix_address(path, &a) ?: make_way(path) ?: make_way(name);
 
 	if (r < 0)
 		return r;
-	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))   /* of a server that has gone */
-		unlink(path);
+	strcpy(a.sun_path, name);
 	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || chmod(path, 0600) < 0 || listen(fd, backlog) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || chmod(name, 0600) < 0 || listen(fd, backlog) < 0 || rename(name, path) < 0)
 		return fail(errno, "listen on %s", path);
 	return take_fd(&fd);
 }

@@ -26,8 +26,13 @@ goes_on() {
 run </dev/null >run.out 2>&1
 wait_until 10 test -s b/rootfs/count
 created=$(torpor state c | jq -r .created)
+refuses "manage-cgroups-mode sotf: soft, full" torpor checkpoint --manage-cgroups-mode sotf --image-path other c
+equal "$(container_status c)" running
 checkpoint
 refuses "does not exist" torpor state c
+refuses "manage-cgroups-mode sotf: soft, full" torpor restore --manage-cgroups-mode sotf --image-path other c
+refuses "the images directory" torpor restore --bundle b --image-path never c
+[ ! -e never ] || fail "a restore from nowhere has made a directory"
 restore </dev/null >run.out 2>&1
 goes_on
 equal "$(cat pidfile)" "$(container_pid c)" "the pid file"
