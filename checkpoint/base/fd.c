@@ -149,10 +149,20 @@ int file_write(int dirfd, const char *path, const char *text)
 	return (size_t)n == len ? 0 : -EIO;
 }
 
+/* What is there already (of a process with this number that was killed, or put there by somebody) is taken away, not written through. */
+static int create_anew(int dirfd, const char *path, mode_t mode)
+{
+	int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, fd = openat(dirfd, path, flags, mode);
+
+	if (fd < 0 && errno == EEXIST && unlinkat(dirfd, path, 0) == 0)
+		fd = openat(dirfd, path, flags, mode);
+	return fd;
+}
+
 static int replace(int dirfd, const char *path, const void *data, size_t size, mode_t mode, bool durable)
 {
 	autofree char *temporary = str_printf("%s.tmp.%d", path, getpid());
-	autoclose int fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	autoclose int fd = create_anew(dirfd, temporary, mode);
 	if (fd < 0)
 		return -errno;
 	int r = fd_write_all(fd, data, size);

@@ -119,6 +119,12 @@ static void whole_files(void)
 	CHECK_EQ(file_read(dir, "state", &text, 5), -EFBIG);
 	CHECK_EQ(file_read(dir, "none", &text, 5), -ENOENT);
 	CHECK(file_replace(dir, "no/such", "x", 1, 0600) < 0);
+	autofree char *early = str_printf("state.tmp.%d", getpid()), *kept = NULL;
+	CHECK_OK(file_swap(dir, "other", "x", 1, 0600));
+	CHECK(symlinkat("other", dir, early) == 0);
+	CHECK_OK(file_swap(dir, "state", "third", 5, 0600));   /* not through somebody's link */
+	CHECK_EQ(file_read(dir, "other", &kept, 100), 1);
+	CHECK(faccessat(dir, early, F_OK, AT_SYMLINK_NOFOLLOW) < 0);
 }
 
 static void passing_descriptors(void)
