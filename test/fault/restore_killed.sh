@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The engine is killed at random moments of a restore: nothing is left. Killed at its very end, the whole tree lives and goes on.
-# timeout: 200
+# timeout: 400
 . "${0%/*}/lib.sh"
 
 fast_directory work
