@@ -95,6 +95,7 @@ static int take_answer(int sock, struct job_result *r)
 	struct answer a;
 	int ret = fd_read_all(sock, &a, sizeof a);
 
+	r->died = ret < 0;
 	if (ret < 0 || a.size > DATA_MAX)
 		return fail_text(EIO, "the worker process ended before its work did");
 	r->pid = a.pid;

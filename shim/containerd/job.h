@@ -14,6 +14,7 @@ struct job_result {
 	int fd;             /* a descriptor that came along (a terminal); -1. Whoever wants it takes it, else it is closed */
 	void *data;         /* bytes that came along, or NULL; freed by the caller of done */
 	size_t size;
+	bool died;          /* without an answer (killed, out of memory): what it has begun is still there */
 	bool more;          /* told with job_tell(): the worker goes on, and done() is called again */
 	int tell;           /* the worker's own */
 };

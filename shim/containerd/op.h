@@ -16,7 +16,7 @@ struct op {
 	} q;
 	int signal;
 	bool pause;
-	char *path;                  /* of a checkpoint */
+	char *path;                  /* of a checkpoint; of a creation: why its worker died */
 	int stop;                    /* of a lazy one, in the worker: readable when it is to be given up */
 	uint64_t since;              /* task_ends_so_far() */
 };

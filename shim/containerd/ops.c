@@ -141,12 +141,52 @@ static void take_init(struct task *t, struct job_result *r)
 	oom_watch(t);
 }
 
+static int delete_it(struct container *c, void *arg)
+{
+	(void)arg;
+	return container_delete(c, true);
+}
+
+static int run_delete(void *arg, struct job_result *r)
+{
+	struct op *op = arg;
+	autofree char *rootfs = rootfs_of(op->task);
+	size_t mark = err_mark();
+	int ret = op_with_container(op->task->id, delete_it, NULL);
+	(void)r;
+
+	if (ret == -ENOENT) {   /* a checkpoint may have ended it */
+		err_rewind(mark);
+		ret = 0;
+	}
+	return ret < 0 || !op->task->mounted ? ret : rootfs_unmount(rootfs);
+}
+
+/* What a dead worker had begun has been cleaned up. */
+static void cleaned_up(void *arg, struct job_result *r)
+{
+	struct op *op = arg;
+
+	if (r->error < 0)
+		log_warn("container %s: what is left of its creation stays: %s", op->task->id, err_line(0) ? err_line(0) : strerror(-r->error));
+	rpc_error(op->call, RPC_UNKNOWN, "container %s: %s", op->task->id, op->path);
+	task_free(op->task);
+	free_pointer(&op->path);
+	free_pointer(&op);
+}
+
 static void created(void *arg, struct job_result *r)
 {
 	struct op *op = arg;
 	struct task *t = op->task;
 	Task__CreateTaskResponse a = TASK__CREATE_TASK_RESPONSE__INIT;
 
+	if (r->died) {
+		op->path = str_dup(err_line(0));
+		t->mounted = true;
+		op_run(op, run_delete, cleaned_up);
+		return;
+	}
 	if (op_failed(op, r)) {
 		task_free(t);
 		free_pointer(&op);
@@ -293,27 +333,6 @@ void op_start(struct process *p, struct rpc_call *call)
 }
 
 /* --- delete ----------------------------------------------------------------------------------------------------------------------- */
-
-static int delete_it(struct container *c, void *arg)
-{
-	(void)arg;
-	return container_delete(c, true);
-}
-
-static int run_delete(void *arg, struct job_result *r)
-{
-	struct op *op = arg;
-	autofree char *rootfs = rootfs_of(op->task);
-	size_t mark = err_mark();
-	int ret = op_with_container(op->task->id, delete_it, NULL);
-	(void)r;
-
-	if (ret == -ENOENT) {   /* a checkpoint may have ended it */
-		err_rewind(mark);
-		ret = 0;
-	}
-	return ret < 0 || !op->task->mounted ? ret : rootfs_unmount(rootfs);
-}
 
 static void deleted(void *arg, struct job_result *r)
 {

@@ -915,6 +915,19 @@ def in_between(s):
     assert c.wait().exit_status == 137
     c.end()
 
+    def slow(k):
+        k["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "echo >%s/hook; exec sleep 3" % WORK]}]}
+    w = Container(s, "w", "/bin/true", change=slow)       # a worker that is killed leaves nothing of what it has begun
+    shim_pid = w.call("Connect").shim_pid
+    made = w.c.begin("Create", id="w", bundle=w.bundle, rootfs=[task.Mount(type="bind", source=WORK + "/bundle/rootfs", options=["rbind"])])
+    until(lambda: os.path.exists(WORK + "/hook"))
+    os.kill(children(shim_pid, name(shim_pid))[0], 9)
+    assert "worker" in refused(2, made)
+    assert not os.path.exists("/run/containerd/torpor/%s/w" % s.ns) and not os.path.ismount(w.bundle + "/rootfs")
+    assert not [d for d, _, _ in os.walk("/sys/fs/cgroup") if d.endswith("%s/%s-w" % (CGROUP, s.ns))]
+    refused(5, w.call, "State")
+    w.create().end()
+
     def unknown(k):
         k["process"]["capabilities"]["bounding"].append("CAP_NO_SUCH")
     d = Container(s, "d", "/bin/sh", "-c", "echo mine >&2", change=unknown).create().start()
