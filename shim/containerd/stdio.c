@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -29,10 +28,10 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "containerd/bootstrap.h"
+#include "containerd/logger.h"
 #include "containerd/loop.h"
 
 #define CHUNK 65536
-#define LOGGER_READY_MS 10000
 
 struct relay {
 	struct loop_watch from, to;
@@ -188,11 +187,6 @@ static const char *fifo_path(const char *uri)
 	return path ? path : strstr(uri, "://") ? NULL : uri;
 }
 
-static bool is_logger(const char *uri)
-{
-	return after(uri, "binary://") || after(uri, "binary-v2://");
-}
-
 /* Both streams of a process; a terminal's one is copied there. */
 static int open_file(struct stdio *s, const char *path)
 {
@@ -315,7 +309,7 @@ static int open_all(struct stdio *s)
 		return r;
 	if (file)
 		return open_file(s, file);
-	if (is_logger(s->out))
+	if (logger_is_meant(s->out))
 		return open_logger(s);
 	if (*s->out)
 		r = open_out(s, 1, s->out);
@@ -353,78 +347,10 @@ int stdio_open(const struct stdio_options *o, void (*changed)(void *arg), void *
 
 /* --- the worker ------------------------------------------------------------------------------------------------------------- */
 
-/* "key=value&key=value" becomes arguments: key value key value. The text is cut up. */
-static char **logger_arguments(char *path, char *query)
-{
-	size_t n = 2;
-
-	for (const char *p = query; p && *p; p++)
-		n += *p == '&' ? 2 : 0;
-	char **argv = mem_zalloc((n + 3) * sizeof *argv);
-	argv[0] = path;
-	for (size_t k = 1; query && *query;) {
-		char *next = strchr(query, '&'), *value;
-		if (next)
-			*next++ = '\0';
-		value = strchr(query, '=');
-		if (value)
-			*value++ = '\0';
-		argv[k++] = query;
-		argv[k++] = value ? value : query + strlen(query);
-		query = next;
-	}
-	return argv;
-}
-
-/* The logging program says that it is ready by closing descriptor 5, or by a byte there. */
-static int logger_ready(int fd, const char *path, bool byte_needed)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	char byte;
-	int n = poll(&p, 1, LOGGER_READY_MS);
-
-	if (n <= 0)
-		return fail(n ? errno : ETIMEDOUT, "the logging program %s is not ready", path);
-	if (read(fd, &byte, 1) == 0 && byte_needed)
-		return fail_text(EPIPE, "the logging program %s ended before it was ready", path);
-	return 0;
-}
-
-static int start_logger(struct stdio *s)
-{
-	bool second = after(s->out, "binary-v2://") != NULL;
-	autofree char *path = str_dup(after(s->out, second ? "binary-v2://" : "binary://"));
-	autofree char *id = str_printf("CONTAINER_ID=%s", s->o.id), *ns = str_printf("CONTAINER_NAMESPACE=%s", s->o.ns);
-	char *query = strchr(path, '?'), *env[] = { id, ns, NULL };
-	posix_spawn_file_actions_t actions;
-	int ready[2], high[3];
-	pid_t pid;
-
-	if (query)
-		*query++ = '\0';
-	if (pipe2(ready, O_CLOEXEC) < 0)
-		return fail(errno, "make a pipe for the logging program");
-	/* Out of the way of 3, 4 and 5 first. */
-	high[0] = fcntl(s->logger[0], F_DUPFD_CLOEXEC, 10);
-	high[1] = fcntl(s->logger[1], F_DUPFD_CLOEXEC, 10);
-	high[2] = fcntl(ready[1], F_DUPFD_CLOEXEC, 10);
-	close(ready[1]);
-	posix_spawn_file_actions_init(&actions);
-	for (int k = 0; k < 3; k++)
-		posix_spawn_file_actions_adddup2(&actions, high[k], 3 + k);
-	autofree char **argv = logger_arguments(path, query);
-	int err = posix_spawn(&pid, path, &actions, NULL, argv, env);
-	posix_spawn_file_actions_destroy(&actions);
-	for (int k = 0; k < 3; k++)
-		close(high[k]);
-	autoclose int in = ready[0];
-	return err ? fail(err, "start the logging program %s", path) : logger_ready(in, path, second);
-}
-
 int stdio_attach(struct stdio *s)
 {
 	autoclose int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int r = s->logger[0] >= 0 ? start_logger(s) : 0;
+	int r = s->logger[0] >= 0 ? logger_start(s->out, s->logger, s->o.id, s->o.ns) : 0;
 	int log = log_fd() == 2 ? fcntl(2, F_DUPFD_CLOEXEC, 100) : -1;   /* what the worker logs is not the process's output */
 
 	if (log >= 0)
