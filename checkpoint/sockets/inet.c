@@ -155,8 +155,10 @@ static int dump_tcp(struct dump *d, const struct file_info *f, InetSkEntry *i, c
 	i->state = info.tcpi_state;
 	i->backlog = i->state == TCP_LISTEN ? info.tcpi_sacked : 0;
 	i->tcp_opts = tcp_options(d, f);
-	if (i->state == TCP_LISTEN)
-		return check_listening(d, f, &info, own);
+	if (i->state == TCP_LISTEN) {
+		int r = check_listening(d, f, &info, own);
+		return r < 0 || i->proto != IPPROTO_TCP ? r : tcp_dump_listening_keys(d, f, i);
+	}
 	return tcp_connected(i->state) ? dump_connection(d, f, i, own, peer) : 0;
 }
 
@@ -364,6 +366,8 @@ static int set_up(struct restore *r, const FileEntry *e, int fd, bool connection
 		multicast_restore(e, fd);
 	if (ret >= 0 && !is_connection(i))   /* --tcp-close: its address need not be there */
 		ret = bind_socket(r, e, fd);
+	if (ret >= 0 && !is_connection(i))
+		ret = tcp_restore_keys(r, e, fd);
 	if (ret >= 0)
 		ret = enter_state(r, e, fd);
 	if (ret >= 0 && i->opts->has_reuseaddr)   /* listen() asks for the port once more */

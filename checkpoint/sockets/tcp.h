@@ -30,6 +30,7 @@ bool tcp_connected(uint32_t state);      /* neither closed nor listening */
 int tcp_ask_peer(struct dump *d, const struct file_info *f, const InetSkEntry *i, union inet_address *peer);
 /* Keys of a connection, whose names are in the entry. Refuses protocols on top, too. */
 int tcp_dump_keys(struct dump *d, const struct file_info *f, InetSkEntry *i);
+int tcp_dump_listening_keys(struct dump *d, const struct file_info *f, InetSkEntry *i);
 int tcp_restore_keys(struct restore *r, const FileEntry *e, int fd);
 
 /* tcp_save.c: a connection into its image, with --tcp-established. */

@@ -3,8 +3,10 @@
  * (TCP MD5, RFC 2385). The keys are stored, and set again when the contents are there: what the restore injects is not signed.
  *
  * Kernel facts relied on:
- * - The answer to one with CAP_NET_ADMIN has the keys themselves (INET_DIAG_MD5SIG: an array of struct tcp_diag_md5sig), but of connections
- *   only: keys that a listening socket or one in no state was given are not seen, and lost. Nor is the device seen that one may be limited to.
+ * - The answer to one with CAP_NET_ADMIN has the keys themselves (INET_DIAG_MD5SIG: an array of struct tcp_diag_md5sig). Of a listening
+ *   socket it has them if INET_DIAG_INFO is asked for. Keys of a socket in no state are not seen, and lost; nor is the device seen that one
+ *   may be limited to.
+ * - What asks for one listening socket gets any of those that share its port: all are listed, once.
  *
  * Not handled: TCP-AO keys, protocols on top (TLS): refused. */
 #define LOG_PREFIX "tcp"
@@ -28,26 +30,56 @@
 #endif
 #define KEYS_MAX 256
 
-enum { SYN_SENT = 2 };
+enum { SYN_SENT = 2, LISTENING = 10 };
+
+struct keys {
+	struct dump *d;
+	InetSkEntry *e;
+};
+
+/* A listening socket that has keys. */
+struct listening {
+	struct listening *next;
+	uint32_t inode;
+	struct tcp_diag_md5sig *keys;
+	size_t n;
+};
+
+struct asker {
+	struct netlink nl;
+	struct listening *first;
+	bool listed;
+	struct arena *arena;
+};
 
 static void close_diag(void *arg)
 {
 	netlink_close(arg);
 }
 
-static int open_diag(struct dump *d, struct netlink **out)
+static int open_diag(struct dump *d, struct asker **out)
 {
-	struct netlink *nl = arena_new(d->arena, struct netlink);
+	struct asker *a = arena_new(d->arena, struct asker);
 	char path[64];
 
 	snprintf(path, sizeof path, "/proc/%d/ns/net", tree_root(d->tree)->host_pid);
 	autoclose int netns = open(path, O_RDONLY | O_CLOEXEC);
-	int r = netns < 0 ? -errno : netlink_open(nl, NETLINK_SOCK_DIAG, netns);
+	int r = netns < 0 ? -errno : netlink_open(&a->nl, NETLINK_SOCK_DIAG, netns);
 	if (r < 0)
 		return fail(-r, "ask for sockets in the network namespace of task %d", tree_root(d->tree)->pid);
-	file_at_end(d, close_diag, nl);
-	*out = nl;
+	file_at_end(d, close_diag, &a->nl);
+	a->arena = d->arena;
+	*out = a;
 	return 0;
+}
+
+static int asker_of(struct dump *d, struct asker **out)
+{
+	struct asker **a = (struct asker **)file_state(d, STATE_TCP);
+	int r = *a ? 0 : open_diag(d, a);
+
+	*out = *a;
+	return r;
 }
 
 struct wanted {
@@ -73,16 +105,16 @@ static int see_socket(const struct nlmsghdr *m, void *arg)
 /* getpeername() does not tell before it is connected. */
 int tcp_ask_peer(struct dump *d, const struct file_info *f, const InetSkEntry *i, union inet_address *peer)
 {
-	struct netlink **nl = (struct netlink **)file_state(d, STATE_TCP);
 	const struct inet_diag_req_v2 q = { .sdiag_family = (uint8_t)i->family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << SYN_SENT };
 	struct wanted w = { .inode = i->ino };
-	int r = *nl ? 0 : open_diag(d, nl);
+	struct asker *a = NULL;
+	int r = asker_of(d, &a);
 
 	if (r < 0)
 		return r;
 	do {
-		netlink_begin(*nl, SOCK_DIAG_BY_FAMILY, 0, &q, sizeof q);
-		r = netlink_dump(*nl, see_socket, &w);
+		netlink_begin(&a->nl, SOCK_DIAG_BY_FAMILY, 0, &q, sizeof q);
+		r = netlink_dump(&a->nl, see_socket, &w);
 	} while (r == -EINTR);
 	if (r < 0)
 		return fail(-r, FILE_FMT ": ask whom it connects to (sock_diag)", FILE_ARG(f));
@@ -100,11 +132,6 @@ int tcp_ask_peer(struct dump *d, const struct file_info *f, const InetSkEntry *i
 }
 
 /* --- keys --- */
-
-struct keys {
-	struct dump *d;
-	InetSkEntry *e;
-};
 
 static int take_keys(struct keys *k, const struct tcp_diag_md5sig *sig, size_t n)
 {
@@ -141,10 +168,10 @@ static int see_keys(const struct nlmsghdr *m, void *arg)
 
 static int dump_md5(struct dump *d, const struct file_info *f, InetSkEntry *i)
 {
-	struct netlink **nl = (struct netlink **)file_state(d, STATE_TCP);
 	struct inet_diag_req_v2 q = { .sdiag_family = (uint8_t)i->family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << i->state };
 	struct keys k = { d, i };
-	int r = *nl ? 0 : open_diag(d, nl);
+	struct asker *a = NULL;
+	int r = asker_of(d, &a);
 
 	if (r < 0)
 		return r;
@@ -153,9 +180,66 @@ static int dump_md5(struct dump *d, const struct file_info *f, InetSkEntry *i)
 	memcpy(q.id.idiag_src, i->src_addr, i->n_src_addr * sizeof *i->src_addr);
 	memcpy(q.id.idiag_dst, i->dst_addr, i->n_dst_addr * sizeof *i->dst_addr);
 	q.id.idiag_cookie[0] = q.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-	netlink_begin(*nl, SOCK_DIAG_BY_FAMILY, 0, &q, sizeof q);
-	r = netlink_request(*nl, see_keys, &k);
+	netlink_begin(&a->nl, SOCK_DIAG_BY_FAMILY, 0, &q, sizeof q);
+	r = netlink_request(&a->nl, see_keys, &k);
 	return r < 0 && r != -ENOENT ? fail(-r, FILE_FMT ": ask for its keys (sock_diag)", FILE_ARG(f)) : 0;
+}
+
+static int note_listening(const struct nlmsghdr *m, void *arg)
+{
+	struct asker *a = arg;
+	struct diag_inet s;
+
+	if (diag_inet(m, &s) < 0)
+		return -EBADMSG;
+	if (!s.md5)
+		return 0;
+	struct listening *l = arena_new(a->arena, struct listening);
+	*l = (struct listening){ a->first, s.inode, arena_dup(a->arena, s.md5, s.md5_size), s.md5_size / sizeof *l->keys };
+	a->first = l;
+	return 0;
+}
+
+static int list_listening(struct asker *a)
+{
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof families && r >= 0; i++) {
+		const struct inet_diag_req_v2 q = { .sdiag_family = families[i], .sdiag_protocol = IPPROTO_TCP,
+						    .idiag_ext = 1u << (INET_DIAG_INFO - 1), .idiag_states = 1u << LISTENING };
+		do {   /* the last one noted is the first one found */
+			netlink_begin(&a->nl, SOCK_DIAG_BY_FAMILY, 0, &q, sizeof q);
+			r = netlink_dump(&a->nl, note_listening, a);
+		} while (r == -EINTR);
+		if (r == -ENOENT)   /* a kernel without IPv6 */
+			r = 0;
+	}
+	a->listed = r >= 0;
+	return r;
+}
+
+/* Whoever may not ask does not hear of keys, as any program. */
+int tcp_dump_listening_keys(struct dump *d, const struct file_info *f, InetSkEntry *i)
+{
+	struct keys k = { d, i };
+	struct asker *a = NULL;
+	size_t mark = err_mark();
+	int r = asker_of(d, &a);
+
+	if (r == -EPERM) {
+		err_rewind(mark);
+		return 0;
+	}
+	if (r >= 0 && !a->listed)
+		r = list_listening(a);
+	if (r < 0)
+		return fail(-r, FILE_FMT ": ask for the keys of listening sockets (sock_diag)", FILE_ARG(f));
+	const struct listening *l = a->first;
+	while (l && l->inode != i->ino)
+		l = l->next;
+	r = l ? take_keys(&k, l->keys, l->n) : 0;
+	return r < 0 ? fail(-r, FILE_FMT ": take its %zu keys", FILE_ARG(f), l->n) : 0;
 }
 
 int tcp_dump_keys(struct dump *d, const struct file_info *f, InetSkEntry *i)

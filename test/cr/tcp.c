@@ -6,7 +6,7 @@
  *	tcp states [4|6|mapped]     every state from SYN-SENT to LAST-ACK
  *	tcp options                 what was agreed on, and options that were set
  *	tcp urgent                  urgent data: not read, read, in line
- *	tcp keys [4|6|mapped]       segments signed with keys (TCP MD5), of connections
+ *	tcp keys [4|6|mapped]       segments signed with keys (TCP MD5), of connections and of a listening socket
  *	tcp mptcp                   a listening MPTCP socket
  *	tcp many N                  N connections, with a byte each way
  */
@@ -441,6 +441,8 @@ static void keys(void)
 	char text[8] = "";
 	expect(recv(half.b, text, 4, 0) == 4 && !memcmp(text, "half", 4), "half: '%s'", text);
 	expect_end("half", half.b);
+	struct pair later = signed_pair(server, "secret");   /* the listening socket has its key as well */
+	expect_talk("signed, connected later", &later);
 }
 
 static void mptcp(void)
