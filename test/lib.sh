@@ -78,8 +78,8 @@ shows() {
 	local output
 	output=$("${@:2}") && grep -qE -- "$1" <<<"$output"
 }
-# listens_at PATH: somebody takes connections at this socket. (Its file is there a moment before.)
-listens_at() { [ -S "$1" ] && grep -q " 00010000 .*${1##*/}\$" /proc/net/unix; }
+# listens_at PATH: somebody takes connections at this socket. (Its file may be there a moment before; the kernel knows it by its first name, PATH~.)
+listens_at() { [ -S "$1" ] && grep -q " 00010000 .*${1##*/}~\?$" /proc/net/unix; }
 equal() { [ "$1" = "$2" ] || fail "${3-it} is \"$1\", not \"$2\""; }
 
 container_pid() { torpor state "$1" | jq -r .pid; }

@@ -18,9 +18,8 @@ for n in 1 2 3 4; do
 done
 
 # Host a is lost. What a later checkpoint has again can be freed in those before it.
-kids=$(cat /proc/"$pid"/task/*/children)
-kill -9 "$pid" $kids
-wait_until 10 [ ! -e "/proc/$pid" ]
+# All of its session, with the child that it has made this moment: whoever is left of it holds its number.
+wait_until 10 eval '! pkill -KILL --session "$pid"'
 for image in $(on b ls "$disk/4"); do
 	case $image in core-*.img) image=${image#core-}; wait_until 10 [ ! -e "/proc/${image%.img}" ] ;; esac
 done
