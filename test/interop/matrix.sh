@@ -21,4 +21,8 @@ read -ra columns <<<"${INTEROP_WHOLE#1}"
 [ -z "${INTEROP_LINES:-}" ] || cp "$TEST_DIR/now" "$INTEROP_LINES"
 awk -F'|' 'NR == FNR { passed[$1 "|" $2] = $3 == "ok"; next } passed[$1 "|" $2] && $3 != "ok"' "$lines" "$TEST_DIR/now" >"$TEST_DIR/lost"
 cat "$TEST_DIR/lost"
-[ ! -s "$TEST_DIR/lost" ] || fail "passed once, and does not now"
+# Once more: criu's own dump of full connections fails now and then (soccr: recv failed).
+while IFS='|' read -r column program _; do
+	MATRIX_PROGRAMS="^$program\$" "$matrix" run "$column" </dev/null
+done <"$TEST_DIR/lost" >"$TEST_DIR/again"
+! grep -v '|ok$' "$TEST_DIR/again" || fail "passed once, and does not now"
