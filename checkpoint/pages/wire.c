@@ -2,7 +2,7 @@
 /* The messages of CRIU's page server protocol, as CRIU 4 speaks it: a header of 32 bytes in host byte order, and after some headers
  * content.
  *
- *   0 u32 command (low 16 bits), pagemap flags (high 16)    4 u32 nothing    8 u64 pages    16 u64 address    24 u64 id
+ *   0 u32 command (low 16 bits), pagemap flags (high 16)    4 u32 anything    8 u64 pages    16 u64 address    24 u64 id
  *
  * An id is (id << 8 | type); the type tells tasks from shared segments and has numbers of older releases too. In GET it is the bare
  * pid. The server faces a network: nothing of a message is believed before it has been here. Whether it comes at a sensible
@@ -12,8 +12,8 @@
  *
  *   0 u32 command, flags    4 u32 pages    8 u64 address    16 u64 id
  *
- * Who answers tells them by the first message: OPEN, OPEN2, PARENT have no address (which is where the old form has the id), GET has pages. Who
- * asks cannot know: torpor's dumps and pagers speak to CRIU 4 and torpor only. */
+ * Who answers tells them by the first message: OPEN, OPEN2, PARENT have no address (which is where the old form has the id), GET has one in
+ * one of two places. Who asks cannot know: torpor's dumps and pagers speak to CRIU 4 and torpor only. */
 #include "pages/wire.h"
 
 #include <errno.h>
@@ -23,6 +23,7 @@
 
 #include "base/err.h"
 
+#define ADDRESS_MIN 0x10000     /* mmap_min_addr, as everybody has it */
 #define ADDRESS_END UINT64_C(0x7ffffffff000)   /* of user space; also more than a segment can have */
 #define PID_END (UINT64_C(1) << 22)
 #define FLAG_PARENT 1u
@@ -93,19 +94,25 @@ static int decode_pages(uint32_t command, uint32_t flags, uint64_t id, struct wi
 	return r < 0 ? r : check_range(m);
 }
 
+/* Neither a pid nor a number of pages that anybody asks for at once. */
+static bool is_address(uint64_t word)
+{
+	return word >= ADDRESS_MIN && word % WIRE_PAGE == 0;
+}
+
 bool wire_is_old(const unsigned char *bytes)
 {
-	uint32_t word, pages;
-	uint64_t address;
+	uint32_t word;
+	uint64_t second, third;
 
 	memcpy(&word, bytes, sizeof word);
-	memcpy(&pages, bytes + 4, sizeof pages);
-	memcpy(&address, bytes + 16, sizeof address);
+	memcpy(&second, bytes + 8, sizeof second);
+	memcpy(&third, bytes + 16, sizeof third);
 	switch (word & 0xffff) {
 	case WIRE_OPEN:
 	case WIRE_OPEN2:
-	case WIRE_PARENT: return address != 0;
-	case WIRE_GET: return pages != 0;
+	case WIRE_PARENT: return third != 0;
+	case WIRE_GET: return is_address(second) && !is_address(third);
 	default: return false;
 	}
 }

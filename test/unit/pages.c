@@ -194,7 +194,7 @@ static void older_messages(void)
 	static const struct {
 		uint32_t command, pages;
 		uint64_t address, id;
-	} get = { WIRE_GET, 3, 0x5000, 7 };
+	} get = { WIRE_GET, 3, 0x7f0000005000, 7 };
 	unsigned char bytes[WIRE_SIZE], same[WIRE_SIZE];
 	struct wire_message m;
 
@@ -203,12 +203,15 @@ static void older_messages(void)
 	wire_widen(bytes);
 	CHECK(!wire_is_old(bytes));
 	CHECK_OK(wire_decode(bytes, &m));
-	CHECK(m.command == WIRE_GET && m.pages == 3 && m.address == 0x5000 && m.id == 7);
+	CHECK(m.command == WIRE_GET && m.pages == 3 && m.address == 0x7f0000005000 && m.id == 7);
 	wire_encode(&m, same);
 	CHECK(!memcmp(bytes, same, sizeof same));
 	wire_narrow(bytes);
 	CHECK(!memcmp(bytes, &get, sizeof get));
 	header(bytes, WIRE_OPEN2, 0, 0, 0x701);
+	CHECK(!wire_is_old(bytes));
+	header(bytes, WIRE_GET, 3, 0x7f0000005000, 7);
+	memset(bytes + 4, 0xa5, 4);   /* CRIU 4 sends whatever it has there */
 	CHECK(!wire_is_old(bytes));
 	header(bytes, WIRE_CLOSE, 0, 0, 0);
 	CHECK(!wire_is_old(bytes));
