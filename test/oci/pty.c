@@ -110,7 +110,7 @@ static int receive(const char *path, char *name, size_t size)
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
 	int fd, listener = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	snprintf(at.sun_path, sizeof at.sun_path, "%s.new", path);
+	snprintf(at.sun_path, sizeof at.sun_path, "%s~", path);
 	if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 1) < 0 || rename(at.sun_path, path) < 0)
 		die("listen");
 	int connection = accept(listener, NULL, NULL);
