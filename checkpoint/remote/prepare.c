@@ -34,7 +34,8 @@
  *   and again when it goes; a debug line says so.
  * - A seccomp filter is suspended while we trace. If the engine is killed in the middle of a batch, the rest of it runs under the
  *   filter: a call that is refused does no harm, one that the filter kills for does.
- * - What a killed engine leaves mapped is removed when the task is prepared the next time.
+ * - What a killed engine leaves mapped is removed when the task is prepared the next time; but for good stays what it leaves in the few
+ *   microseconds in which a thread is given back (seize.c, put_back(): a handler may still want it): one kill of about a thousand.
  * - Shadow stacks and 32-bit code are refused. */
 #include <errno.h>
 #include <signal.h>
