@@ -85,7 +85,7 @@ $(LIBS):
 # Engines start torpor for every single thing they ask: without a loader at work that takes a third less. (The linker warns of what would load
 # libraries later: names of hosts, and TLS, which torpor has no option for.) DYNAMIC=1, or a missing archive: as the other programs.
 ifeq ($(SAN)$(DYNAMIC)$(filter -l%,$(LDLIBS)),)
-$(O)/bin/torpor $(O)/bin/torpor-netlock: LDFLAGS += $(if $(call archive,c),-static-pie $(if $(shell ld --help | grep -e --no-warnings),-Wl$(,)--no-warnings))
+$(O)/bin/torpor $(O)/bin/torpor-netlock: LDFLAGS := $(if $(call archive,c),$(filter-out -pie,$(LDFLAGS)) -static-pie $(if $(shell ld --help | grep -e --no-warnings),-Wl$(,)--no-warnings),$(LDFLAGS))
 endif
 $(O)/bin/%: $(O)/shim/%.o $(LIBS)
 	@mkdir -p $(@D)
