@@ -80,7 +80,7 @@ int remote_hold(struct remote *r, unsigned ms)
 	if (!r->slot || r->running.n)
 		return fail_text(EINVAL, "hold: task %d is %s", r->tid, r->slot ? "in a batch" : "not prepared");
 	hold.call.arg[0] = r->slot + SLOT_HOLD + sizeof hold.call;
-	int e = remote_write(r, r->slot + SLOT_HOLD, &hold, sizeof hold);
+	int e = r->mm->status.seccomp ? 0 : remote_write(r, r->slot + SLOT_HOLD, &hold, sizeof hold);
 	if (e == 0)
 		e = stand_held(r);
 	if (e == 0)

@@ -47,6 +47,13 @@ def goes_on(path):
         time.sleep(0.02)
 
 
+def started(name, make=counter):
+    path = os.path.join(top, name)
+    program = make(path)
+    goes_on(path)
+    return path, program
+
+
 def state(pid):
     return open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0]
 
@@ -197,9 +204,7 @@ def ask(sock, type, opts, external=()):
 
 def notifications():
     global refused
-    path = os.path.join(top, "notify.count")
-    program = counter(path)
-    goes_on(path)
+    path, program = started("notify.count")
     fd, images = directory("notify")
     opts = rpc.criu_opts(images_dir_fd=fd, pid=program.pid, notify_scripts=True)
     for refused in "pre-dump", "post-dump":
@@ -290,9 +295,7 @@ def processor():
 def rounds():
     global refused
     refused = None
-    path = os.path.join(top, "rounds.count")
-    program = counter(path)
-    goes_on(path)
+    path, program = started("rounds.count")
     sock, worker = raw()
     for n, type in enumerate((rpc.PRE_DUMP, rpc.PRE_DUMP, rpc.DUMP)):
         fd, images = directory("round%d" % n)
@@ -337,9 +340,7 @@ def blocks(images):
 
 
 def page_server():
-    path = os.path.join(top, "pages.count")
-    program = counter(path)
-    goes_on(path)
+    path, program = started("pages.count")
     first, images = directory("pages0")
     second, _ = directory("pages1")
     pages_to(program, first)
@@ -372,9 +373,7 @@ def appears(path):
 
 def given():
     """A page server that gives: a restore, lazy too, from images without pages has them from it."""
-    path = os.path.join(top, "given.count")
-    program = holder(path)
-    goes_on(path)
+    path, program = started("given.count", holder)
     fd, images = directory("given")
     bare, there = directory("given.bare")
     c = client()
@@ -445,9 +444,7 @@ def command():
     """exec_cmd: the worker becomes the tree's parent, and says so into the log."""
     global refused
     refused = None
-    path = os.path.join(top, "command.count")
-    program = counter(path)
-    goes_on(path)
+    path, program = started("command.count")
     fd, images = directory("command")
     opts = rpc.criu_opts(images_dir_fd=fd, pid=program.pid, cpu_cap=1 | 4)
     resp, _ = ask(raw()[0], rpc.DUMP, opts)
@@ -467,9 +464,7 @@ def command():
 
 def lazily():
     """A dump that serves pages: a byte comes through status_fd when it listens. Ended before anybody came, it has done nothing."""
-    path = os.path.join(top, "lazy.count")
-    program = counter(path)
-    goes_on(path)
+    path, program = started("lazy.count")
     fd, images = directory("lazy")
     reader, writer = os.pipe()
     opts = rpc.criu_opts(images_dir_fd=fd, pid=program.pid, lazy_pages=True, status_fd=writer)
