@@ -64,14 +64,17 @@ if runtime a --version >/dev/null && "$TORPOR_CR" check --feature mem_dirty_trac
 	restore last
 	verdict iterative
 
-	# Incremental: each a checkpoint with what has changed; a is lost after the third.
+	# Incremental: each a checkpoint with what has changed; a is lost after the third. The files are to be those of the moment of the
+	# checkpoint: it stands still until they are copied.
 	start
 	runtime a checkpoint --leave-running --pre-dump --image-path "$disk/1" c1
 	copy a b 1
 	for n in 2 3; do
+		runtime a pause c1
 		runtime a checkpoint --leave-running --image-path "$disk/$n" --parent-path ../$((n - 1)) c1
-		copy a b $n
 		copy_bundle
+		runtime a resume c1
+		copy a b $n
 	done
 	runtime a delete --force c1
 	restore 3
