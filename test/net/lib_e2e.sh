@@ -25,13 +25,18 @@ for host in a b peer; do
 	on $host ip link set net0 up
 done
 on a ip address add 10.9.0.10/24 dev net0
-for host in a b peer; do
-	in_background $host "$TALK" sniff net0 "$TEST_DIR/seen-$host"
-	wait_until 10 test -e "$TEST_DIR/seen-$host"
-done
+watch() { # FILE [ADDRESS]: from now on, into FILE-HOST
+	local host
+	seen=$1
+	for host in a b peer; do
+		in_background $host "$TALK" sniff net0 "$seen-$host" "${@:2}"
+		wait_until 10 test -e "$seen-$host"
+	done
+}
+watch "$TEST_DIR/seen"
 no_reset() {
 	local host
-	for host in a b peer; do equal "$(cat "$TEST_DIR/seen-$host")" "" "what came to $host ($1)"; done
+	for host in a b peer; do equal "$(cat "$seen-$host")" "" "what came to $host ($1)"; done
 }
 
 gone() { ! [ -e "/proc/$1" ] || grep -q '^State:.[ZX]' "/proc/$1/status"; }

@@ -118,14 +118,16 @@ def what(frame):
     return "ICMPv6 %d" % frame[start] if protocol == 58 and not 130 <= frame[start] <= 143 else None
 
 
-def sniff(device, path):
+# With an address: only what concerns it.
+def sniff(device, path, address=None):
+    only = socket.inet_aton(address) if address else b""
     s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     s.bind((device, 0))
     seen = ""
     put(path, seen)
     while True:
         frame, origin = s.recvfrom(65536)
-        if origin[2] != 4 and (line := what(frame)):   # not what goes out
+        if origin[2] != 4 and only in frame[26:34] and (line := what(frame)):   # not what goes out
             seen += line + "\n"
             put(path, seen)
 
