@@ -71,7 +71,7 @@ FileEntry *file_add_entry(struct dump *d, FdTypes type);
 /* What a kind remembers between its calls: a pointer, NULL at first; put there what the arena holds. */
 enum file_state {
 	STATE_GHOST, STATE_PIPE, STATE_FIFO, STATE_PIPE_DATA, STATE_FIFO_DATA, STATE_EVENTPOLL, STATE_UNIX, STATE_QUEUE, STATE_NETNS, STATE_LOCK,
-	STATE_TTY, STATE_TCP, STATE_MEMFD, STATE_LINK_REMAP, STATES
+	STATE_TTY, STATE_SOCKET, STATE_TCP, STATE_MEMFD, STATE_LINK_REMAP, STATES
 };
 void **file_state(struct dump *d, enum file_state which);
 /* Calls fn(arg) when the dump ends, however it ends: for what a kind keeps open. */

@@ -242,45 +242,45 @@ static int inet_dump(struct dump *d, const struct file_info *f, FileEntry *e)
 
 /* --- restore --- */
 
-static int set_ip_options(const FileEntry *e, int fd)
+static int set_ip_options(struct restore *r, const FileEntry *e, int fd)
 {
 	const IpOptsEntry *o = e->isk->ip_opts;
 	bool v6 = e->isk->family == AF_INET6;
-	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, r = 0;
+	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, ret = 0;
 
 	if (v6 && e->isk->has_v6only)
-		r = sock_set_int(e, fd, IPPROTO_IPV6, IPV6_V6ONLY, e->isk->v6only, "IPV6_V6ONLY");
+		ret = sock_set_new(r, e, fd, IPPROTO_IPV6, IPV6_V6ONLY, e->isk->v6only, "IPV6_V6ONLY");
 	if (!o)
-		return r;
-	if (r >= 0 && o->has_freebind)
-		r = sock_set_int(e, fd, level, v6 ? IPV6_FREEBIND : IP_FREEBIND, o->freebind, "IP_FREEBIND");
-	if (r >= 0 && o->has_pktinfo)
-		r = sock_set_int(e, fd, level, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, o->pktinfo, "IP_PKTINFO");
-	if (r >= 0 && o->has_tos)
-		r = sock_set_int(e, fd, level, v6 ? IPV6_TCLASS : IP_TOS, (int)o->tos, "IP_TOS");
-	if (r >= 0 && o->has_ttl)
-		r = sock_set_int(e, fd, level, v6 ? IPV6_UNICAST_HOPS : IP_TTL, (int)o->ttl, "IP_TTL");
-	return r;
+		return ret;
+	if (ret >= 0 && o->has_freebind)
+		ret = sock_set_new(r, e, fd, level, v6 ? IPV6_FREEBIND : IP_FREEBIND, o->freebind, "IP_FREEBIND");
+	if (ret >= 0 && o->has_pktinfo)
+		ret = sock_set_new(r, e, fd, level, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, o->pktinfo, "IP_PKTINFO");
+	if (ret >= 0 && o->has_tos)
+		ret = sock_set_new(r, e, fd, level, v6 ? IPV6_TCLASS : IP_TOS, (int)o->tos, "IP_TOS");
+	if (ret >= 0 && o->has_ttl)
+		ret = sock_set_new(r, e, fd, level, v6 ? IPV6_UNICAST_HOPS : IP_TTL, (int)o->ttl, "IP_TTL");
+	return ret;
 }
 
-static int set_tcp_options(const FileEntry *e, int fd)
+static int set_tcp_options(struct restore *r, const FileEntry *e, int fd)
 {
 	const TcpOptsEntry *o = e->isk->tcp_opts;
-	int r = 0;
+	int ret = 0;
 
 	if (!o || e->isk->type != SOCK_STREAM)
 		return 0;
 	if (o->has_nodelay)
-		r = sock_set_int(e, fd, IPPROTO_TCP, TCP_NODELAY, o->nodelay, "TCP_NODELAY");
-	if (r >= 0 && o->has_cork)
-		r = sock_set_int(e, fd, IPPROTO_TCP, TCP_CORK, o->cork, "TCP_CORK");
-	if (r >= 0 && o->has_keepcnt)
-		r = sock_set_int(e, fd, IPPROTO_TCP, TCP_KEEPCNT, (int)o->keepcnt, "TCP_KEEPCNT");
-	if (r >= 0 && o->has_keepidle)
-		r = sock_set_int(e, fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)o->keepidle, "TCP_KEEPIDLE");
-	if (r >= 0 && o->has_keepintvl)
-		r = sock_set_int(e, fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)o->keepintvl, "TCP_KEEPINTVL");
-	return r;
+		ret = sock_set_new(r, e, fd, IPPROTO_TCP, TCP_NODELAY, o->nodelay, "TCP_NODELAY");
+	if (ret >= 0 && o->has_cork)
+		ret = sock_set_new(r, e, fd, IPPROTO_TCP, TCP_CORK, o->cork, "TCP_CORK");
+	if (ret >= 0 && o->has_keepcnt)
+		ret = sock_set_new(r, e, fd, IPPROTO_TCP, TCP_KEEPCNT, (int)o->keepcnt, "TCP_KEEPCNT");
+	if (ret >= 0 && o->has_keepidle)
+		ret = sock_set_new(r, e, fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)o->keepidle, "TCP_KEEPIDLE");
+	if (ret >= 0 && o->has_keepintvl)
+		ret = sock_set_new(r, e, fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)o->keepintvl, "TCP_KEEPINTVL");
+	return ret;
 }
 
 static int bind_socket(struct restore *r, const FileEntry *e, int fd)
@@ -343,17 +343,18 @@ static int check_entry(const FileEntry *e)
 	return fail_text(ENOTSUP, ENTRY_FMT ": type %u, protocol %u, state %u is not supported", ENTRY_ARG(e), i->type, i->proto, i->state);
 }
 
-/* Options that a binding may need come first, those that stand in the way of contents last. */
+/* Options that a binding may need come first (and those of IP before the priority that they change), those that stand in the way of contents
+ * last. */
 static int set_up(struct restore *r, const FileEntry *e, int fd, bool connection)
 {
 	const InetSkEntry *i = e->isk;
-	int ret = sock_opts_restore(e, fd, i->opts);
+	int ret = set_ip_options(r, e, fd);
 
 	if (ret >= 0)
-		ret = set_ip_options(e, fd);
+		ret = sock_opts_restore(r, e, fd, i->opts);
 	if (connection) {
 		if (ret >= 0)
-			ret = set_tcp_options(e, fd);
+			ret = set_tcp_options(r, e, fd);
 		if (ret >= 0)
 			ret = tcp_rebuild(r, e, fd);
 		if (ret >= 0)
@@ -373,7 +374,7 @@ static int set_up(struct restore *r, const FileEntry *e, int fd, bool connection
 	if (ret >= 0 && i->opts->has_reuseaddr)   /* listen() asks for the port once more */
 		ret = sock_set_int(e, fd, SOL_SOCKET, SO_REUSEADDR, i->opts->reuseaddr, "SO_REUSEADDR");
 	if (ret >= 0)
-		ret = set_tcp_options(e, fd);
+		ret = set_tcp_options(r, e, fd);
 	return ret < 0 ? ret : sock_buffers_restore(e, fd, i->opts);
 }
 

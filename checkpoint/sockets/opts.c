@@ -6,6 +6,8 @@
  *   SO_BUF_LOCK (5.14) shows and clears.
  * - SO_MARK and high priorities need CAP_NET_ADMIN to be set: an option is only set where it differs.
  * - SO_NETNS_COOKIE (5.14) names a socket's network namespace for less than SIOCGSKNS, which opens it.
+ * - What a new socket has of an option (from a sysctl, or by a program of its cgroup) is the same for all of its kind that one process makes
+ *   in one network namespace. IP_TOS sets SO_PRIORITY as well.
  * - A classic filter can be read back (SO_GET_FILTER); an eBPF one cannot (EACCES), and is refused. In the image an instruction is a
  *   number, its code uppermost, then jt, jf, k. */
 #include <errno.h>
@@ -217,13 +219,43 @@ int sock_opts_dump(struct dump *d, const struct file_info *f, SkOptsEntry **out)
 
 /* --- restore --- */
 
-int sock_set_int(const FileEntry *e, int fd, int level, int option, int value, const char *name)
+static int set_int(const FileEntry *e, int fd, int level, int option, int value, const char *name)
 {
-	if (get_int(fd, level, option) == value)
-		return 0;
 	if (setsockopt(fd, level, option, &value, sizeof value) < 0)
 		return fail(errno, ENTRY_FMT ": set %s to %d", ENTRY_ARG(e), name, value);
 	return 0;
+}
+
+int sock_set_int(const FileEntry *e, int fd, int level, int option, int value, const char *name)
+{
+	return get_int(fd, level, option) == value ? 0 : set_int(e, fd, level, option, value, name);
+}
+
+/* What new sockets have, as far as it was asked. */
+struct usual {
+	int family, protocol, level, option, value;
+};
+typedef ARRAY(struct usual) usuals;
+
+static int usual_value(struct restore *r, const InetSkEntry *i, int fd, int level, int option)
+{
+	usuals **known = (usuals **)file_restore_state(r, STATE_SOCKET);
+
+	if (!*known)
+		*known = arena_new(r->arena, usuals);
+	for (size_t k = 0; k < (*known)->n; k++) {
+		const struct usual *u = &(*known)->data[k];
+		if (u->option == option && u->level == level && u->family == (int)i->family && u->protocol == (int)i->proto)
+			return u->value;
+	}
+	int value = get_int(fd, level, option);
+	array_push(*known) = (struct usual){ (int)i->family, (int)i->proto, level, option, value };
+	return value;
+}
+
+int sock_set_new(struct restore *r, const FileEntry *e, int fd, int level, int option, int value, const char *name)
+{
+	return usual_value(r, e->isk, fd, level, option) == value ? 0 : set_int(e, fd, level, option, value, name);
 }
 
 static int set_time(const FileEntry *e, int fd, int option, uint64_t seconds, uint64_t microseconds)
@@ -254,13 +286,19 @@ int sock_filter_restore(const FileEntry *e, int fd, const SkOptsEntry *o)
 	return 0;
 }
 
-int sock_opts_restore(const FileEntry *e, int fd, const SkOptsEntry *o)
+int sock_opts_restore(struct restore *new, const FileEntry *e, int fd, const SkOptsEntry *o)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < ROWS && r >= 0; i++)
-		if (*(const int *)((const char *)o + rows[i].has))
-			r = sock_set_int(e, fd, SOL_SOCKET, rows[i].option, *(const int *)((const char *)o + rows[i].value), rows[i].name);
+	for (size_t i = 0; i < ROWS && r >= 0; i++) {
+		int value = *(const int *)((const char *)o + rows[i].value);
+		if (!*(const int *)((const char *)o + rows[i].has))
+			continue;
+		if (new && rows[i].option != SO_PRIORITY)
+			r = sock_set_new(new, e, fd, SOL_SOCKET, rows[i].option, value, rows[i].name);
+		else
+			r = sock_set_int(e, fd, SOL_SOCKET, rows[i].option, value, rows[i].name);
+	}
 	if (r >= 0)
 		r = set_time(e, fd, SO_SNDTIMEO, o->so_snd_tmo_sec, o->so_snd_tmo_usec);
 	if (r >= 0)

@@ -245,14 +245,12 @@ static int put_urgent(const FileEntry *e, int fd, const struct stream *s)
 	return 0;
 }
 
-static int fill(const FileEntry *e, int fd, const struct stream *s)
+static int fill_received(const FileEntry *e, int fd, const struct stream *s)
 {
 	const TcpStreamEntry *t = s->e;
 	size_t before = t->has_torpor_urgent ? t->torpor_urgent : t->inq_len;
 	int r = make_room(e, fd, SO_RCVBUFFORCE, t->inq_len);
 
-	if (r >= 0)
-		r = make_room(e, fd, SO_SNDBUFFORCE, t->outq_len);
 	if (r >= 0)
 		r = choose(e, fd, TCP_RECV_QUEUE);
 	if (r >= 0)
@@ -261,8 +259,20 @@ static int fill(const FileEntry *e, int fd, const struct stream *s)
 		r = put_urgent(e, fd, s);
 	if (r >= 0 && before < t->inq_len)
 		r = put(e, fd, s->in + before + 1, t->inq_len - before - 1, "receive");
+	return r < 0 ? r : choose(e, fd, TCP_SEND_QUEUE);
+}
+
+/* The queue to send from is the chosen one, before and after. */
+static int fill(const FileEntry *e, int fd, const struct stream *s)
+{
+	const TcpStreamEntry *t = s->e;
+	int r = t->inq_len ? fill_received(e, fd, s) : 0;
+
+	if (r < 0 || !t->outq_len)
+		return r;
+	r = make_room(e, fd, SO_SNDBUFFORCE, t->outq_len);
 	if (r >= 0)
-		r = choose(e, fd, TCP_SEND_QUEUE);
+		r = use_agreed(e, fd, s);
 	return r < 0 ? r : put(e, fd, s->out, t->outq_len - t->unsq_len, "send");
 }
 
@@ -343,16 +353,14 @@ int tcp_rebuild(struct restore *r, const FileEntry *e, int fd)
 	if (ret >= 0)
 		ret = set(e, fd, TCP_REPAIR, TCP_REPAIR_ON, "begin to repair it (TCP_REPAIR)");
 	if (ret >= 0)
-		ret = set_number(e, fd, TCP_SEND_QUEUE, e->isk->state == SYN_SENT ? s->e->outq_seq - 1 : s->acked);
-	if (ret >= 0)
 		ret = set_number(e, fd, TCP_RECV_QUEUE, s->received);
+	if (ret >= 0)
+		ret = set_number(e, fd, TCP_SEND_QUEUE, e->isk->state == SYN_SENT ? s->e->outq_seq - 1 : s->acked);
 	if (ret >= 0)
 		ret = join_ends(r, e, fd, s);
 	if (ret < 0 || e->isk->state == SYN_SENT)
 		return ret;
 	ret = set_agreed(e, fd, s->e);
-	if (ret >= 0)
-		ret = use_agreed(e, fd, s);
 	if (ret >= 0)
 		ret = fill(e, fd, s);
 	if (ret >= 0)
@@ -382,7 +390,7 @@ static int connect_again(const FileEntry *e, int fd, const struct stream *s)
 	return fcntl(fd, F_SETFL, flags) < 0 ? fail(errno, ENTRY_FMT ": set its flags", ENTRY_ARG(e)) : 0;
 }
 
-static int resume(const struct stream *s, int fd)
+static int resume(struct restore *r, const struct stream *s, int fd)
 {
 	const FileEntry *e = s->entry;
 	const SkOptsEntry *o = e->isk->opts;
@@ -392,8 +400,8 @@ static int resume(const struct stream *s, int fd)
 	int ret = sock_filter_restore(e, fd, o);
 	if (ret >= 0)
 		ret = set(e, fd, TCP_REPAIR, TCP_REPAIR_OFF, "end its repair (TCP_REPAIR)");
-	if (ret >= 0 && o->has_reuseaddr)
-		ret = sock_set_int(e, fd, SOL_SOCKET, SO_REUSEADDR, o->reuseaddr, "SO_REUSEADDR");
+	if (ret >= 0 && o->has_reuseaddr)   /* the end of the repair has cleared it */
+		ret = sock_set_new(r, e, fd, SOL_SOCKET, SO_REUSEADDR, o->reuseaddr, "SO_REUSEADDR");
 	if (ret >= 0 && e->isk->state == SYN_SENT)
 		ret = connect_again(e, fd, s);
 	if (ret >= 0 && s->e->unsq_len)
@@ -408,6 +416,6 @@ int tcp_resume(struct restore *r)
 	int ret = 0;
 
 	for (const struct stream *s = streams_of(r)->first; s && ret >= 0; s = s->next)
-		ret = resume(s, builder_fd(r, s->entry->id));
+		ret = resume(r, s, builder_fd(r, s->entry->id));
 	return ret;
 }

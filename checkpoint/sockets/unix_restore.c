@@ -446,7 +446,7 @@ int unix_finish(struct restore *r, const FileEntry *e, int fd)
 	if (u->has_shutdown && u->shutdown && shutdown(fd, (int)u->shutdown - 1) < 0 && errno != ENOTCONN)
 		return fail(errno, ENTRY_FMT ": shut it down", ENTRY_ARG(e));
 	if (u->opts)
-		ret = sock_opts_restore(e, fd, u->opts);
+		ret = sock_opts_restore(NULL, e, fd, u->opts);
 	if (ret >= 0 && u->opts)
 		ret = sock_buffers_restore(e, fd, u->opts);
 	return ret < 0 ? ret : file_set_flags(e, fd, u->flags);

@@ -282,10 +282,10 @@ static void states(void)
 static const struct {
 	int level, name, value;
 } set[] = {
-	{ SOL_SOCKET, SO_KEEPALIVE, 1 }, { SOL_SOCKET, SO_REUSEADDR, 1 }, { SOL_SOCKET, SO_PRIORITY, 4 }, { SOL_SOCKET, SO_SNDBUF, 50000 },
+	{ SOL_SOCKET, SO_KEEPALIVE, 1 }, { SOL_SOCKET, SO_REUSEADDR, 1 }, { SOL_IP, IP_TOS, 16 },	       { SOL_SOCKET, SO_SNDBUF, 50000 },
 	{ SOL_TCP, TCP_NODELAY, 1 },	 { SOL_TCP, TCP_KEEPIDLE, 71 },	  { SOL_TCP, TCP_KEEPINTVL, 13 },  { SOL_TCP, TCP_KEEPCNT, 3 },
 	{ SOL_TCP, TCP_USER_TIMEOUT, 54321 }, { SOL_TCP, TCP_NOTSENT_LOWAT, 9999 }, { SOL_TCP, TCP_LINGER2, 7 }, { SOL_TCP, TCP_SYNCNT, 3 },
-	{ SOL_IP, IP_TOS, 16 },		 { SOL_IP, IP_TTL, 44 },	  { SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO }, { SOL_IP, IP_RECVTTL, 1 },
+	{ SOL_SOCKET, SO_PRIORITY, 4 },	 { SOL_IP, IP_TTL, 44 },	  { SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO }, { SOL_IP, IP_RECVTTL, 1 },
 };
 #define SET (int)(sizeof(set) / sizeof(set[0]))
 
