@@ -40,6 +40,7 @@ grep -q term "$TEST_DIR/out"
 
 # killed by a signal: 128 and its number
 command_is sh -c 'echo ready; exec sleep 1000'
+rm "$TEST_DIR/out"   # which has the same word, and is made anew in the background
 torpor run --bundle "$b" c </dev/null >"$TEST_DIR/out" 2>&1 &
 runner=$!
 wait_until 5 grep -q ready "$TEST_DIR/out"   # before that it could die without a program
