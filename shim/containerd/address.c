@@ -5,6 +5,8 @@
  *    first: that name is taken. A lock on the directory keeps two of them from finding nobody at the same time.
  * 2. It is the shim that calls listen(2): the kernel notes who did, and tells whoever connects (SO_PEERCRED). That a connection comes about
  *    does not mean that the shim lives: its workers, which are forks of it, have the socket too, and end a moment after it.
+ *    A name is taken from a shim only when that has died; so a living one that gives up its own (service_end()) needs no lock: it cannot be
+ *    another's yet. It goes before the socket is closed.
  * 3. For the same reason a connection that is refused means that the last of its workers is gone. `delete` waits for that: what a worker has
  *    begun must not be cleaned up while it goes on. Containers' processes do not have the socket. */
 #include "containerd/address.h"

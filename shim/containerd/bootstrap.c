@@ -315,11 +315,6 @@ static void child_ended(pid_t pid, int status)
 		task_child_ended(pid, status);
 }
 
-static void stop(void)
-{
-	loop_end();
-}
-
 int bootstrap_serve(const struct bootstrap *b)
 {
 	autofree char *root = bootstrap_state_root(b->ns);
@@ -343,13 +338,13 @@ int bootstrap_serve(const struct bootstrap *b)
 	if (r < 0)
 		return r;
 	loop_on_child(child_ended);
-	loop_on_stop(stop);
+	loop_on_stop(service_end);
 	publish_begin(shim.address, shim.ns);
 	r = server_start(LISTEN_FD, tables);
 	service_idle();
 	if (r >= 0)
 		r = loop_run();
-	if (!shim.ending)   /* told to end by a signal; else the name was given up, and may be another's by now */
+	if (!shim.ending)   /* the loop has failed; else the name was given up, and may be another's by now */
 		unlink(b->socket);
 	server_stop();
 	return r;

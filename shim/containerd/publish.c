@@ -4,7 +4,10 @@
  * One event at a time is under way, and it stays the first of the queue until containerd has acknowledged it, so that order is kept and
  * nothing is lost while containerd is away: then it is tried again, with growing delays, for as long as the shim lives. The other side
  * may get an event twice (it ended before its answer came), never in another order; while a connection stands, an answer is waited for,
- * however long a loaded containerd takes. The queue is bounded; when it is full the oldest event goes, with a warning. */
+ * however long a loaded containerd takes.
+ *
+ * The queue is bounded. When it is full the oldest event goes that is not the end of a process, or of nothing but ends the oldest; so do those
+ * that containerd has not taken when the shim ends. Each that is lost is named in the log. */
 #include "containerd/publish.h"
 
 #include <errno.h>
@@ -33,6 +36,8 @@
 struct event {
 	uint8_t *request;      /* a packed ForwardRequest */
 	size_t size;
+	char *what;            /* in words */
+	bool is_exit;
 	struct event *next;
 };
 
@@ -61,16 +66,22 @@ void timestamp_fill(Wk__Timestamp *t, const struct timespec *at)
 	t->nanos = (int32_t)at->tv_nsec;
 }
 
-static void drop_first(void)
+static void drop(struct event **link)
 {
-	struct event *e = bus.first;
+	struct event *e = *link;
 
-	bus.first = e->next;
-	if (!bus.first)
-		bus.last = &bus.first;
+	*link = e->next;
+	if (!*link)
+		bus.last = link;
 	bus.n--;
 	free_pointer(&e->request);
+	free_pointer(&e->what);
 	free_pointer(&e);
+}
+
+static void drop_first(void)
+{
+	drop(&bus.first);
 	if (!bus.n && bus.drained) {
 		void (*done)(void) = bus.drained;
 		bus.drained = NULL;
@@ -245,6 +256,25 @@ void publish_begin(const char *address, const char *ns)
 	bus.delay = DELAY_MIN_MS;
 }
 
+static const char *text_of(const ProtobufCMessage *m, const char *name)
+{
+	const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(m->descriptor, name);
+	char *text = NULL;
+
+	if (f && f->type == PROTOBUF_C_TYPE_STRING && f->label != PROTOBUF_C_LABEL_REPEATED)
+		memcpy(&text, (const char *)m + f->offset, sizeof text);
+	return text ? text : "";
+}
+
+/* "/tasks/exit of container c, e1" */
+static char *in_words(const char *topic, const ProtobufCMessage *m)
+{
+	const char *container = text_of(m, "container_id"), *exec = text_of(m, "exec_id"), *id = *exec ? exec : text_of(m, "id");
+	bool added = *id && strcmp(id, container) != 0;
+
+	return str_printf("%s of container %s%s%s", topic, container, added ? ", " : "", added ? id : "");
+}
+
 static struct event *make_event(const char *topic, const char *type, const ProtobufCMessage *message)
 {
 	Events__ForwardRequest forward = EVENTS__FORWARD_REQUEST__INIT;
@@ -270,21 +300,34 @@ static struct event *make_event(const char *topic, const char *type, const Proto
 	e->size = events__forward_request__get_packed_size(&forward);
 	e->request = mem_alloc(e->size);
 	events__forward_request__pack(&forward, e->request);
+	e->what = in_words(topic, message);
+	e->is_exit = !strcmp(topic, "/tasks/exit");
 	return e;
+}
+
+/* One is too many. That which is under way stays: it may have arrived. */
+static void lose_one(void)
+{
+	struct event **oldest = bus.under_way ? &bus.first->next : &bus.first, **lost = oldest;
+
+	while (*lost && (*lost)->is_exit)
+		lost = &(*lost)->next;
+	if (!*lost)
+		lost = oldest;
+	log_error("more than %d events wait for containerd, which does not take them: lost: %s", QUEUE_MAX, (*lost)->what);
+	drop(lost);
 }
 
 void publish(const char *topic, const char *type, const ProtobufCMessage *message)
 {
 	if (!bus.address || !*bus.address)
 		return;
-	if (bus.n >= QUEUE_MAX && !bus.under_way) {
-		log_warn("more than %d events wait for containerd: the oldest is lost", QUEUE_MAX);
-		drop_first();
-	}
 	struct event *e = make_event(topic, type, message);
 	*bus.last = e;
 	bus.last = &e->next;
 	bus.n++;
+	if (bus.n > QUEUE_MAX)
+		lose_one();
 	send_first();
 }
 
@@ -293,6 +336,8 @@ static void drain_over(void *arg)
 	void (*done)(void) = bus.drained;
 	(void)arg;
 
+	for (const struct event *e = bus.first; e; e = e->next)
+		log_error("the shim ends, and containerd has not taken its events: lost: %s", e->what);
 	bus.drained = NULL;
 	if (done)
 		done();
@@ -307,4 +352,9 @@ void publish_drain(unsigned ms, void (*done)(void))
 	bus.drained = done;
 	bus.drain.fire = drain_over;
 	loop_after(&bus.drain, ms);
+	if (!bus.under_way) {   /* the next attempt may be far off */
+		bus.delay = DELAY_MIN_MS;
+		loop_cancel(&bus.timer);
+		send_first();
+	}
 }

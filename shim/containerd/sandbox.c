@@ -36,7 +36,7 @@ static struct {
 	struct timespec created_at, exited_at;
 	struct rpc_call *call;                   /* of StartSandbox, then of StopSandbox or ShutdownSandbox */
 	bool shutting_down;
-	ARRAY(struct rpc_call *) waiters;
+	struct rpc_call *waiters;                /* parked */
 } pod = { .life = -1 };
 
 bool sandbox_exists(void)
@@ -196,9 +196,8 @@ static void ended(uint32_t status)
 	pod.exit_status = status;
 	clock_gettime(CLOCK_REALTIME, &pod.exited_at);
 	fd_close(&pod.life);
-	for (size_t i = 0; i < pod.waiters.n; i++)
-		answer_wait(pod.waiters.data[i]);
-	array_free(&pod.waiters);
+	for (struct rpc_call *call; (call = rpc_unpark(&pod.waiters));)
+		answer_wait(call);
 	if (pod.call)
 		remove_it();
 }
@@ -253,7 +252,7 @@ static void wait_sandbox(struct rpc_call *call, const ProtobufCMessage *message)
 	if (pod.state == STOPPED)
 		answer_wait(call);
 	else
-		array_push(&pod.waiters) = call;
+		rpc_park(&pod.waiters, call);
 }
 
 /* --- questions ------------------------------------------------------------------------------------------------------------------------------- */

@@ -5,7 +5,9 @@
  * connections, the requests under way per connection, what is kept for a client that does not read its answers.
  *
  * Requests are independent of each other, and their answers come in any order. A call outlives its connection: whoever works on it
- * answers into the void then. */
+ * answers into the void then. One that only waits (it is parked) goes with its connection: what it waits for may never come.
+ *
+ * While there is no descriptor (or memory) for a connection, it waits in the socket's queue, and the loop does not look there. */
 #include "containerd/server.h"
 
 #include <errno.h>
@@ -27,6 +29,7 @@
 #define CONNECTIONS_MAX 64
 #define CALLS_MAX 4096          /* under way, of a connection */
 #define CALLS_TOTAL 16384       /* under way, those of connections that have gone included */
+#define AGAIN_MS 100
 #define UNREAD_MAX (16u << 20)  /* bytes of answers that the client does not take */
 
 struct connection {
@@ -44,14 +47,62 @@ struct rpc_call {
 	struct connection *connection;   /* NULL: gone */
 	uint32_t stream;
 	struct rpc_call *prev, *next;
+	struct rpc_call **parked, *behind;   /* what points to it in a list of parked calls (NULL: it is in none), and who comes next */
 };
 
 static struct {
 	struct loop_watch watch;
+	struct loop_timer again;    /* that accept() is tried */
+	bool holding;               /* it has failed, and has been told of */
 	const struct rpc_method *const *tables;
 	struct connection *connections;
 	size_t n, n_calls;
 } server = { .watch = { .fd = -1 } };
+
+/* --- calls that wait ---------------------------------------------------------------------------------------------------------- */
+
+static void unpark(struct rpc_call *call)
+{
+	if (!call->parked)
+		return;
+	*call->parked = call->behind;
+	if (call->behind)
+		call->behind->parked = call->parked;
+	call->parked = NULL;
+}
+
+static void forget(struct rpc_call *call)
+{
+	struct connection *c = call->connection;
+
+	if (c) {
+		*(call->prev ? &call->prev->next : &c->calls) = call->next;
+		if (call->next)
+			call->next->prev = call->prev;
+		c->n_calls--;
+	}
+	unpark(call);
+	server.n_calls--;
+	free_pointer(&call);
+}
+
+void rpc_park(struct rpc_call **waiting, struct rpc_call *call)
+{
+	call->behind = *waiting;
+	if (call->behind)
+		call->behind->parked = &call->behind;
+	call->parked = waiting;
+	*waiting = call;
+}
+
+struct rpc_call *rpc_unpark(struct rpc_call **waiting)
+{
+	struct rpc_call *call = *waiting;
+
+	if (call)
+		unpark(call);
+	return call;
+}
 
 /* --- connections -------------------------------------------------------------------------------------------------------------- */
 
@@ -64,8 +115,12 @@ static void hang_up(struct connection *c)
 	if (*p)
 		*p = c->next;
 	server.n--;
-	for (struct rpc_call *call = c->calls; call; call = call->next)
+	for (struct rpc_call *call = c->calls, *next; call; call = next) {
+		next = call->next;
 		call->connection = NULL;
+		if (call->parked)
+			forget(call);
+	}
 	loop_remove(&c->watch);
 	fd_close(&c->watch.fd);
 	frame_reader_free(&c->reader);
@@ -139,20 +194,6 @@ static void respond_error(struct connection *c, uint32_t stream, int code, const
 
 /* --- calls -------------------------------------------------------------------------------------------------------------------- */
 
-static void forget(struct rpc_call *call)
-{
-	struct connection *c = call->connection;
-
-	if (c) {
-		*(call->prev ? &call->prev->next : &c->calls) = call->next;
-		if (call->next)
-			call->next->prev = call->prev;
-		c->n_calls--;
-	}
-	server.n_calls--;
-	free_pointer(&call);
-}
-
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *message)
 {
 	Ttrpc__Response response = TTRPC__RESPONSE__INIT;
@@ -182,16 +223,6 @@ void rpc_error(struct rpc_call *call, int code, const char *fmt, ...)
 	forget(call);
 	if (c)
 		respond_error(c, stream, code, text);
-}
-
-bool rpc_gone(const struct rpc_call *call)
-{
-	return !call->connection;
-}
-
-void rpc_drop(struct rpc_call *call)
-{
-	forget(call);
 }
 
 static int code_of(int error)
@@ -348,11 +379,42 @@ static bool is_ours(int fd)
 	return false;
 }
 
+static void accept_again(void *arg)
+{
+	(void)arg;
+	loop_want(&server.watch, EPOLLIN);
+}
+
+static void accept_failed(int error)
+{
+	if (error == EINTR || error == EAGAIN || error == ECONNABORTED)
+		return;
+	if (!server.holding)
+		log_error("a connection cannot be accepted: %s; it waits until it can", strerror(error));
+	server.holding = true;
+	loop_want(&server.watch, 0);
+	loop_after(&server.again, AGAIN_MS);
+}
+
+static int accept_one(void)
+{
+	int fd = accept4(server.watch.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0) {
+		accept_failed(errno);
+		return fd;
+	}
+	if (server.holding)
+		log_info("connections are accepted again");
+	server.holding = false;
+	return fd;
+}
+
 static void on_listener(void *arg, uint32_t events)
 {
 	(void)arg;
 	(void)events;
-	autoclose int fd = accept4(server.watch.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	autoclose int fd = accept_one();
 	if (fd < 0 || !is_ours(fd))
 		return;
 	if (server.n >= CONNECTIONS_MAX) {
@@ -374,11 +436,13 @@ int server_start(int listen_fd, const struct rpc_method *const *tables)
 {
 	server.tables = tables;
 	server.watch = (struct loop_watch){ .fd = listen_fd, .ready = on_listener };
+	server.again.fire = accept_again;
 	return loop_add(&server.watch, EPOLLIN);
 }
 
 void server_refuse(void)
 {
+	loop_cancel(&server.again);
 	loop_remove(&server.watch);
 	fd_close(&server.watch.fd);
 }

@@ -21,9 +21,10 @@ void rpc_error(struct rpc_call *call, int code, const char *fmt, ...) __attribut
 /* The error trail as an error (its first line, then what is known beyond), and clears it; code from -errno. */
 void rpc_fail(struct rpc_call *call, int error);
 
-/* The client has gone: a call that changes nothing may be dropped without an answer. */
-bool rpc_gone(const struct rpc_call *call);
-void rpc_drop(struct rpc_call *call);
+/* A call that waits for something and changes nothing: when its client goes it leaves the list, and is no more. The list begins as NULL and
+ * does not move. */
+void rpc_park(struct rpc_call **waiting, struct rpc_call *call);
+struct rpc_call *rpc_unpark(struct rpc_call **waiting);   /* one of them, which is to be answered; NULL: there is none */
 
 struct rpc_method {
 	const char *service, *method;

@@ -18,6 +18,7 @@
 #include "containerd/task.h"
 
 #define IDLE_MS 30000     /* that a shim waits for its first container, or after its last */
+#define DRAIN_MS 10000    /* that the end of the shim waits for containerd to take events */
 #define OUTPUT_MS 10000   /* that Delete waits for output to be handed on */
 
 /* --- create, start, exec --------------------------------------------------------------------------------------------------------- */
@@ -345,12 +346,14 @@ static void shutdown_done(void)
 	loop_end();
 }
 
-static void end_shim(void)
+void service_end(void)
 {
+	if (shim.ending)
+		return;
 	shim.ending = true;
 	unlink(shim.socket);   /* from here on the next shim of this group may have the name */
 	server_refuse();
-	publish_drain(3000, shutdown_done);
+	publish_drain(DRAIN_MS, shutdown_done);
 }
 
 void service_shutdown(struct rpc_call *call)
@@ -359,7 +362,7 @@ void service_shutdown(struct rpc_call *call)
 
 	rpc_reply(call, NULL);
 	if (nothing)
-		end_shim();
+		service_end();
 }
 
 static void has_been_idle(void *arg)
@@ -368,7 +371,7 @@ static void has_been_idle(void *arg)
 	if (tasks || sandbox_exists() || shim.ending)
 		return;
 	log_info("nobody has needed this shim for %d seconds", IDLE_MS / 1000);
-	end_shim();
+	service_end();
 }
 
 /* containerd may have been killed before it asked for a container, or before it said that this shim is to end. Old ones never come back to

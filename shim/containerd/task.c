@@ -78,25 +78,16 @@ static void answer_wait(const struct process *p, struct rpc_call *call)
 
 void process_wait(struct process *p, struct rpc_call *call)
 {
-	if (p->status == TASK__STATUS__STOPPED) {
+	if (p->status == TASK__STATUS__STOPPED)
 		answer_wait(p, call);
-		return;
-	}
-	size_t kept = 0;
-	for (size_t i = 0; i < p->waiters.n; i++)
-		if (rpc_gone(p->waiters.data[i]))
-			rpc_drop(p->waiters.data[i]);
-		else
-			p->waiters.data[kept++] = p->waiters.data[i];
-	p->waiters.n = kept;
-	array_push(&p->waiters) = call;
+	else
+		rpc_park(&p->waiters, call);
 }
 
 static void answer_waiters(struct process *p)
 {
-	for (size_t i = 0; i < p->waiters.n; i++)
-		answer_wait(p, p->waiters.data[i]);
-	array_free(&p->waiters);
+	for (struct rpc_call *call; (call = rpc_unpark(&p->waiters));)
+		answer_wait(p, call);
 }
 
 /* --- ends ---------------------------------------------------------------------------------------------------------------------- */

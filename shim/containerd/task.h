@@ -45,7 +45,7 @@ struct process {
 	struct stdio *io;
 	void *spec;                      /* added ones: JSON of the process */
 	size_t spec_size;
-	ARRAY(struct rpc_call *) waiters;
+	struct rpc_call *waiters;        /* parked */
 	struct rpc_call *deleting;       /* waits for the output to be handed on */
 	struct loop_timer patience;
 };
@@ -101,6 +101,8 @@ extern const struct rpc_method task_methods[];
 void service_finish_delete(struct process *p);
 /* Answers, and the shim ends, if it has nothing any more. */
 void service_shutdown(struct rpc_call *call);
+/* Nothing new comes in; the shim ends when containerd has taken what was queued for it, or after a while. */
+void service_end(void);
 /* There is no task: the shim ends by itself in a while. */
 void service_idle(void);
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ttrpc for tests: a client of the shim, a server that takes events as containerd does, and the shim started as containerd starts it.
 # The messages are made by protoc from proto/shim/ when a test begins; needs Debian's python3-protobuf and protobuf-compiler.
-import glob, importlib, os, queue, shutil, socket, struct, subprocess, sys, tempfile, threading
+import glob, importlib, os, queue, shutil, socket, struct, subprocess, sys, tempfile, threading, time
 
 TOP = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "../.."))
 HEADER = struct.Struct(">IIBB")
@@ -120,7 +120,7 @@ class EventServer:
     """Takes events and keeps (topic, message)."""
 
     def __init__(self, path):
-        self.path, self.list, self.changed, self.open, self.paused = path, [], threading.Condition(), [], False
+        self.path, self.list, self.changed, self.open, self.hold = path, [], threading.Condition(), [], False
         self.begin()
 
     def begin(self):
@@ -161,6 +161,8 @@ class EventServer:
                 with self.changed:
                     self.list.append((e.topic, message))
                     self.changed.notify_all()
+                while self.hold:
+                    time.sleep(0.01)
                 c.sendall(frame(stream, 2, ttrpc.Response().SerializeToString()))
         except (EOFError, OSError):
             pass
@@ -186,7 +188,7 @@ class Shim:
         self.program = os.path.join(os.path.dirname(os.environ["TORPOR"]), name)
         self.folder, self.ns = folder, ns
         self.events = EventServer(folder + "/events")
-        self.logs = []
+        self.logs, self.said = [], b""
 
     def run(self, id, bundle, *action, data=b"", check=True, env={}):
         command = [self.program, "-namespace", self.ns, "-address", self.folder + "/grpc", "-publish-binary", "/bin/false", "-id", id]
@@ -200,8 +202,7 @@ class Shim:
     def start(self, id, bundle, **more):
         if not os.path.exists(bundle + "/log"):
             os.mkfifo(bundle + "/log")
-        log = os.open(bundle + "/log", os.O_RDONLY | os.O_NONBLOCK)
-        os.set_blocking(log, True)
+        log = os.open(bundle + "/log", os.O_RDWR)     # for writing as well: it has no end while the shim is not there yet
         self.logs.append(log)
         threading.Thread(target=self.drain, args=(log,), daemon=True).start()
         return self.run(id, bundle, "start", **more)
@@ -211,4 +212,5 @@ class Shim:
             data = os.read(fd, 4096)
             if not data:
                 return
+            self.said += data
             sys.stderr.write(data.decode(errors="replace"))
