@@ -54,6 +54,10 @@ uint32_t spec_seccomp_architecture(const char *name)
 	return *lower ? seccomp_arch_resolve_name(lower) : 0;
 }
 
+/* What an action carries has 16 bits, which a tracer gets as they are; the kernel makes of an errno that is larger the largest. */
+#define DATA_MAX 65535
+#define ERRNO_MAX 4095
+
 /* As the configuration has an action: its number and the errno that goes into it. */
 struct action {
 	uint32_t action, errno_ret;
@@ -76,6 +80,8 @@ static int finish_action(struct map *m, const struct map_path *path, const struc
 
 	if (a->has_errno && a->errno_ret && !is_errno && !is_trace)
 		return map_fail(m, path, "an errno is given for an action that returns none");
+	if (a->has_errno && a->errno_ret > ERRNO_MAX && is_errno)
+		return map_fail(m, path, "the errno is %u: SCMP_ACT_ERRNO returns %d at most", a->errno_ret, ERRNO_MAX);
 	*out = a->action | (is_errno || is_trace ? (a->has_errno ? a->errno_ret : EPERM) & 0xffff : 0);
 	return 0;
 }
@@ -95,7 +101,7 @@ static const struct map_table arg_table = MAP_TABLE_OF(arg_rows, struct spec_sec
 static const struct map_row rule_rows[] = {
 	{ "names", MAP_STRINGS, AT(rule.names), .required = true },
 	{ "action", MAP_ENUM, AT(action.action), .names = spec_seccomp_actions, .required = true },
-	{ "errnoRet", MAP_U32, AT(action.errno_ret), .has = MAP_HAS(struct raw_rule, action.has_errno), .max = 4095 },
+	{ "errnoRet", MAP_U32, AT(action.errno_ret), .has = MAP_HAS(struct raw_rule, action.has_errno), .max = DATA_MAX },
 	{ "args", MAP_LIST, AT(rule.args), .count = offsetof(struct raw_rule, rule.n_args), .of = &arg_table },
 };
 static const struct map_table rule_table = MAP_TABLE_OF(rule_rows, struct raw_rule, NULL);
@@ -169,7 +175,7 @@ static int map_architectures(struct map *m, const struct map_row *row, const str
 #define ROW_OF raw_seccomp
 static const struct map_row seccomp_rows[] = {
 	{ "defaultAction", MAP_ENUM, AT(fallback.action), .names = spec_seccomp_actions, .required = true },
-	{ "defaultErrnoRet", MAP_U32, AT(fallback.errno_ret), .has = MAP_HAS(struct raw_seccomp, fallback.has_errno), .max = 4095 },
+	{ "defaultErrnoRet", MAP_U32, AT(fallback.errno_ret), .has = MAP_HAS(struct raw_seccomp, fallback.has_errno), .max = DATA_MAX },
 	{ "architectures", MAP_CALL, AT(s), .call = map_architectures },
 	{ "flags", MAP_CALL, AT(s), .call = map_flags, .names = spec_seccomp_flags },
 	{ "syscalls", MAP_CALL, AT(s), .call = map_rules },

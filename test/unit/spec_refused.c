@@ -180,6 +180,10 @@ static void rules(void)
 	refused_edit("\"names\":[\"clone\"]", "\"names\":[]", "linux.seccomp.syscalls[1]: names is empty");
 	refused_edit("\"action\":\"SCMP_ACT_ALLOW\"", "\"action\":\"SCMP_ACT_ALLOW\",\"errnoRet\":1",
 		"linux.seccomp.syscalls[0]: an errno is given");
+	refused_edit("\"action\":\"SCMP_ACT_ALLOW\"", "\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":4096",
+		"linux.seccomp.syscalls[0]: the errno is 4096");
+	refused_edit("\"action\":\"SCMP_ACT_ALLOW\"", "\"action\":\"SCMP_ACT_TRACE\",\"errnoRet\":65536", "linux.seccomp.syscalls[0].errnoRet");
+	accepted_edit("\"action\":\"SCMP_ACT_ALLOW\"", "\"action\":\"SCMP_ACT_TRACE\",\"errnoRet\":65535");
 	accepted_edit("\"1.2.0\"", "\"1.0.2-dev\"");
 	accepted_edit("\"names\":[\"clone\"]", "\"names\":[\"no_such_call\"]");
 }
