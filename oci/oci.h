@@ -45,7 +45,7 @@ int container_open(const struct oci_options *o, const char *id, struct container
 void container_free(struct container *c);
 /* The ids below the root, sorted; each and the list to be freed. Returns how many. */
 ssize_t container_list(const struct oci_options *o, char ***ids);
-/* Removes the state directory of a container whose state cannot be read any more (delete --force). */
+/* Ends a container whose state cannot be read any more (delete --force), as far as what belongs to it can be found. */
 int container_discard(const struct oci_options *o, const char *id);
 enum oci_status container_status(struct container *c);
 int container_state_json(struct container *c, char **json);   /* runc's `state` document; to be freed */

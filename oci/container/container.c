@@ -72,24 +72,21 @@ static int check_root(const char *root)
 	return 0;
 }
 
-static struct container *new_container(const char *root, const char *id)
+int container_make(const char *root, const char *id, struct container **out)
 {
-	struct container *c = mem_zalloc(sizeof *c);
+	int r = check_root(root);
 
+	*out = NULL;
+	if (r == 0 && !container_id_valid(id))
+		r = fail_text(EINVAL, "invalid container ID \"%s\": up to 255 letters, digits and _+-. are allowed", id);
+	if (r < 0)
+		return r;
+	struct container *c = *out = mem_zalloc(sizeof *c);
 	c->dir_fd = c->late_fd = -1;
 	c->root = container_str(c, root);
 	c->id = container_str(c, id);
 	c->dir = arena_printf(&c->arena, "%s/%s", root, id);
-	return c;
-}
-
-static int check_names(const char *root, const char *id)
-{
-	int r = check_root(root);
-
-	if (r == 0 && !container_id_valid(id))
-		r = fail_text(EINVAL, "invalid container ID \"%s\": up to 255 letters, digits and _+-. are allowed", id);
-	return r;
+	return 0;
 }
 
 /* 0, -EWOULDBLOCK, or -ENOENT when the directory is gone. */
@@ -144,7 +141,7 @@ void container_unlock(struct container *c)
 	c->locked = false;
 }
 
-static int open_dir(struct container *c)
+int container_open_dir(struct container *c)
 {
 	c->dir_fd = open(c->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return c->dir_fd < 0 ? -errno : 0;
@@ -152,13 +149,13 @@ static int open_dir(struct container *c)
 
 int container_open(const struct oci_options *o, const char *id, struct container **out)
 {
-	int r = check_names(o->root, id);
+	struct container *c;
+	int r = container_make(o->root, id, &c);
 
 	*out = NULL;
 	if (r < 0)
 		return r;
-	struct container *c = new_container(o->root, id);
-	r = open_dir(c);
+	r = container_open_dir(c);
 	if (r == -ENOENT)
 		r = fail_text(ENOENT, "container does not exist: %s", id);
 	else
@@ -210,7 +207,7 @@ static void note_descriptors(struct container *c)
 	}
 }
 
-static void note_spec(struct container *c, const struct spec *s)
+void container_note_spec(struct container *c, const struct spec *s)
 {
 	c->oci_version = container_str(c, s->oci_version);
 	c->bundle = container_str(c, s->bundle);
@@ -231,7 +228,7 @@ static void note_spec(struct container *c, const struct spec *s)
 
 static int fill_dir(struct container *c, const struct spec *s)
 {
-	int r = open_dir(c);
+	int r = container_open_dir(c);
 
 	if (r < 0)
 		return fail(-r, "open %s", c->dir);
@@ -246,15 +243,17 @@ static int fill_dir(struct container *c, const struct spec *s)
 
 int container_new(const char *root, const char *id, const struct spec *spec, struct container **out)
 {
-	int r = check_names(root, id);
+	struct container *c;
+	int r = container_make(root, id, &c);
 
 	*out = NULL;
 	if (r == 0)
 		r = make_root(root);
-	if (r < 0)
+	if (r < 0) {
+		container_free(c);
 		return r;
-	struct container *c = new_container(root, id);
-	note_spec(c, spec);
+	}
+	container_note_spec(c, spec);
 	if (mkdir(c->dir, 0711) < 0) {
 		r = errno == EEXIST ? fail_text(EEXIST, "container with given ID already exists: %s", id) :
 				      fail(errno, "make the state directory %s", c->dir);
@@ -335,19 +334,6 @@ int container_remove(struct container *c)
 	if (r == 0 && rmdir(c->dir) < 0 && errno != ENOENT)
 		r = -errno;
 	return r < 0 ? fail(-r, "remove the state directory %s", c->dir) : 0;
-}
-
-int container_discard(const struct oci_options *o, const char *id)
-{
-	int r = check_names(o->root, id);
-
-	if (r < 0)
-		return r;
-	struct container *c = new_container(o->root, id);
-	log_warn("container %s: its state cannot be read; only its state directory is removed", id);
-	r = container_remove(c);
-	container_free(c);
-	return r;
 }
 
 static int compare_ids(const void *a, const void *b)
