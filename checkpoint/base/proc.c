@@ -23,7 +23,8 @@ static void proc_path(char out[PATH_MAX], pid_t pid, const char *name)
 	snprintf(out, PATH_MAX, "/proc/%d%s%s", pid, name ? "/" : "", name ? name : "");
 }
 
-#define PF_EXITING 4u   /* linux/sched.h, a field of /proc/PID/stat */
+#define PF_EXITING 4u         /* linux/sched.h, a field of /proc/PID/stat */
+#define PF_FORKNOEXEC 0x40u   /* from fork() to execve() */
 
 int proc_open(pid_t pid, const char *name)
 {
@@ -245,6 +246,11 @@ int proc_stat_read(pid_t pid, struct proc_stat *s)
 	autofree char *text = NULL;
 	ssize_t n = proc_read(pid, "stat", &text);
 	return n < 0 ? (int)n : proc_stat_parse(text, s);
+}
+
+bool proc_has_executed(const struct proc_stat *s)
+{
+	return !(s->flags & PF_FORKNOEXEC);
 }
 
 bool proc_is_ending(pid_t pid)

@@ -47,6 +47,8 @@ struct proc_stat {
 	int exit_signal, exit_code;
 };
 int proc_stat_read(pid_t pid, struct proc_stat *s);
+/* Since it was made (by fork or clone) it has executed a program. */
+bool proc_has_executed(const struct proc_stat *s);
 /* A thread that has ended or is about to (PF_EXITING): it may not be a zombie yet. */
 bool proc_is_ending(pid_t pid);
 int proc_stat_parse(const char *text, struct proc_stat *s);

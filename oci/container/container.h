@@ -14,7 +14,7 @@
  *
  *   state.json    what is below, replaced atomically by container_save()
  *   config.json   the bundle's configuration as it was at create (container_spec() reads it back)
- *   start         socket on which init waits for start; its absence with a living init means running
+ *   start         socket on which init waits for start; without it, or when init has executed a program, a living init means running
  *
  * and whatever create puts beside them: container_remove() takes the whole directory. Strings belong to the container's
  * arena: assign what container_str() or arena_*(&c->arena, …) returned.

@@ -6,8 +6,11 @@
  *   no init yet, somebody holds the lock           creating
  *   init is gone, a zombie, or another process     stopped      (start time differs: the number was given again)
  *   its freezer is frozen                          paused
- *   start socket is there                          created      (init waits for start)
+ *   start socket is there, no program executed     created      (init waits for start)
  *   otherwise                                      running
+ *
+ * A start that was killed between its word to init and the removal of the socket leaves one; init is a clone, and the kernel notes until
+ * its execve() that it is no more than that (PF_FORKNOEXEC, in /proc/PID/stat).
  *
  * A pid that is not in /proc because /proc is another pid namespace's counts as gone. */
 #include <errno.h>
@@ -30,11 +33,16 @@ const char *const oci_status_names[] = {
 	[OCI_PAUSED] = "paused", [OCI_STOPPED] = "stopped",
 };
 
+static bool look_at_init(const struct container *c, struct proc_stat *st)
+{
+	return c->pid > 0 && proc_stat_read(c->pid, st) == 0 && st->starttime == c->pid_start && st->state != 'Z' && st->state != 'X';
+}
+
 static bool is_init(const struct container *c)
 {
 	struct proc_stat st;
 
-	return c->pid > 0 && proc_stat_read(c->pid, &st) == 0 && st.starttime == c->pid_start && st.state != 'Z' && st.state != 'X';
+	return look_at_init(c, &st);
 }
 
 int container_init_pidfd(struct container *c)
@@ -55,18 +63,19 @@ static bool is_being_made(struct container *c)
 
 enum oci_status container_status(struct container *c)
 {
+	struct proc_stat init;
 	struct stat st;
 
 	if (!c->pid)
 		return is_being_made(c) ? OCI_CREATING : OCI_STOPPED;
-	if (!is_init(c))
+	if (!look_at_init(c, &init))
 		return OCI_STOPPED;
 	size_t mark = err_mark();
 	bool frozen = cgroup_frozen(&c->cgroups) > 0;
 	err_rewind(mark);   /* what cannot be asked is not frozen */
 	if (frozen)
 		return OCI_PAUSED;
-	return fstatat(c->dir_fd, CONTAINER_START_SOCKET, &st, AT_SYMLINK_NOFOLLOW) == 0 ? OCI_CREATED : OCI_RUNNING;
+	return !proc_has_executed(&init) && fstatat(c->dir_fd, CONTAINER_START_SOCKET, &st, AT_SYMLINK_NOFOLLOW) == 0 ? OCI_CREATED : OCI_RUNNING;
 }
 
 pid_t container_init_pid(struct container *c)

@@ -18,8 +18,14 @@ torpor state c | jq -e --arg b "$TEST_DIR/b" '.id == "c" and .bundle == $b and .
 refuses "container with given ID already exists" torpor create --bundle "$TEST_DIR/b" c
 refuses "container not paused" torpor resume c
 
+ln "$TEST_STATE/c/start" "$TEST_STATE/kept"
 torpor start c
 wait_until 5 test -e "$TEST_DIR/b/rootfs/started"
+ln "$TEST_STATE/kept" "$TEST_STATE/c/start"   # as a start leaves it that was killed when init had heard
+equal "$(container_status c)" running "status with the start socket"
+refuses "it is running, not created" torpor start c
+refuses "cannot delete container c that is not stopped: running" torpor delete c
+rm "$TEST_STATE/c/start" "$TEST_STATE/kept"
 equal "$(container_status c)" running status
 equal "$(container_pid c)" "$pid" pid
 if torpor start c 2>/dev/null; then fail "started twice"; fi
