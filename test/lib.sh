@@ -80,6 +80,12 @@ shows() {
 }
 # listens_at PATH: somebody takes connections at this socket. (Its file may be there a moment before; the kernel knows it by its first name, PATH~.)
 listens_at() { [ -S "$1" ] && grep -q " 00010000 .*${1##*/}~\?$" /proc/net/unix; }
+# free_port: a number for a server, of those that are nobody's source port, and that no socket has now.
+free_port() {
+	local port
+	until port=$((20000 + RANDOM % 12000)) && ! grep -qs ":$(printf %04X $port) " /proc/net/tcp /proc/net/tcp6; do :; done
+	echo "$port"
+}
 equal() { [ "$1" = "$2" ] || fail "${3-it} is \"$1\", not \"$2\""; }
 
 container_pid() { torpor state "$1" | jq -r .pid; }

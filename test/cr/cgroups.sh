@@ -45,7 +45,7 @@ start() {
 	at_exit kill -9 "$child"
 }
 end() {
-	kill -9 "$child" "$pid"
+	kill -9 "$pid" "$child"   # the parent first: it ends by itself when its child does
 	wait_until 20 eval "! kill -0 $pid 2>/dev/null && ! kill -0 $child 2>/dev/null"
 }
 group_of() { sed -n "s/^[0-9]*:$2://p" "/proc/$1/cgroup"; }
@@ -93,7 +93,7 @@ for mode in full props; do
 done
 restore --manage-cgroups=strict && fail "strict took groups that are there"
 grep -q "is there already (--manage-cgroups=strict)" log || fail "strict: $(cat log)"
-wait_until 20 eval "! kill -0 $pid 2>/dev/null"   # a failed restore leaves no task
+wait_until 20 eval "! kill -0 $pid 2>/dev/null && ! kill -0 $child 2>/dev/null"   # a failed restore leaves no task
 remove_groups
 restore --manage-cgroups=strict || fail "restore: $(cat log)"
 is_in "$TEST_CGROUP"

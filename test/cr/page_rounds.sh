@@ -73,8 +73,7 @@ round() {
 	local n=$1 verb=$2
 	shift 2
 	mkdir -p s$n p$n
-	rm -f port
-	port=$((20000 + RANDOM % 12000))
+	port=$(free_port)
 	timeout 60 "${server[@]}" page-server -D "$work/p$n" --address 127.0.0.1 --port $port "${server_options[@]}" >server.$n.log 2>&1 &
 	wait_until 20 eval "grep -q ':$(printf %04X $port) 00000000:0000 0A' /proc/net/tcp"
 	timeout 60 "${dumper[@]}" $verb -t $pid -D "$work/s$n" --page-server --address 127.0.0.1 --port $port "$@" >dump.$n.log 2>&1 ||
@@ -147,7 +146,7 @@ size = struct.unpack_from('<I', data, 8)[0]       # two magics, the head; no ent
 open(sys.argv[1], 'wb').write(data[:12 + size])
 END
 mkdir s2 p2
-timeout 20 "$TORPOR_CR" page-server -D p2 --address "$work/socket" --prev-images-dir ../p1 >server.log 2>&1 &
+timeout 60 "$TORPOR_CR" page-server -D p2 --address "$work/socket" --prev-images-dir ../p1 >server.log 2>&1 &
 wait_until 20 listens_at "$work/socket"
 refuses "" "$TORPOR_CR" dump -t $pid -D s2 --prev-images-dir ../s1 --page-server --address "$work/socket"
 if wait $!; then fail "the server takes pages that are nowhere"; fi

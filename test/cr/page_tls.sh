@@ -49,7 +49,7 @@ start_server() { # PROGRAM OPTION…
 	shift
 	rm -rf "$work/pages"
 	mkdir "$work/pages"
-	port=$((20000 + RANDOM % 12000))
+	port=$(free_port)
 	timeout 60 $program page-server -D "$work/pages" --address 127.0.0.1 --port $port "$@" >"$work/server.out" 2>&1 &
 	server=$!
 	wait_until 20 eval "grep -q ':$(printf %04X $port) 00000000:0000 0A' /proc/net/tcp"

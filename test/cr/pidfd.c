@@ -72,7 +72,7 @@ int main(int argc, char **argv)
 	expect(send(self, 0) == 0 && !readable(self, 0), "of itself: %s", strerror(errno));
 	expect(send(dead, 0) < 0 && errno == ESRCH && readable(dead, 0), "of one that has ended: not any more");
 	expect((fcntl(first, F_GETFL) & O_NONBLOCK) && fcntl(first, F_GETFD) == FD_CLOEXEC, "flags %#o", fcntl(first, F_GETFL));
-	expect(readable(first, 10000), "the child's end is not noticed");
+	expect(readable(first, 40000), "the child's end is not noticed");
 	expect(waitid(P_PIDFD, first, &info, WEXITED) == 0 && info.si_pid == child && info.si_status == SIGTERM, "waited for %d: status %d",
 	       info.si_pid, info.si_status);
 	cr_join(other);

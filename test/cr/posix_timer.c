@@ -56,7 +56,7 @@ static void *work(void *arg)
 {
 	sigset_t set;
 	siginfo_t info;
-	struct timespec most = { 5, 0 };
+	struct timespec most = { 40, 0 };
 
 	worker = gettid();
 	pthread_barrier_wait(&ready);
@@ -74,7 +74,7 @@ static void *work(void *arg)
 
 int main(int argc, char **argv)
 {
-	struct timespec most = { 5, 0 };
+	struct timespec most = { 40, 0 };
 	sigset_t set;
 	siginfo_t info;
 	pthread_t t;
@@ -103,6 +103,8 @@ int main(int argc, char **argv)
 	arm(timers[3], TIMER_ABSTIME, cr_now(CLOCK_BOOTTIME) + 2000, 0);
 	arm(timers[4], 0, 500, 1.25);
 	cr_sleep_ms(100);
+	while (sigpending(&set) == 0 && !sigismember(&set, SIGRTMIN + 1))
+		cr_sleep_ms(1);
 	cr_wait();
 
 	expect_left("real", timers[0], 900, 1000.25, 3.5);

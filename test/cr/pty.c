@@ -150,7 +150,7 @@ static void check_interrupt(struct session *s)
 	struct pollfd p = { .fd = s->report[0], .events = POLLIN };
 
 	expect(write(s->master, "\003", 1) == 1, "type ^C: %s", strerror(errno));
-	expect(poll(&p, 1, 10000) == 1 && read(s->report[0], &c, 1) == 1 && c == 'f', "^C did not reach the foreground job: %#x", c);
+	expect(poll(&p, 1, 40000) == 1 && read(s->report[0], &c, 1) == 1 && c == 'f', "^C did not reach the foreground job: %#x", c);
 	expect(poll(&p, 1, 100) == 0, "^C reached somebody else");
 	char echo[8] = "";
 	expect(read_all(s->master, echo, 2) == 2 && !strcmp(echo, "^C"), "^C was echoed as '%s'", echo);

@@ -37,6 +37,19 @@ static char state(pid_t pid)
 	return cr_proc(path, "State")[0];
 }
 
+/* A restored or released task is stopped when it has run a moment, all threads of it: its parent is told then. */
+static bool is_stopped(pid_t pid, siginfo_t *info)
+{
+	for (int ms = 0; ms < 40000; ms++) {
+		if (waitid(P_PID, pid, info, WSTOPPED | WNOHANG) < 0)
+			return false;
+		if (info->si_pid == pid)
+			return true;
+		cr_sleep_ms(1);
+	}
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	static const int signals[] = { SIGSTOP, SIGTSTP, SIGSTOP };
@@ -51,10 +64,10 @@ int main(int argc, char **argv)
 	}
 	cr_wait();
 	for (int i = 0; i < 3; i++) {
+		bool stopped = is_stopped(pids[i], &info);
+		expect(stopped && info.si_status == signals[i], "child %d: stopped by %d instead of %d", i, stopped ? info.si_status : 0,
+		       signals[i]);
 		expect(state(pids[i]) == 'T', "child %d: state %c", i, state(pids[i]));
-		int r = waitid(P_PID, pids[i], &info, WSTOPPED | WNOHANG);
-		expect(r == 0 && info.si_pid == pids[i] && info.si_status == signals[i], "child %d: stopped by %d instead of %d", i,
-		       info.si_pid ? info.si_status : 0, signals[i]);
 	}
 	cr_sleep_ms(50);
 	for (int i = 0; i < 3; i++) {

@@ -91,7 +91,7 @@ static struct tcp_info info(int fd)
 
 static bool in_state(int fd, int state)
 {
-	for (int i = 0; i < 5000 && info(fd).tcpi_state != state; i++)
+	for (int i = 0; i < PATIENCE * 1000 && info(fd).tcpi_state != state; i++)
 		cr_sleep_ms(1);
 	return info(fd).tcpi_state == state;
 }
@@ -359,7 +359,7 @@ static bool arrives(int fd)
 {
 	int left = 1;
 
-	for (int i = 0; i < 5000 && ioctl(fd, SIOCOUTQ, &left) == 0 && left; i++)
+	for (int i = 0; i < PATIENCE * 1000 && ioctl(fd, SIOCOUTQ, &left) == 0 && left; i++)
 		cr_sleep_ms(1);
 	return !left;
 }

@@ -23,7 +23,8 @@ static pthread_cond_t opened = PTHREAD_COND_INITIALIZER;
 static pthread_barrier_t ready;
 static pthread_t threads[THREADS];
 static pid_t tids[THREADS];
-static bool open_now;
+static int waiting;   /* on the condition variable, by the gate */
+static bool closed, open_now;
 static char stacks[THREADS][65536];
 static cpu_set_t processors;
 
@@ -96,7 +97,10 @@ static void wait_for_go(int i)
 				__atomic_fetch_add(&n, 1, __ATOMIC_RELAXED);
 	else if (i < 4)
 		cr_wait_go();
+	while ((i == 4 || i == 5) && !__atomic_load_n(&closed, __ATOMIC_SEQ_CST))
+		cr_sleep_ms(1);
 	pthread_mutex_lock(&gate);
+	waiting += i >= 6;
 	while (i >= 6 && !open_now)
 		pthread_cond_wait(&opened, &gate);
 	pthread_mutex_unlock(&gate);
@@ -127,8 +131,12 @@ int main(int argc, char **argv)
 		need(pthread_create(&threads[i], NULL, run, (void *)(intptr_t)i) == 0);
 	}
 	pthread_barrier_wait(&ready);
-	cr_sleep_ms(20); /* so that two of them wait on the condition variable before the gate is locked */
-	pthread_mutex_lock(&gate);
+	for (pthread_mutex_lock(&gate); waiting < 2; pthread_mutex_lock(&gate)) {
+		pthread_mutex_unlock(&gate);
+		cr_sleep_ms(1);
+	}
+	__atomic_store_n(&closed, true, __ATOMIC_SEQ_CST); /* for the two that find it so */
+	cr_sleep_ms(20);
 	cr_wait();
 	open_now = true;
 	pthread_cond_broadcast(&opened);

@@ -5,6 +5,7 @@
  */
 #include "cr.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/timerfd.h>
 
@@ -50,7 +51,7 @@ int main(int argc, char **argv)
 	int disarmed = make(CLOCK_MONOTONIC, TFD_NONBLOCK, 0, 0, 0);
 	int soon = make(CLOCK_MONOTONIC, 0, 0, 2, 0);
 	need(pthread_create(&t, NULL, blocked, &soon) == 0);
-	cr_sleep_ms(20);
+	need(poll(&(struct pollfd){ expired, POLLIN, 0 }, 1, 20000) == 1);
 	cr_wait_asleep();
 	cr_wait();
 	expect_left("relative", relative, 900, 1000.5, 0);

@@ -44,7 +44,7 @@ static void expect_arrives(const char *what, int from, int to)
 	char text[16] = "";
 
 	expect(sendto(from, "hello", 5, 0, &a.any, sizeof(a)) == 5, "%s: send: %s", what, strerror(errno));
-	for (int i = 0; i < 1000 && recv(to, text, sizeof(text), MSG_PEEK) < 0; i++)
+	for (int i = 0; i < 20000 && recv(to, text, sizeof(text), MSG_PEEK) < 0; i++)
 		cr_sleep_ms(1);
 	expect(recv(to, text, sizeof(text), 0) == 5 && !strcmp(text, "hello"), "%s: '%s' arrives", what, text);
 }
@@ -77,7 +77,7 @@ int main(int argc, char **argv)
 	expect(send(b, "from b", 6, 0) == 6 && send(c, "from c", 6, 0) == 6, "connected: send: %s", strerror(errno));
 	for (int i = 0; i < 2; i++) {
 		char text[16] = "";
-		for (int k = 0; k < 1000 && recv(a, text, sizeof(text), MSG_PEEK) < 0; k++)
+		for (int k = 0; k < 20000 && recv(a, text, sizeof(text), MSG_PEEK) < 0; k++)
 			cr_sleep_ms(1);
 		expect(recv(a, text, sizeof(text), 0) == 6, "a datagram of a connected socket does not arrive");
 	}

@@ -76,7 +76,7 @@ int main(int argc, char **argv)
 	snprintf(by_path.sun_path, sizeof(by_path.sun_path), "%.90s/server", cr_dir);
 	snprintf(datagram.sun_path, sizeof(datagram.sun_path), "%.90s/datagrams", cr_dir);
 	abstract_size = offsetof(struct sockaddr_un, sun_path) + 1 +
-			snprintf(abstract.sun_path + 1, sizeof(abstract.sun_path) - 1, "torpor-test-%d", getpid());
+			snprintf(abstract.sun_path + 1, sizeof(abstract.sun_path) - 1, "torpor-test%.60s", strrchr(cr_dir, '/'));
 	int server = socket(AF_UNIX, SOCK_STREAM, 0), hidden = socket(AF_UNIX, SOCK_STREAM, 0), dgram = socket(AF_UNIX, SOCK_DGRAM, 0);
 	need(bind(server, (struct sockaddr *)&by_path, sizeof(by_path)) == 0 && listen(server, 5) == 0);
 	need(bind(hidden, (struct sockaddr *)&abstract, abstract_size) == 0 && listen(hidden, 5) == 0);

@@ -14,7 +14,7 @@ static socklen_t address(struct sockaddr_un *a, const char *name)
 {
 	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	if (name[0] == '@') {
-		snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1, "%.90s-%d", name + 1, getpid());
+		snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1, "%.30s%.60s", name + 1, strrchr(cr_dir, '/'));
 		return offsetof(struct sockaddr_un, sun_path) + 1 + strlen(a->sun_path + 1);
 	}
 	need(strlen(name) < sizeof(a->sun_path));
