@@ -17,6 +17,7 @@ struct dump {
 	int root_fd;                     /* the root task's root directory (/proc/PID/root), for path checks */
 	int ns_depth;                    /* pid namespaces that a task of the tree is in */
 	bool was_frozen, freezer_v2;     /* the freezer cgroup before the dump */
+	struct strangers *strangers;     /* freezer.c: those that are not saved and stand still; NULL: none */
 	bool failed;                     /* what follows is the undoing */
 	bool own_pid_ns, own_mnt_ns, own_net_ns, own_ipc_ns, own_uts_ns, own_cgroup_ns, own_user_ns, own_time_ns;
 	struct ns_table *ns;             /* ns/ids.c: ids of namespaces */

@@ -323,31 +323,6 @@ static void order_tree(struct tree *tree)
 
 /* --- the whole tree --- */
 
-/* Processes in the container's cgroup that are not of the tree: they came in from outside (exec), and the end of the container would take
- * them along unsaved. */
-static int check_strangers(struct dump *d)
-{
-	if (!d->o->freeze_cgroup || d->o->leave_running)
-		return 0;
-	autofree char *path = str_printf("%s/cgroup.procs", d->o->freeze_cgroup), *text = NULL;
-	ssize_t n = file_read(AT_FDCWD, path, &text, 16u << 20);
-	if (n < 0)
-		return fail((int)-n, "read %s", path);
-	char *end;
-	for (char *at = text; *at; at = end + strspn(end, "\n")) {
-		struct proc_stat st;
-		long pid = strtol(at, &end, 10);
-		if (end == at)
-			break;
-		if (pid <= 0 || known_task(d->tree, (pid_t)pid) || proc_stat_read((pid_t)pid, &st) < 0 || st.state == 'Z' || st.state == 'X')
-			continue;
-		fail_text(EBUSY, "process %ld (%s) is in the container but does not descend from its first process: it cannot be saved", pid, st.comm);
-		fail_hint("it was brought in by exec: end it first, or leave the container running (--leave-running)");
-		return -EBUSY;
-	}
-	return 0;
-}
-
 int freeze_tree(struct dump *d)
 {
 	int r = freezer_look(d);
@@ -370,9 +345,9 @@ int freeze_tree(struct dump *d)
 			break;
 	}
 	if (r >= 0)
-		r = freezer_thaw(d, true);
+		r = freezer_strangers(d);
 	if (r >= 0)
-		r = check_strangers(d);
+		r = freezer_thaw(d, true);
 	if (r < 0)
 		return r;
 	order_tree(d->tree);
@@ -464,6 +439,7 @@ void freeze_release(struct dump *d)
 		from = end > FREEZE_AT_ONCE ? end - FREEZE_AT_ONCE : 0;
 		release_some(d, from, end);
 	}
+	freezer_let_go(d);
 	freezer_end(d);
 }
 

@@ -135,5 +135,5 @@ nothing_left() {
 	equal "$(ls /run/containerd/s 2>/dev/null)" "" "sockets left"
 	equal "$(ls /run/containerd/torpor/default 2>/dev/null | grep -v '^seccomp~$')" "" "state left"
 	equal "$(grep -c "$work/state" /proc/self/mountinfo)" 0 "mounts left"
-	equal "$(find /sys/fs/cgroup -mindepth 3 -path "*$TEST_CGROUP/*" -type d 2>/dev/null)" "" "cgroups left"
+	equal "$(find_groups -mindepth 3 -path "*$TEST_CGROUP/*" -type d)" "" "cgroups left"
 }

@@ -66,7 +66,7 @@ podman_end() {
 	podman pod rm --force --all --time 0 >/dev/null 2>&1
 	for _ in {1..200}; do
 		find /sys/fs/cgroup -mindepth 2 -depth -type d -path "*$TEST_CGROUP/*" -exec rmdir {} + 2>/dev/null
-		[ -n "$(find /sys/fs/cgroup -mindepth 2 -type d -path "*$TEST_CGROUP/*" 2>/dev/null)" ] || return 0
+		[ -n "$(find_groups -mindepth 2 -type d -path "*$TEST_CGROUP/*")" ] || return 0
 		sleep 0.1
 	done
 }

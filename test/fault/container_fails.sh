@@ -20,7 +20,7 @@ copy_program "$bundle/rootfs" "$TOOLS/worker"
 install "$TOOLS/worker" "$bundle/rootfs/worker"
 mkdir "$work/dir"
 configure "$bundle" '.mounts += [{destination: "/outside", type: "bind", source: $dir, options: ["bind", "rw"]}]' --arg dir "$work/dir"
-cgroups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 4 -type d -path "*${TEST_CGROUP#/}/*" 2>/dev/null; }
+cgroups() { find_groups -mindepth 1 -maxdepth 4 -type d -path "*${TEST_CGROUP#/}/*"; }
 mounts=$(cut -d' ' -f5 /proc/self/mountinfo)
 delete_at_exit c
 

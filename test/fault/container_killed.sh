@@ -46,7 +46,7 @@ torpor checkpoint --image-path "$work/images" --work-path "$work/log" c || fail 
 refuses "does not exist" torpor state c
 
 # -- restore ---------------------------------------------------------------------------------------------------------------------
-cgroups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 4 -type d -path "*${TEST_CGROUP#/}/*" 2>/dev/null || :; }   # those of others go while it looks
+cgroups() { find_groups -mindepth 1 -maxdepth 4 -type d -path "*${TEST_CGROUP#/}/*"; }
 mounts=$(cut -d' ' -f5 /proc/self/mountinfo)
 nothing_left() { # WHAT
 	wait_until 5 eval '[ -z "$(made)" ]'

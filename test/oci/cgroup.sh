@@ -36,7 +36,7 @@ torpor pause c
 equal "$(container_status c)" paused status
 torpor resume c
 torpor delete --force c
-[ -z "$(find /sys/fs/cgroup -maxdepth 3 -path "*$TEST_CGROUP/b")" ] || fail "cgroups are left"
+[ -z "$(find_groups -maxdepth 3 -path "*$TEST_CGROUP/b")" ] || fail "cgroups are left"
 undo
 
 # limits that cannot be set
@@ -91,7 +91,7 @@ undo
 # no groups at all: an engine that has put torpor where it wants the container; a limit is then an error
 with '.process.args = ["sleep", "1000"] | del(.linux.resources)'
 torpor --cgroup-manager=disabled run --detach --bundle "$b" c </dev/null
-[ -z "$(find /sys/fs/cgroup -maxdepth 3 -path "*$TEST_CGROUP/b")" ] || fail "cgroups were made"
+[ -z "$(find_groups -maxdepth 3 -path "*$TEST_CGROUP/b")" ] || fail "cgroups were made"
 torpor exec c true
 torpor delete --force c
 configure "$b" '.linux.resources.memory.limit = 100000000'

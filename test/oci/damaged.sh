@@ -13,7 +13,7 @@ begin() {
 	pids=$(torpor ps --format json c | jq -r '.[]')
 	init=$(container_pid c)
 }
-groups_left() { find /sys/fs/cgroup -maxdepth 4 -type d -path "*$TEST_CGROUP/b"; }
+groups_left() { find_groups -maxdepth 4 -type d -path "*$TEST_CGROUP/b"; }
 has_ended() { [ ! -e "/proc/$1" ] || grep -q '^State:.[ZX]' "/proc/$1/status"; }
 cut_off() { head -c "$1" "$state" >"$TEST_DIR/cut" && cp "$TEST_DIR/cut" "$state"; }
 # ends TEXT: delete --force says so, and all is gone

@@ -44,7 +44,7 @@ equal "$(tr '\0' ' ' </proc/"$pid"/cmdline)" "sleep 500 " command
 kill "$pid"
 
 # --cgroup: groups below the container's
-groups=$(find /sys/fs/cgroup -maxdepth 3 -path "*$TEST_CGROUP/b" -type d)
+groups=$(find_groups -maxdepth 3 -path "*$TEST_CGROUP/b" -type d)
 for g in $groups; do mkdir "$g/below"; done
 at_exit eval 'for g in $groups; do rmdir $g/below 2>/dev/null; done'
 equal "$(torpor exec --cgroup below c sh -c 'grep -c "/below$" /proc/self/cgroup')" "$(wc -w <<<"$groups")" "number of groups"

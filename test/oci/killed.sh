@@ -14,12 +14,12 @@ export ASAN_OPTIONS=detect_leaks=0   # it does not work in a traced program
 configure "$b" '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["swapoff"], action: "SCMP_ACT_ERRNO"}]}
 	| .hooks = {createRuntime: [{path: "/bin/true"}], createContainer: [{path: "/bin/true"}], poststop: [{path: "/bin/true"}]}'
 
-inside_group() { find /sys/fs/cgroup -maxdepth 3 -path "*$TEST_CGROUP/b/cgroup.procs" -exec cat {} + 2>/dev/null | sort -u | tr '\n' ' '; }
+inside_group() { find_groups -maxdepth 3 -path "*$TEST_CGROUP/b/cgroup.procs" -exec cat {} + | sort -u | tr '\n' ' '; }
 # Deletes and looks for what is left.
 cleaned() {
 	torpor delete --force c
 	[ ! -e "$TEST_STATE/c" ] || fail "$1: the state is left"
-	if [ -n "$(find /sys/fs/cgroup -maxdepth 3 -path "*$TEST_CGROUP/b")" ]; then fail "$1: cgroups are left, with processes $(inside_group)"; fi
+	if [ -n "$(find_groups -maxdepth 3 -path "*$TEST_CGROUP/b")" ]; then fail "$1: cgroups are left, with processes $(inside_group)"; fi
 }
 # each NAME PREPARATION COMMAND…: kills the command after its Nth call until it ends by itself
 each() {

@@ -13,7 +13,7 @@ inside_sh() { inside sh -c "$1"; }
 create_refuses() {
 	refuses "$1" torpor create --bundle "$b" c </dev/null
 	refuses "does not exist" torpor state c
-	[ -z "$(find /sys/fs/cgroup -maxdepth 3 -path "*$TEST_CGROUP/b")" ] || fail "cgroups are left: $(find /sys/fs/cgroup -path "*$TEST_CGROUP*" -type d)"
+	[ -z "$(find_groups -maxdepth 3 -path "*$TEST_CGROUP/b")" ] || fail "cgroups are left: $(find_groups -path "*$TEST_CGROUP*" -type d)"
 }
 # with FILTER…: configure, until `undo`.
 with() {

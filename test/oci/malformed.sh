@@ -15,7 +15,7 @@ bad() {
 	[[ $out == *config.json* && $out == *"$1"* ]] || fail "no \"$1\" in: ${out:0:600}"
 	[ "$(wc -c <<<"$out")" -lt 2000 ] || fail "$1: the message has $(wc -c <<<"$out") bytes"
 	[ ! -e "$TEST_STATE/c" ] || fail "$1: a state directory"
-	[ -z "$(find /sys/fs/cgroup -maxdepth 3 -path "*$TEST_CGROUP/b")" ] || fail "$1: cgroups"
+	[ -z "$(find_groups -maxdepth 3 -path "*$TEST_CGROUP/b")" ] || fail "$1: cgroups"
 }
 edit() { jq "$1" "$TEST_DIR/good.json" >"$b/config.json"; }
 

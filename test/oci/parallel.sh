@@ -13,7 +13,7 @@ for ((i = 0; i < n; i++)); do
 	sed "s|$TEST_CGROUP/b|$TEST_CGROUP/b$i|" "$b/config.json" >"$TEST_DIR/b$i/config.json"
 done
 all() { seq 0 $((n - 1)) | xargs -P 16 -I{} "$TORPOR" --root "$TEST_STATE" "$@"; }
-groups() { find /sys/fs/cgroup -maxdepth 3 -type d -path "*$TEST_CGROUP/b[0-9]*" | wc -l; }
+groups() { find_groups -maxdepth 3 -type d -path "*$TEST_CGROUP/b[0-9]*" | wc -l; }
 mounts=$(wc -l </proc/self/mountinfo)
 
 all run --detach --bundle "$TEST_DIR/b{}" c{} </dev/null
