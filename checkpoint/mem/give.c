@@ -107,9 +107,9 @@ int lazy_serve(struct dump *d)
 		.mark = wire_mark(d->run_id), .harmless = !d->stats.pages_lazy, .stop_fd = d->o->stop_fd,
 		.stretch = stretch, .read = read_task, .taken = taken, .arg = d,
 	};
-	int r = d->o->ready ? d->o->ready(d->o->arg, l->port) : 0;
 
 	log_info("%" PRIu64 " MiB are left to be fetched", d->stats.pages_lazy >> 8);
+	int r = d->o->ready ? d->o->ready(d->o->arg, l->port) : 0;   /* the images, a log among them perhaps, may be copied from here on */
 	if (r >= 0)
 		r = giver_run(&g, take_fd(&l->sock), l->connected);
 	if (r < 0 && d->taken)

@@ -37,7 +37,7 @@ writer() { # SEED
 	(cd "$work" && TRACK_SEED=$1 exec nsenter --target "${host_pid[a]}" --mount --net -- \
 		setsid "$TEST_BUILD/test/cr/track_random" "$work/ready" </dev/null >/dev/null 2>&1) &
 	wait_until 20 [ -e "$work/ready" ]
-	pid=$(pgrep -f "track_random $work/ready" | head -1)
+	pid=$(pgrep --oldest -f "track_random $work/ready")
 }
 make_host a
 make_host b
