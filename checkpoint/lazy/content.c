@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +20,10 @@
 #include "mem/lazy.h"
 #include "pages/channel.h"
 #include "pages/wire.h"
+
+#ifndef MADV_POPULATE_READ          /* Linux 5.14 */
+#define MADV_POPULATE_READ 22
+#endif
 
 #define END_TRIES 60
 #define REFUSED_TRIES 4
@@ -95,6 +100,8 @@ int content_open(struct restore *r, const struct ck_page_peer *server, struct co
 	for (size_t i = 0; e == 0 && i < r->tree->tasks.n; i++) {
 		struct task_memory *m = task_memory(r, r->tree->tasks.data[i]);
 		e = m ? pages_open(&m->pages) : 0;
+		if (m)
+			pages_map(&m->pages);
 	}
 	if (e < 0)
 		content_free(out);
@@ -157,6 +164,18 @@ int content_read(struct content *c, const struct task *t, uint64_t at, void *dat
 		size -= part;
 	}
 	return 0;
+}
+
+const char *content_place(const struct content *c, const struct task *t, uint64_t at, uint64_t size)
+{
+	const struct image_pages *p = &task_memory(c->r, t)->pages;
+	const struct image_run *run = run_of(p, at);
+	const char *map = run ? p->files.data[run->file].map : NULL;
+
+	if (!map || run->end - at < size)
+		return NULL;
+	map += run->offset + (at - run->start);
+	return madvise((void *)(uintptr_t)map, size, MADV_POPULATE_READ) == 0 ? map : NULL;
 }
 
 int content_socket(const struct content *c)

@@ -15,6 +15,8 @@ bool content_is_remote(const struct content *c, const struct task *t, uint64_t a
 uint64_t content_stretch(const struct content *c, const struct task *t, uint64_t at, uint64_t size);
 /* The images: reads; 0 or -errno, explained. */
 int content_read(struct content *c, const struct task *t, uint64_t at, void *data, uint64_t size);
+/* The same, where it is in memory already, for the kernel to copy (the file may be cut: who reads it gets SIGBUS); NULL: it is to be read. */
+const char *content_place(const struct content *c, const struct task *t, uint64_t at, uint64_t size);
 /* A page server: its socket, -1 with images; a request; an answer, whose content is then read into data (of CONTENT_MAX bytes). -errno
  * (explained) means that the connection is gone. */
 #define CONTENT_MAX (1u << 20)

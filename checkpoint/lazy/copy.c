@@ -6,7 +6,8 @@
  * 2. While a piece flies nothing that the kernel has to tell of its task is read (hold()): what would be told may be that the place is no
  *    longer missing, and until it is read the kernel refuses the piece.
  * 3. Copiers neither close userfaultfds nor write the journal: that is the main thread's.
- * 4. Pieces are small while there are faults, whose pages wait for them; larger ones cost less. */
+ * 4. Images in a tmpfs are mapped, and the kernel copies from there: one copy less.
+ * 5. Pieces are small while there are faults, whose pages wait for them; larger ones cost less. */
 #define LOG_PREFIX "lazy"
 #include <errno.h>
 #include <linux/userfaultfd.h>
@@ -118,16 +119,24 @@ static void ring(struct pager *p)
 		return;
 }
 
-/* The content, and what the kernel takes of it at once, without the lock: how much that was, or -errno, explained. */
+static uint64_t give(const struct flight *f, const char *data, uint64_t size)
+{
+	struct uffdio_copy copy = { .dst = f->start, .src = (uintptr_t)data, .len = size };
+
+	return ioctl(f->t->uffd, UFFDIO_COPY, &copy) == 0 ? size : copy.copy > 0 ? (uint64_t)copy.copy : 0;
+}
+
+/* What the kernel takes of the content at once, without the lock: how much that was, or -errno, explained. The rest is in the buffer. */
 static int64_t fly(struct copier *c, uint64_t at, uint64_t size)
 {
 	const struct flight *f = &c->flight;
-	int e = content_read(c->p->content, f->t->task, at, c->buffer, size);
-	struct uffdio_copy copy = { .dst = f->start, .src = (uintptr_t)c->buffer, .len = size };
+	const char *place = content_place(c->p->content, f->t->task, at, size);
+	uint64_t done = place ? give(f, place, size) : 0;
 
-	if (e < 0)
-		return e;
-	return ioctl(f->t->uffd, UFFDIO_COPY, &copy) == 0 ? (int64_t)size : copy.copy > 0 ? copy.copy : 0;
+	if (done == size)
+		return (int64_t)done;
+	int e = content_read(c->p->content, f->t->task, at, c->buffer, size);
+	return e < 0 ? e : place ? (int64_t)done : (int64_t)give(f, c->buffer, size);
 }
 
 /* With the lock. */

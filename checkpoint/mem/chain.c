@@ -16,10 +16,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -349,9 +352,29 @@ int pages_open(struct image_pages *p)
 	return 0;
 }
 
+void pages_map(struct image_pages *p)
+{
+	for (size_t i = 0; i < p->files.n; i++) {
+		struct image_file *f = &p->files.data[i];
+		struct statfs fs;
+		if (f->fd < 0 || f->map || !f->size || fstatfs(f->fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+			continue;
+		void *map = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
+		f->map = map == MAP_FAILED ? NULL : map;
+	}
+}
+
+static void unmap(struct image_file *f)
+{
+	if (f->map)
+		munmap((void *)(uintptr_t)f->map, f->size);
+	f->map = NULL;
+}
+
 void pages_close(struct image_pages *p)
 {
 	for (size_t i = 0; i < p->files.n; i++) {
+		unmap(&p->files.data[i]);
 		if (!p->files.data[i].fetched)
 			fd_close(&p->files.data[i].fd);
 		p->files.data[i].writable = false;
@@ -360,8 +383,10 @@ void pages_close(struct image_pages *p)
 
 void pages_done(struct image_pages *p)
 {
-	for (size_t i = 0; i < p->files.n; i++)
+	for (size_t i = 0; i < p->files.n; i++) {
+		unmap(&p->files.data[i]);
 		fd_close(&p->files.data[i].fd);
+	}
 	array_free(&p->files);
 	array_free(&p->runs);
 }

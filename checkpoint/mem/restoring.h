@@ -22,6 +22,7 @@ struct image_file {
 	uint32_t id;                             /* pages-ID.img */
 	uint64_t size;                           /* bytes that it has to have */
 	int fd;                                  /* pages_open(); -1 */
+	const char *map;                         /* pages_map(); NULL. To be given to the kernel alone: the file may be cut */
 	bool writable;                           /* it is open for writing as well */
 	bool fetched;                            /* a file in memory, which stays open until pages_done() */
 	bool remote;                             /* no file: the source of a lazy dump has the content */
@@ -81,6 +82,7 @@ int pages_open(struct image_pages *p);       /* The index of the first run that 
 size_t image_run_at(const struct image_pages *p, uint64_t address);
 /* the pages files that runs refer to; explained */
 uint64_t pages_remote(const struct image_pages *p);   /* bytes whose content only the source has */
+void pages_map(struct image_pages *p);          /* those files that are in memory, until they are closed */
 void pages_close(struct image_pages *p);
 void pages_done(struct image_pages *p);
 
