@@ -17,7 +17,8 @@ if [ -z "${TEST_DIR-}" ]; then
 	exec "$top/test/run" --verbose "^${here%.sh}\$"
 fi
 set -eEuo pipefail
-trap 'echo "line $LINENO: $BASH_COMMAND: status $?"' ERR
+# Not to standard output: in $(COMMAND) it would count as what the command says.
+trap 'echo "line $LINENO: $BASH_COMMAND: status $?" >&2' ERR
 
 skip() {
 	echo "$*"
@@ -79,7 +80,7 @@ shows() {
 	output=$("${@:2}") && grep -qE -- "$1" <<<"$output"
 }
 # listens_at PATH: somebody takes connections at this socket. (Its file may be there a moment before; the kernel knows it by its first name, PATH~.)
-listens_at() { [ -S "$1" ] && grep -q " 00010000 .*${1##*/}~\?$" /proc/net/unix; }
+listens_at() { [ -S "$1" ] && grep -q " 00010000 .*[ /]${1##*/}~\?$" /proc/net/unix; }
 # free_port: a number for a server, of those that are nobody's source port, and that no socket has now.
 free_port() {
 	local port

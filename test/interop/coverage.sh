@@ -17,7 +17,7 @@ has_test() { # TEST WORD: it exists and has the word
 	local name=$1 file dir
 	for file in "$top/$name.sh" "$top/$name.c" "$top/$name.py" "$top/$name"; do [ -f "$file" ] && break; done
 	dir=${name%/*}
-	[ -f "$file" ] || "$top/$dir/tests" --list 2>/dev/null | grep -qx "${name#*/}" || fail "there is no test $name"
+	[ -f "$file" ] || shows "^${name#*/}\$" "$top/$dir/tests" --list || fail "there is no test $name"
 	[ -z "${2-}" ] || [ ! -f "$file" ] || grep -q -e "$2" "$file" || fail "$name does not speak of $2"
 }
 open=0 n=0

@@ -13,5 +13,5 @@ new_tmpdir work
 at_exit kill "$(cat "$work/pid")"
 "$TORPOR_CR" service --work-dir "$work" --address "$work/pid" 2>"$work/err" && fail "the service replaced a file"
 grep -q 'no socket' "$work/err" || fail "another reason: $(cat "$work/err")"
-result=$(timeout 100 "$python" run python3 "${0%/*}/rpc.py" "$TORPOR_CR" "$work/socket" "$work" 2>&1) || fail "$result"
+result=$(timeout $((100 * ${TEST_PATIENCE:-1})) "$python" run python3 "${0%/*}/rpc.py" "$TORPOR_CR" "$work/socket" "$work" 2>&1) || fail "$result"
 equal "$(tail -n 1 <<<"$result")" ok "the client's last word"

@@ -94,12 +94,12 @@ data_is_kept() { # CONTAINER
 lazy() {
 	local port pager dump
 	start
-	port=$((20000 + RANDOM % 10000))
+	port=$(free_port)
 	mkfifo "$work/ready"
 	with "$work/torpor" runc checkpoint --lazy-pages --page-server "127.0.0.1:$port" --status-fd 9 --work-path "$work/log" \
 		--image-path "$work/images" c1 9>"$work/ready" &
 	dump=$!
-	timeout 20 head -c 1 "$work/ready" >"$work/got"
+	timeout $((60 * ${TEST_PATIENCE:-1})) head -c 1 "$work/ready" >"$work/got" || :
 	[ -s "$work/got" ] || fail "the dump is never ready: $(tail -n 5 "$work/log/dump.log")"
 	rm "$work/ready"
 	"$work/torpor/criu" lazy-pages --images-dir "$work/images" --work-dir "$work/log" --page-server --address 127.0.0.1 --port "$port" -o lazy.log &
