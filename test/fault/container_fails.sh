@@ -7,7 +7,9 @@
 
 fast_directory work
 bundle=$work/bundle images=$work/images file=$work/dir/status
-make_bundle busybox "$bundle" sh -c 'sleep 100000 5>>/var/log/file &
+make_bundle busybox "$bundle" sh -c 'exec 5>>/var/log/file   # open in the child from its first moment
+	sleep 100000 &
+	exec 5>&-
 	connect() {
 		while [ ! -e /outside/connect ]; do sleep 1; done
 		sleep 1000 | nc -l -p 4711 >/dev/null &
@@ -36,7 +38,7 @@ must_fail() {
 	local text=$1 what=$2 status=0 init
 	shift 2
 	init=$(container_pid c)
-	timeout 30 "$TORPOR" --root "$TEST_STATE" checkpoint --image-path "$images" --work-path "$work/log" "$@" c >"$work/out" 2>&1 || status=$?
+	timeout 60 "$TORPOR" --root "$TEST_STATE" checkpoint --image-path "$images" --work-path "$work/log" "$@" c >"$work/out" 2>&1 || status=$?
 	[ $status = 1 ] || fail "$what: status $status: $(cat "$work/out")"
 	[[ $(cat "$work/out") == *"$text"* ]] || fail "$what: no \"$text\" in: $(cat "$work/out")"
 	goes_on "$what" "$init"
@@ -78,7 +80,8 @@ wait $tracer
 
 # A resource that cannot be saved.
 touch "$work/dir/connect"
-connected() { shows 4711 nsenter --net --target "$(container_pid c)" ss --no-header --tcp state established; }
+# Both ends, each a descriptor of its program: none waits to be accepted.
+connected() { [ "$(nsenter --net --target "$(container_pid c)" ss --no-header --tcp --processes state established | grep -c '4711 .*"nc"')" = 2 ]; }
 if command -v nsenter >/dev/null && command -v ss >/dev/null; then
 	wait_until 10 connected
 	must_fail "tcp" "a connection"
@@ -112,7 +115,7 @@ for ((i = 0; i < 20 * ROUNDS; i++)); do
 	[ -e "$TEST_STATE/c" ] || start
 	rm -rf "$work/other"
 	random_below "$us"
-	timeout 30 "$TOOLS/killafter" -v "$(container_pid c)" $((random + 1)) "${checkpoint[@]}" >"$work/outcome" 2>"$work/out" || fail "init died: hangs"
+	timeout 60 "$TOOLS/killafter" -v "$(container_pid c)" $((random + 1)) "${checkpoint[@]}" >"$work/outcome" 2>"$work/out" || fail "init died: hangs"
 	case $(<"$work/outcome") in
 	"exit 0") succeeded=$((succeeded + 1)) ;;
 	"exit 1") [ ! -e "$work/other/inventory.img" ] || fail "init died: images were left" ;;
@@ -136,7 +139,7 @@ nothing_left() { # WHAT
 nothing_left "before"
 mounts=$(cut -d' ' -f5 /proc/self/mountinfo)
 restore() {
-	timeout 30 "$TORPOR" --root "$TEST_STATE" restore --detach --image-path "$images" --work-path "$work/log" --bundle "$bundle" \
+	timeout 60 "$TORPOR" --root "$TEST_STATE" restore --detach --image-path "$images" --work-path "$work/log" --bundle "$bundle" \
 		--pid-file "$work/pidfile" "$@" c </dev/null >"$work/out" 2>&1
 }
 refused() { # TEXT WHAT [OPTION…]

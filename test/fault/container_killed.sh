@@ -63,7 +63,7 @@ for ((i = 0; killed < 120 * ROUNDS; i++)); do
 	case $outcome in
 	killed)
 		killed=$((killed + 1))
-		if torpor state c 2>/dev/null | grep -q '"status": "running"'; then running=$((running + 1)); fi
+		if shows '"status": "running"' torpor state c 2>/dev/null; then running=$((running + 1)); fi
 		;;
 	"exit 0") goes_on "restored" ;;
 	*) fail "restore $i: $outcome: $(cat "$work/log/restore.log")" ;;

@@ -17,7 +17,7 @@ mappings=$(for m in $members; do mappings "$m"; done)
 must_fail() {
 	local text=$1 what=$2 status=0 m
 	shift 2
-	timeout 30 "$TORPOR_CR" dump --tree $worker "$@" >"$work/out" 2>&1 || status=$?
+	timeout 60 "$TORPOR_CR" dump --tree $worker "$@" >"$work/out" 2>&1 || status=$?
 	case $status in
 	0) fail "the dump succeeded: $what" ;;
 	1) ;;
@@ -89,7 +89,7 @@ traced() { # WHAT PID [stop]
 	exec 9>"$work/fifo"
 	wait_until 5 grep -q traced "$work/tracer"
 	[ "$what" != stopped ] || kill -STOP $tracer
-	if timeout 30 "$TORPOR_CR" dump --tree $worker --images-dir "$work/other" >"$work/out" 2>&1; then fail "dumped although it is traced"; fi
+	if timeout 60 "$TORPOR_CR" dump --tree $worker --images-dir "$work/other" >"$work/out" 2>&1; then fail "dumped although it is traced"; fi
 	grep -q "task $1 (worker) is traced by process $tracer (tracer)" "$work/out" || fail "who traces is not named: $(cat "$work/out")"
 	equal "$(ls -A "$work/other")" "" "left after a dump that failed"
 	[ "$what" != stopped ] || kill -CONT $tracer
@@ -109,7 +109,7 @@ traced stopping "$last" stop
 
 # -- nothing to dump -------------------------------------------------------------------------------------------------------------
 refuses "there is no task 99999" torpor_cr dump --tree 99999 --images-dir "$work/other"
-sh -c 'sleep 0.01 & echo $! >"$1"; exec sleep 60' sh "$work/pid" &
+sh -c 'sleep 0.01 & echo $! >"$1"; exec sleep 1000' sh "$work/pid" &
 parent=$!
 disown $parent
 at_exit kill -9 $parent
@@ -171,7 +171,7 @@ for ((i = 0; i < 45 * ROUNDS; i++)); do
 	rm -rf "${work:?}/other"/*
 	dump[4]=$worker
 	random_below "$us"
-	timeout 30 "$TOOLS/killafter" -v $worker $((random + 1)) "${dump[@]}" >"$work/outcome" 2>"$work/out" ||
+	timeout 60 "$TOOLS/killafter" -v $worker $((random + 1)) "${dump[@]}" >"$work/outcome" 2>"$work/out" ||
 		fail "${modes[i % 3]}: the root died, the engine hangs"
 	[[ $(<"$work/outcome") == "exit "[01] ]] || fail "the root died: $(<"$work/outcome"): $(cat "$work/out")"
 	[ "$(<"$work/outcome")" = "exit 0" ] || equal "$(ls -A "$work/other")" "" "left after the root died"

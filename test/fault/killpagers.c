@@ -65,7 +65,7 @@ int main(int argc, char **argv)
 		return 2;
 	srandom((unsigned)atoi(argv[1]));
 	prctl(PR_SET_TIMERSLACK, 1);
-	while (guards + pagers < kills && access(argv[3], F_OK) < 0 && idle < 20000) {
+	while (guards + pagers < kills && access(argv[3], F_OK) < 0 && idle < 60000) {
 		struct pair p = find();
 		seen |= p.guards || p.pagers;
 		if (seen && !p.guards && !p.pagers)

@@ -39,6 +39,7 @@ for ((i = 0; i < rounds; i++)); do
 	read -r a b <"$dir/kills"
 	kills=$((kills + a)) guards=$((guards + b))
 	wait_until 20 none_there $worker
+	wait_until 20 eval '[ -z "$(made)" ]'   # who still writes there: the last pager and its guardian
 	rm -rf "$dir"
 done
 [ $kills -gt $rounds ] || fail "only $kills pagers were killed"

@@ -33,14 +33,13 @@ while True:
     to = {a: b, b: a}
     while left > 0 and to:
         for x in select.select(list(to), [], [])[0]:
-            data = x.recv(min(left, 65536))
-            left -= len(data)
-            if not data:
-                to = {}
-                break
             try:
+                data = x.recv(min(left, 65536))     # an error, too, when the other end went with something unread
+                left -= len(data)
                 to[x].sendall(data)
             except OSError:
+                data = b''
+            if not data:
                 to = {}
                 break
     while stall:
@@ -59,14 +58,14 @@ start_source() {
 # In a pid namespace, where the program's pids are free. What runs there then ends with the namespace.
 cat >"$work/target" <<END
 cd "$work/images"
-timeout 60 "$TORPOR_CR" lazy-pages --page-server --address \$1 -v4 -o lazy.log 2>"$work/pager.out" &
+timeout 100 "$TORPOR_CR" lazy-pages --page-server --address \$1 -v4 -o lazy.log 2>"$work/pager.out" &
 pager=\$!
 for i in \$(seq 3000); do grep -q " 00010000 .*lazy-pages.socket" /proc/net/unix || [ -z "\$(jobs -r)" ] && break; sleep 0.01; done
 "$TORPOR_CR" restore --lazy-pages --restore-detached -v4 -o restore.log \$2 2>"$work/restore.out" || { kill \$pager; wait \$pager; exit 2; }
 touch "$work/runs"
 [ -z "\$3" ] || exec sleep 1000
 wait \$pager || exit 3
-"$TOOLS/worker" "$file" watch 20 || exit 4
+"$TOOLS/worker" "$file" watch 60 || exit 4
 END
 target() { # ADDRESS OPTION HOLD
 	rm -f "$work/runs"
@@ -88,7 +87,7 @@ for ((round = 0; round < 6 * ROUNDS; round++)); do
 	if target "$work/wire" "" ""; then
 		wait $source || fail "round $round: arrived, but the source failed: $(logs)"
 		# shellcheck disable=SC2086
-		none_alive $members || fail "round $round: the program is at both sides"
+		wait_until 20 none_alive $members   # else the program is at both sides
 		echo "round $round: arrived"
 	else
 		# Cut before it ran there: it goes on here, by itself or when the dump is told to end.
@@ -96,9 +95,8 @@ for ((round = 0; round < 6 * ROUNDS; round++)); do
 		kill $source 2>/dev/null || :
 		if wait $source; then fail "round $round: the source ended well, the target did not: $(logs)"; fi
 		[ ! -e "$work/images/inventory.img" ] || fail "round $round: a dump that failed left an inventory"
-		! is_stopped || end_stop=1
 		# shellcheck disable=SC2086
-		[ -z "${end_stop-}" ] || kill -CONT $members
+		kill -CONT $members   # should it stand, or be about to
 		worker_goes_on "$file" "round $round"
 		echo "round $round: went on here"
 	fi

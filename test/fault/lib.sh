@@ -32,7 +32,7 @@ start_worker() {
 }
 # It must go on, all of it, and be right.
 worker_goes_on() { # FILE WHAT
-	"$TOOLS/worker" "$1" watch 20 || fail "the program does not go on as it should: $2"
+	"$TOOLS/worker" "$1" watch 60 || fail "the program does not go on as it should: $2"
 }
 
 tree() { # PID: it and its descendants

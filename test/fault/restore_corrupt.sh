@@ -38,7 +38,7 @@ damaged_restores() { # MODE NUMBER
 	for ((i = 0; i < $2; i++)); do
 		damage $((base + i))
 		status=0
-		timeout -k 1 30 "$TORPOR_CR" restore --restore-detached --images-dir "$work/damaged" >"$work/out" 2>&1 </dev/null || status=$?
+		timeout -k 1 60 "$TORPOR_CR" restore --restore-detached --images-dir "$work/damaged" >"$work/out" 2>&1 </dev/null || status=$?
 		case $status in
 		0) restored=$((restored + 1)) ;;
 		1)

@@ -10,7 +10,7 @@ cat >"$work/reader" <<-'END'
 	#!/bin/sh
 	exec 5<"$1" 6>>"$2" 7<"$3"
 	echo ready >"$4"
-	while :; do sleep 1; done
+	while :; do sleep 100000; done
 END
 chmod 755 "$work/reader"
 mkdir "$work/dir"
@@ -21,6 +21,8 @@ reader=$!
 disown $reader
 at_exit end_tree $reader
 wait_until 10 test -e "$work/ready"
+sleeps() { [ "$(cat "/proc/$(xargs </proc/$reader/task/$reader/children)/comm")" = sleep ]; }
+wait_until 10 sleeps
 members=$(tree $reader)
 mkdir "$images"
 "$TORPOR_CR" dump --tree $reader --images-dir "$images" -o "$work/dump.log" || fail "dump: $(cat "$work/dump.log")"
@@ -28,7 +30,7 @@ mkdir "$images"
 wait_until 5 none_there $members
 before=$(cd "$work" && find . | sort)
 
-restore() { timeout 30 "$TORPOR_CR" restore --restore-detached --images-dir "$images" --pidfile "$work/pidfile" "$@"; }
+restore() { timeout 60 "$TORPOR_CR" restore --restore-detached --images-dir "$images" --pidfile "$work/pidfile" "$@"; }
 # must_fail TEXT WHAT [OPTION…]
 must_fail() {
 	local text=$1 what=$2 status=0

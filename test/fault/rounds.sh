@@ -97,8 +97,8 @@ for ((i = 0; i < 12 * ROUNDS; i++)); do
 		[ ! -e "$work/1/inventory.img" ] || fail "a round failed, and there is an inventory"
 	fi
 	wait $! || :
-	end_program
-	wait_until 10 eval "! pgrep -f 'track_random $work/ready' >/dev/null"
+	ended() { end_program; ! pgrep -f "track_random $work/ready"; }   # the child, too, that it made at the last moment
+	wait_until 10 ended
 	check_round "$work/1"
 	rm -rf "$work"
 done
