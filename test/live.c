@@ -344,7 +344,7 @@ bool live_goes_on(const struct live *l)
 	for (unsigned i = 0; i < l->program->threads; i++) {
 		unsigned long before = live_shared->thread[i].rounds;
 		unsigned w;
-		for (w = 0; w < 100000 && live_shared->thread[i].rounds == before; w++)
+		for (w = 0; w < 600000 && live_shared->thread[i].rounds == before; w++)
 			usleep(100);
 		if (live_shared->thread[i].rounds == before) {
 			fprintf(stderr, "thread %u stands still\n", i);
@@ -394,9 +394,10 @@ struct live live_start_in(const struct program *p, bool pid_namespace)
 		waitpid(inner, NULL, 0);
 		_exit(0);
 	}
-	for (int i = 0; pid_namespace && !*number && i < 1000; i++)
+	for (int i = 0; pid_namespace && !*number && i < 60000; i++)
 		usleep(1000);
 	l.pid = pid_namespace ? *number : l.outer;
+	CHECK(l.pid > 0);
 	CHECK(live_goes_on(&l));
 	return l;
 }

@@ -39,7 +39,7 @@ struct live live_start(const struct program *p);
 struct live live_start_in(const struct program *p, bool pid_namespace);
 /* It goes on, found nothing wrong, and is killed. */
 void live_end(struct live *l);
-/* Whether each thread makes progress (within two seconds). */
+/* Whether each thread makes progress (within a minute). */
 bool live_goes_on(const struct live *l);
 /* How many things its threads have found wrong; they are printed. */
 unsigned long live_found_wrong(const struct live *l);

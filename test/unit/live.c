@@ -108,7 +108,7 @@ static void signals_kept(void)
 			sigqueue(l.pid, SIGRTMIN, (union sigval){ .sival_int = k });
 		CHECK_OK(live_work(r, 2));
 		remote_release(&r, 0);
-		for (int w = 0; w < 100000 && (live_shared->queued != sent || (i % 3 != 2 && live_shared->signals == before)); w++)
+		for (int w = 0; w < 600000 && (live_shared->queued != sent || (i % 3 != 2 && live_shared->signals == before)); w++)
 			usleep(100);
 		CHECK_EQ(live_shared->queued, sent);
 		CHECK_EQ(live_shared->signals, before + (i % 3 != 2));
@@ -121,7 +121,7 @@ static bool stops(pid_t pid)
 {
 	struct proc_stat s = { 0 };
 
-	for (int i = 0; i < 10000 && proc_stat_read(pid, &s) == 0 && s.state != 'T'; i++)
+	for (int i = 0; i < 60000 && proc_stat_read(pid, &s) == 0 && s.state != 'T'; i++)
 		usleep(1000);
 	return s.state == 'T';
 }
@@ -138,6 +138,7 @@ static void stopped(void)
 		usleep(1000);
 		CHECK_OK(live_visit(l.pid, 2));
 	}
+	CHECK(stops(l.pid));   /* a thread that each visit stops anew before it comes to it would take the signal now only */
 	CHECK_OK(remote_seize(l.pid, &r));
 	CHECK_OK(remote_wait_stop(r, &signal, 0));
 	CHECK_EQ(signal, SIGSTOP);

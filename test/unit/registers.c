@@ -230,7 +230,7 @@ static struct remote *spinning(pid_t pid)
 {
 	struct remote *r = seized(pid);
 
-	for (int i = 0; i < 10000 && r->found.r15 != 0x1234; i++) {
+	for (int i = 0; i < 30000 && r->found.r15 != 0x1234; i++) {
 		remote_release(&r, 0);
 		usleep(1000);
 		r = seized(pid);
@@ -392,7 +392,7 @@ static void no_library(void)
 		CHECK_OK(remote_read(r, 0x401000, &before, sizeof before));
 		remote_release(&r, 0);
 		count = before;
-		for (int tries = 0; tries < 10000 && count <= before; tries++) {
+		for (int tries = 0; tries < 60000 && count <= before; tries++) {
 			usleep(1000);
 			r = seized(pid);
 			CHECK_OK(remote_read(r, 0x401000, &count, sizeof count));
@@ -444,7 +444,7 @@ static void dies_with_the_engine(void)
 	waitpid(engine, NULL, 0);
 	for (int i = 0; i < 2; i++) {
 		struct proc_stat s = { 0 };
-		for (int w = 0; w < 10000 && proc_stat_read(pids[i], &s) == 0 && s.state != 'Z'; w++)
+		for (int w = 0; w < 60000 && proc_stat_read(pids[i], &s) == 0 && s.state != 'Z'; w++)
 			usleep(1000);
 		CHECK(proc_stat_read(pids[i], &s) < 0 || s.state == 'Z');
 	}
@@ -478,11 +478,12 @@ static void many_threads(void)
 	int *tids = NULL;
 	int signal;
 
-	for (int i = 0; i < 10000 && proc_numbers(pid, "task", &tids) != MANY; i++) {
+	for (int i = 0; i < 60000 && proc_numbers(pid, "task", &tids) != MANY; i++) {
 		free(tids);
 		tids = NULL;
 		usleep(1000);
 	}
+	CHECK(tids);
 	for (int round = 0; round < 2; round++) {
 		for (int i = 0; i < MANY; i++)
 			CHECK_OK(remote_seize(tids[i], &r[i]));

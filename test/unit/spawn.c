@@ -85,7 +85,7 @@ static void waits_and_ends(void)
 	CHECK(kill(pid, SIGCHLD) == 0);   /* a signal that nobody handles changes nothing */
 	CHECK_EQ(poll(&p, 1, 50), 0);
 	close(park);
-	CHECK_EQ(poll(&p, 1, 20000), 1);
+	CHECK_EQ(poll(&p, 1, 60000), 1);
 	CHECK_OK(oci_spawn_undo(c));
 	for (size_t i = 0; i < c->cgroups.n; i++)
 		CHECK(access(c->cgroups.data[i].value, F_OK) < 0);
