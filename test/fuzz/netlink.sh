@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The kernel's netlink answers from libFuzzer: FUZZ_SECONDS of it (10). What crashes it is printed, in base64.
+# The kernel's netlink answers from libFuzzer: FUZZ_SECONDS of it (10), from seed FUZZ_SEED (1). What crashes it is printed, in base64.
 # timeout: 280
 . "${0%/*}/../lib.sh"
 require_command clang python3
@@ -23,6 +23,6 @@ for name, (family, kind, body) in requests.items():
     with open(sys.argv[1] + "/" + name, "wb") as f:
         f.write(s.recv(16384))
 END
-"$TEST_BUILD/fuzz/netlink" -max_total_time="${FUZZ_SECONDS-10}" -max_len=16384 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+"$TEST_BUILD/fuzz/netlink" -seed="${FUZZ_SEED-1}" -max_total_time="${FUZZ_SECONDS-10}" -max_len=16384 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
 	-artifact_prefix="$TEST_DIR/" "$TEST_DIR/corpus" >"$TEST_DIR/log" 2>&1 || { tail -n 40 "$TEST_DIR/log"; fail "it crashes"; }
 grep 'Done\|number_of_executed_units' "$TEST_DIR/log"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What a network namespace and its images say, from libFuzzer: FUZZ_SECONDS of it (5). It begins with what this kernel says of a namespace that has
+# What a network namespace and its images say, from libFuzzer: FUZZ_SECONDS of it (5), from seed FUZZ_SEED (1). It begins with what this kernel says of a namespace that has
 # something of everything.
 # timeout: 280
 . "${0%/*}/../lib.sh"
@@ -44,6 +44,6 @@ for number, (family, kind, header) in enumerate(dumps):
     open(sys.argv[1] + \"/%d\" % number, \"wb\").write(out)
 " "$0"' "$TEST_DIR/corpus"
 [ -s "$TEST_DIR/corpus/7" ] || fail "no corpus"
-"$TEST_BUILD/fuzz/netns" -max_total_time="${FUZZ_SECONDS-5}" -max_len=16384 -timeout=10 -rss_limit_mb=512 -print_final_stats=1 \
+"$TEST_BUILD/fuzz/netns" -seed="${FUZZ_SEED-1}" -max_total_time="${FUZZ_SECONDS-5}" -max_len=16384 -timeout=10 -rss_limit_mb=512 -print_final_stats=1 \
 	-artifact_prefix="$TEST_DIR/" "$TEST_DIR/corpus" >"$TEST_DIR/log" 2>&1 || { tail -n 40 "$TEST_DIR/log"; fail "it crashes"; }
 grep 'Done\|number_of_executed_units' "$TEST_DIR/log"

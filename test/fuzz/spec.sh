@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# config.json from libFuzzer: FUZZ_SPEC_SECONDS, or FUZZ_SECONDS, of it (10; a minute in continuous integration). What crashes it is printed, in base64.
+# config.json from libFuzzer: FUZZ_SPEC_SECONDS, or FUZZ_SECONDS, of it (10; a minute in continuous integration), from seed FUZZ_SEED (1). What crashes it is printed, in base64.
 # timeout: 280
 . "${0%/*}/../lib.sh"
 require_command clang jq
@@ -32,6 +32,6 @@ jq -c '.hooks = ([("prestart", "createRuntime", "createContainer", "startContain
 grep -o '"[A-Za-z_]*"' "$TEST_DIR/corpus/large" | sort -u >"$TEST_DIR/words"
 cut -f2 test/oci/coverage.tsv | grep -o '[A-Za-z]\{3,\}' | sort -u | sed 's/.*/"\\"&\\":"/' >>"$TEST_DIR/words"
 
-"$TEST_BUILD/fuzz/spec" -max_total_time="${FUZZ_SPEC_SECONDS-${FUZZ_SECONDS-10}}" -max_len=16384 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -dict="$TEST_DIR/words" \
+"$TEST_BUILD/fuzz/spec" -seed="${FUZZ_SEED-1}" -max_total_time="${FUZZ_SPEC_SECONDS-${FUZZ_SECONDS-10}}" -max_len=16384 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -dict="$TEST_DIR/words" \
 	-artifact_prefix="$TEST_DIR/" "$TEST_DIR/corpus" >"$TEST_DIR/log" 2>&1 || { tail -n 40 "$TEST_DIR/log"; fail "it crashes"; }
 grep 'Done\|number_of_executed_units' "$TEST_DIR/log"
