@@ -9,19 +9,23 @@ fast_directory work
 # What is left of a restore: nothing, or all of it.
 nothing_or_all() { # FILE WHAT
 	local i left
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 160; i++)); do
 		left=$(alive $(made))
 		if [ -z "$left" ]; then
 			wait_until 5 eval '[ -z "$(made)" ]'   # zombies too: they have the pids
 			return
 		fi
-		sleep 0.01
+		if [ $i -lt 100 ]; then
+			sleep 0.01
+		elif "$TOOLS/worker" "$1" watch 1 >"$work/watch"; then
+			whole=$((whole + 1))
+			# shellcheck disable=SC2086
+			kill -9 $left
+			wait_until 5 eval '[ -z "$(made)" ]'
+			return
+		fi
 	done
-	"$TOOLS/worker" "$1" watch 10 || fail "$2: a part of the tree was left: $(ps -o pid=,ppid=,stat=,args= -p $(tr '\n' , <<<"$left" | sed 's/,$//'))"
-	whole=$((whole + 1))
-	# shellcheck disable=SC2086
-	kill -9 $left
-	wait_until 5 eval '[ -z "$(made)" ]'
+	fail "$2: a part of the tree was left: $(ps -o pid=,ppid=,stat=,args= -p $(tr '\n' , <<<"$left" | sed 's/,$//')) $(cat "$work/watch")"
 }
 
 count_kills() { # MODE KILLS [COMMAND…]: the program is started by that command
@@ -35,7 +39,7 @@ count_kills() { # MODE KILLS [COMMAND…]: the program is started by that comman
 	wait_until 10 "$TOOLS/worker" "$file" watch 1
 	[ $# = 0 ] || worker=$(pgrep -P $worker)
 	"$TORPOR_CR" dump --tree "$worker" --images-dir "$images" -o "$work/dump.log" || fail "dump: $(cat "$work/dump.log")"
-	wait_until 5 eval '[ -z "$(alive $(made))" ]'
+	wait_until 5 eval '[ -z "$(made)" ]'
 	local restore=("$TORPOR_CR" restore --restore-detached --images-dir "$images" -o "$work/restore.log")
 	us=60000
 	for ((i = 0; killed < n; i++)); do
@@ -45,7 +49,7 @@ count_kills() { # MODE KILLS [COMMAND…]: the program is started by that comman
 		killed) killed=$((killed + 1)); nothing_or_all "$file" "$mode, kill $i" ;;
 		"exit 0")
 			finished=$((finished + 1))
-			"$TOOLS/worker" "$file" watch 10 || fail "$mode, $i: restored, but not right"
+			"$TOOLS/worker" "$file" watch 60 || fail "$mode, $i: restored, but not right"
 			left=$(made)
 			# shellcheck disable=SC2086
 			kill -9 $left 2>/dev/null || :
