@@ -359,10 +359,10 @@ static int set_up(struct restore *r, const FileEntry *e, int fd, bool connection
 			ret = tcp_rebuild(r, e, fd);
 		if (ret >= 0)
 			ret = tcp_restore_keys(r, e, fd);
-		return ret < 0 ? ret : inet_options_restore(e, fd);
+		return ret < 0 ? ret : inet_options_restore(r, e, fd);
 	}
 	if (ret >= 0)
-		ret = inet_options_restore(e, fd);
+		ret = inet_options_restore(r, e, fd);
 	if (ret >= 0)
 		multicast_restore(e, fd);
 	if (ret >= 0 && !is_connection(i))   /* --tcp-close: its address need not be there */

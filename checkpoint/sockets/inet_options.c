@@ -113,7 +113,7 @@ static int set_congestion(const FileEntry *e, int fd, const char *name)
 	return 0;
 }
 
-int inet_options_restore(const FileEntry *e, int fd)
+int inet_options_restore(struct restore *restore, const FileEntry *e, int fd)
 {
 	const InetSkEntry *i = e->isk;
 	int r = 0;
@@ -123,7 +123,10 @@ int inet_options_restore(const FileEntry *e, int fd)
 		const struct row *row = find(o->level, o->name);
 		if (!row)
 			return fail_text(ENOTSUP, ENTRY_FMT ": option %u of level %u is not known", ENTRY_ARG(e), o->name, o->level);
-		r = sock_set_int(e, fd, row->level, row->option, o->value, row->name);
+		if (row->option == TCP_WINDOW_CLAMP && row->level == IPPROTO_TCP)   /* which a connection has as soon as it is one */
+			r = sock_set_int(e, fd, row->level, row->option, o->value, row->name);
+		else
+			r = sock_set_new(restore, e, fd, row->level, row->option, o->value, row->name);
 	}
 	return r < 0 ? r : set_congestion(e, fd, i->torpor_congestion);
 }

@@ -46,7 +46,7 @@ void multicast_restore(const FileEntry *e, int fd);
 
 /* inet_options.c: what CRIU's messages have no place for. */
 void inet_options_dump(struct dump *d, const struct file_info *f, InetSkEntry *i);
-int inet_options_restore(const FileEntry *e, int fd);
+int inet_options_restore(struct restore *r, const FileEntry *e, int fd);
 
 /* tcp_inject.c: a segment from the peer, as far as the socket can tell. */
 struct segment {
