@@ -78,9 +78,9 @@ def count(rootfs):
 
 
 def printed(log):
-    """The last number; conmon writes it down when it comes to it."""
+    """The number of the last whole line; conmon writes it down when it comes to it."""
     with open(log) as f:
-        return int((f.read().split() or ["0"])[-1])
+        return int((f.read().rpartition("\n")[0].split() or ["0"])[-1])
 
 
 def counts_on(rootfs, before=None):

@@ -41,7 +41,7 @@ containerd_setup() {
 }
 
 # The same with the CRI plugin, images, runtime handlers torpor and (current) torpor-pod, whose pods are the shim's own. CNI's files are in
-# $work/cni.
+# $work/cni: $network is one.
 containerd_setup_cri() {
 	local common image here_cri=${BASH_SOURCE[0]%/*}
 	/usr/bin/python3 -c 'import grpc' 2>/dev/null || skip "python3-grpcio is not installed"
@@ -50,6 +50,7 @@ containerd_setup_cri() {
 	/usr/bin/python3 "$here_cri/oci_image.py" "$work/rootfs" docker.io/library/busybox:test "$work/image.tar"
 	/usr/bin/python3 "$here_cri/oci_image.py" "$work/rootfs" docker.io/library/pause:test "$work/pause.tar" sleep 1000000
 	mkdir -p "$work/cni"
+	[ -z "${network-}" ] || echo "$network" >"$work/cni/10-network.conflist"   # before containerd looks there
 common="root = '$work/root'
 state = '$work/state'
 [grpc]
@@ -124,7 +125,8 @@ containerd_end_all() {
 } >/dev/null 2>&1
 
 runtime=io.containerd.torpor.v1
-run() { ctr run --runtime $runtime --cgroup "$TEST_CGROUP/$RANDOM$RANDOM" --rootfs "$@"; }
+# (Shells that begin in the same microsecond may have the same random numbers, but not the same pid.)
+run() { ctr run --runtime $runtime --cgroup "$TEST_CGROUP/$BASHPID-$RANDOM$RANDOM" --rootfs "$@"; }
 status_of() { ctr task ls | awk -v c="$1" '$1 == c { print $3 }'; }
 shims() { grep -las "containerd-shim-[t]orpor-v1.-namespace\|containerd-shim-[r]unc-v2.-namespace" /proc/[0-9]*/cmdline | wc -l; }
 

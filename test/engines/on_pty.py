@@ -11,7 +11,7 @@ if pid == 0:
     fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 37, 91, 0, 0))
     os.execvp(sys.argv[2], sys.argv[2:])
 text, then = keys(sys.argv[1]), keys(os.environ.get("ON_PTY_THEN", ""))
-typed, end = 0, time.monotonic() + 60
+typed, end = 0, time.monotonic() + 60 * int(os.environ.get("TEST_PATIENCE", 1))
 while time.monotonic() < end:
     if select.select([fd], [], [], 0.5)[0]:
         try:

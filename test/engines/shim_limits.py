@@ -135,8 +135,9 @@ def in_between(s):
     assert c.wait().exit_status == 137
     c.end()
 
-    def slow(k):
-        k["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "echo >%s/hook; exec sleep 3" % WORK]}]}
+    def slow(k):                                          # the first time
+        script = "cd %s; test ! -e hook || exit 0; echo $$ >hook.new; mv hook.new hook; exec sleep 100" % WORK
+        k["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=" + os.environ["PATH"]]}]}
     w = Container(s, "w", "/bin/true", change=slow)       # a worker that is killed leaves nothing of what it has begun
     shim_pid = w.call("Connect").shim_pid
     made = w.c.begin("Create", id="w", bundle=w.bundle, rootfs=[task.Mount(type="bind", source=WORK + "/bundle/rootfs", options=["rbind"])])
@@ -146,6 +147,10 @@ def in_between(s):
     assert not os.path.exists("/run/containerd/torpor/%s/w" % s.ns) and not os.path.ismount(w.bundle + "/rootfs")
     assert not [d for d, _, _ in os.walk("/sys/fs/cgroup") if d.endswith("%s/%s-w" % (CGROUP, s.ns))]
     refused(5, w.call, "State")
+    try:
+        os.kill(int(open(WORK + "/hook").read()), 9)
+    except ProcessLookupError:
+        pass
     w.create().end()
 
     def unknown(k):
@@ -189,8 +194,8 @@ def killed_shim(s):
     """A shim that is killed: `delete` cleans up, and the next start gets a new one in its place."""
     c = Container(s, "c", "/bin/sh", "-c", "sleep 1000 & sleep 1000").create().start()
     c.exec("e", "/bin/sleep", "1000")
+    until(lambda: len(c.call("Pids").processes) == 3)       # the shell has begun the other one
     pids = [p.pid for p in c.call("Pids").processes]
-    assert len(pids) == 3
     os.kill(c.call("Connect").shim_pid, 9)
     until(lambda: not answers(c.socket))
     d = task.DeleteResponse.FromString(s.run("c", c.bundle, "-bundle", c.bundle, "delete"))
@@ -228,7 +233,9 @@ def descriptors(s):
     """A shim that has no descriptor left for a connection rests until it has one, says so, and serves who has waited."""
     c = Container(s, "c", "/bin/sleep", "1000").create()
     pid = c.call("Connect").shim_pid
-    until(lambda: children(pid, name(pid)) in ([], [c.pid]))    # nothing else is under way
+    until(lambda: children(pid, name(pid)) in ([], [c.pid]))    # nothing else is under way,
+    for _ in range(2):                                      # and what it had is closed
+        c.call("Connect")
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     used = {int(n) for n in os.listdir("/proc/%d/fd" % pid)}
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(1000)) - used), limits[1]))

@@ -158,10 +158,11 @@ class EventServer:
                 name = e.event.type_url
                 assert name.startswith("containerd.events."), name
                 message = getattr(events, name.rsplit(".", 1)[1]).FromString(e.event.value)
+                hold = self.hold    # before anybody knows of it: who has waited for this one may say so of the next
                 with self.changed:
                     self.list.append((e.topic, message))
                     self.changed.notify_all()
-                while self.hold:
+                while hold and self.hold:
                     time.sleep(0.01)
                 c.sendall(frame(stream, 2, ttrpc.Response().SerializeToString()))
         except (EOFError, OSError):

@@ -426,7 +426,7 @@ static void run_clocks(void)
 			struct timespec t;
 			clock_gettime(clocks[i], &t);
 			double now = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-			round_done(i, last[i] != 0 && (now < last[i] || now > last[i] + 3) ? 50 : 0);
+			round_done(i, last[i] != 0 && (now < last[i] || now > last[i] + 6) ? 50 : 0);
 			last[i] = now;
 		}
 		usleep(2000);

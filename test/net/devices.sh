@@ -30,14 +30,18 @@ state() {
 	inside bash -c 'ip -d link; ip -4 addr; ip -4 route' |
 		sed -E 's/ permaddr [0-9a-f:]+//; s/ state (UP|UNKNOWN|DOWN|LOWERLAYERDOWN)//; s/<NO-CARRIER,/</; s/,LOWER_UP//; s/(_timer|age_timer) +[0-9.]+/\1/g' | sort
 }
-gone() { ! [ -e "/proc/$pid" ] || grep -q '^State:.[ZX]' "/proc/$pid/status"; }
-before=$(state)
+gone() { ! [ -e "/proc/$pid" ]; }   # and reaped: its pid is free
+for _ in {1..30}; do   # until it is at rest
+	before=$(state)
+	sleep 1
+	[ "$before" != "$(state)" ] || break
+done
 for _ in 1 2; do
 	torpor_cr dump -t "$pid" -D images -o dump.log || fail "dump: $(cat images/dump.log)"
 	wait_until 10 gone
 	torpor_cr restore -D images -o restore.log -d || fail "restore: $(cat images/restore.log)"
 	# What follows from a device that has come up is not there at once.
-	for _ in {1..20}; do
+	for _ in {1..100}; do
 		! diff <(echo "$before") <(state) >changes || continue 2
 		sleep 0.2
 	done

@@ -38,7 +38,7 @@ begin() { # the program that follows, in a network namespace with what standard 
 	rm prepared
 }
 inside() { nsenter -t "$pid" -n "$@"; }
-gone() { ! [ -e "/proc/$pid" ] || grep -q '^State:.[ZX]' "/proc/$pid/status"; }
+gone() { ! [ -e "/proc/$pid" ]; }   # and reaped: its pid is free
 end() { kill -9 "$pid"; wait_until 10 gone; rm -rf images; mkdir images; }
 more() { local n; n=$(cat count); wait_until 10 eval "[ \"\$(cat count)\" -gt $n ]"; }
 state() {

@@ -131,7 +131,7 @@ mkdir "$TEST_DIR/mount"
 unshare -m --propagation private bash -ec 'mount -t tmpfs tmpfs "$1/mount"; cd "$1/mount"; exec 8>file; "$1/own" unlock --id u1 --netns "$1/box.net"
 	"$1/own" status --netns "$1/box.net"; exec 8>&-; cd /; umount "$1/mount"' - "$TEST_DIR" >"$TEST_DIR/left"
 equal "$(cat "$TEST_DIR/left")" "" "what is left when the command has ended"
-ended() { ! find /proc/[0-9]*/exe -lname "$TEST_DIR/own" 2>/dev/null | grep -q .; }
+ended() { [ -z "$(find /proc/[0-9]*/exe -lname "$TEST_DIR/own" 2>/dev/null)" ]; }
 wait_until 10 ended
 
 # A lock that is killed half-way, at any moment: clean takes away what there is.

@@ -9,7 +9,8 @@ mapfile -t version < <("$TORPOR" --version)
 [[ ${version[0]} =~ ^torpor\ version\ [0-9] ]] || fail "version: ${version[0]}"
 [[ ${version[1]} =~ ^commit:\ . ]] || fail "commit: ${version[1]}"
 equal "${version[2]}" "spec: 1.3.0"
-equal "$("$TORPOR" -v | head -n 1)" "${version[0]}"
+mapfile -t short < <("$TORPOR" -v)
+equal "${short[0]}" "${version[0]}"
 
 # help, and what podman asks of restore
 shows '^  checkpoint ' "$TORPOR" --help

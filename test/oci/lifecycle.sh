@@ -33,7 +33,7 @@ torpor kill c 0   # only asks
 refuses "are more than there can be" torpor exec --preserve-fds 4294967295 c true
 refuses "cannot delete container c that is not stopped: running" torpor delete c
 equal "$(torpor ps --format json c)" "[$pid]"
-shows "sleep 1000" torpor ps c
+wait_until 5 shows "[0-9] sleep 1000$" torpor ps c   # the shell says that it has started before it is that
 equal "$(torpor ps c -o pid,comm | tail -n +2 | awk '{print $1}')" "$pid"
 refuses "no PID column" torpor ps c -o comm
 
@@ -73,9 +73,13 @@ refuses "container does not exist" torpor state c
 configure "$TEST_DIR/b" '.linux.namespaces |= map(select(.type != "pid")) | .process.args = ["sh", "-c", "sleep 999 & exec sleep 1000"]'
 torpor run --detach --bundle "$TEST_DIR/b" c </dev/null >"$TEST_DIR/out" 2>&1
 wait_until 5 eval '[ $(torpor ps --format json c | jq length) = 2 ]'
-torpor kill c KILL
+other() { pgrep -f '^sleep 999$' >/dev/null; }   # in this test's pid namespace
+wait_until 5 other
+kill -KILL "$(container_pid c)"
+wait_until 5 eval '[ "$(container_status c)" = stopped ]'
+other || fail "the other process has not survived init"
 torpor delete --force c
-if pgrep -f '^sleep 999' -s 0 >/dev/null; then fail "a process is left"; fi
+if other; then fail "a process is left"; fi
 
 # several at once by expression
 configure "$TEST_DIR/b" '.process.args = ["sleep", "1000"] | del(.linux.cgroupsPath)'

@@ -28,7 +28,7 @@ ip link show dev host0 >/dev/null
 
 configure "$b" '.process.args = ["sleep", "1000"] | .linux.resources.pids.limit = 20'
 torpor run --detach --bundle "$b" c </dev/null
-[ ! -e /sys/class/net/host0 ] || fail "host0 is still on the host"
+if ip link show dev host0 >/dev/null 2>&1; then fail "host0 is still on the host"; fi
 inside=$(torpor exec c ip addr show dev eth0)
 [[ $inside == *10.77.0.2/24* && $inside == *02:00:00:00:00:42* && $inside == *"mtu 1400"* && $inside == *[\<,]UP* ]] || fail "eth0 inside: $inside"
 [ ! -e /proc/sys/net/ipv6/conf/all ] || [[ $inside == *fd77::2/64* ]] || fail "eth0's IPv6 address inside: $inside"

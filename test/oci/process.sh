@@ -22,7 +22,7 @@ undo
 equal "$(inside_sh umask)" 0022 umask
 rm "$b/rootfs/etc/passwd"
 mkfifo "$b/rootfs/etc/passwd"
-equal "$(timeout 10 "$TORPOR" --root "$TEST_STATE" run --bundle "$b" c </dev/null)" 0022 "umask, with a fifo for passwd"
+equal "$(timeout 60 "$TORPOR" --root "$TEST_STATE" run --bundle "$b" c </dev/null)" 0022 "umask, with a fifo for passwd"
 rm "$b/rootfs/etc/passwd"
 
 # capabilities: three in all sets, ambient for an ordinary user

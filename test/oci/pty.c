@@ -34,8 +34,8 @@ static int more(int fd)
 {
 	ssize_t n;
 
-	if (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 60000) == 0) {
-		fprintf(stderr, "pty: nothing for a minute\n");
+	if (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 300000) == 0) {
+		fprintf(stderr, "pty: nothing for five minutes\n");
 		exit(98);
 	}
 	if (n_seen > sizeof seen / 2)   /* nobody looks for anything so long ago */

@@ -146,13 +146,13 @@ loopback() { torpor exec c sh -c 'ifconfig lo; echo "inet hello" >/tmp/said; nc 
 loopback >before || fail "loopback: $(cat before)"
 grep -q UP before && grep -q 127.0.0.1 before && grep -q hello before || fail "the loopback is not up: $(cat before)"
 checkpoint
-sleep 4
+sleep 7
 restore </dev/null >run.out 2>&1
 "$worker" b/rootfs/outside/status watch 10 || fail "clocks"
 loopback >after || fail "loopback after the restore: $(cat after)"
 equal "$(grep -E 'inet|UP' after)" "$(grep -E 'inet|UP' before)" "the loopback"
 checkpoint
-sleep 4
+sleep 7
 restore </dev/null >run.out 2>&1
 "$worker" b/rootfs/outside/status watch 10 || fail "clocks, the second time"
 

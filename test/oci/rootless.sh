@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Containers of an ordinary user: his own id alone, and ranges by newuidmap and newgidmap; create, start, run, exec, ps, kill, delete.
-# timeout: 60
 . "${0%/*}/../lib.sh"
 . "${0%/*}/lib_inside.sh"
 require_root

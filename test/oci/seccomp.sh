@@ -84,6 +84,7 @@ for calls in '"mkdir", "mkdirat"' '"mkdir", "mkdirat", "read", "execve"'; do
 		refuses "No medium found" torpor exec c mkdir /x
 		equal "$(tail -n 1 "$TEST_DIR/listened" | jq -c '[.fds, .state.pid, .state.status, .pid != .state.pid]')" "[[\"seccompFd\"],$pid,\"running\",true]" "the state of exec"
 		equal "$(torpor exec c ls /proc/self/fd | tr '\n' ' ')" "0 1 2 3 " descriptors
+		wait_until 5 eval '[ "$(wc -l <"$TEST_DIR/listened")" = 3 ]'   # of the last one too, which has not waited for an answer
 		torpor delete --force c
 	done
 	undo

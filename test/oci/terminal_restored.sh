@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # A container with a terminal through checkpoints: to a console socket, to the foreground, twice; what was typed and not read, size,
 # settings, keys, jobs, /dev/console; left running; refused without a taker.
-# timeout: 90
 . "${0%/*}/../lib.sh"
 . "${0%/*}/lib_inside.sh"
 require_root

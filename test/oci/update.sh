@@ -57,7 +57,7 @@ if [ -z "$v2" ] && [ -e "$(group cpu)/cpu.rt_period_us" ]; then
 	torpor update --cpu-rt-period 2000000 c
 	has cpu cpu.rt_period_us 2000000
 fi
-device=$(sed -n '1s/.*/&/p' /sys/block/*/dev 2>/dev/null | head -n 1)
+device=$({ cat /sys/block/*/dev || :; } 2>/dev/null | sed -n 1p)   # one may go meanwhile
 if [ -n "$device" ] && { there blkio || there io; } && there "$([ "$v2" ] && echo io || echo blkio)"; then
 	torpor update --resources - c <<<"{\"blockIO\": {\"throttleReadBpsDevice\": [{\"major\": ${device%:*}, \"minor\": ${device#*:}, \"rate\": 1048576}]}}"
 	has blkio blkio.throttle.read_bps_device "$device 1048576" io.max "$device rbps=1048576 wbps=max riops=max wiops=max"

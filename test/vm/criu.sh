@@ -9,4 +9,4 @@
 vm=$TEST_TOP/test/vm/boot
 reason=$("$vm" check) || { echo "skipped vm/criu: $reason"; exit 0; }
 "$TEST_TOP/test/peers" has criu-debian || { echo "skipped vm/criu: no criu of Debian's own: run test/peers fetch"; exit 0; }
-TORPOR_VM_SECONDS=480 TORPOR_VM_PEERS=1 "$vm" sh "bash test/vm/criu.job ${VM_CRIU:-from:pipe server:regs from:tcp-contents-4 chain:mem_anon}" | sed -E 's,^(ok|FAILED|skipped) ,\1 vm/criu:,'
+TORPOR_VM_SECONDS=$((480 * ${TEST_PATIENCE:-1})) TORPOR_VM_PEERS=1 "$vm" sh "bash test/vm/criu.job ${VM_CRIU:-from:pipe server:regs from:tcp-contents-4 chain:mem_anon}" | sed -E 's,^(ok|FAILED|skipped) ,\1 vm/criu:,'

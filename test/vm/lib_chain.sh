@@ -4,6 +4,7 @@ mkdir /tmp/chain && cd /tmp/chain || exit 1
 criu=$(echo /var/cache/torpor-peers/*-bin/criu)
 wait_for() { for _ in {1..300}; do [ -s "$1" ] && return || sleep 0.1; done; }
 gone() { for _ in {1..300}; do [ -e "/proc/$1" ] || return 0; sleep 0.1; done; }
+changed() { for _ in {1..300}; do [ -e change ] || return 0; sleep 0.1; done; return 1; }   # the page is, before the file goes
 chain() { # NAME DUMPER RESTORER OPTION…
 	local pid r=0
 	rm -rf ./*
@@ -12,7 +13,7 @@ chain() { # NAME DUMPER RESTORER OPTION…
 	pid=$(pgrep -x one_page)
 	mkdir 1 2 3
 	{
-		"$2" pre-dump -t "$pid" -D 1 "${@:4}" && touch change && sleep 1 &&
+		"$2" pre-dump -t "$pid" -D 1 "${@:4}" && touch change && changed &&
 			"$2" pre-dump -t "$pid" -D 2 --prev-images-dir ../1 "${@:4}" &&
 			"$2" dump -t "$pid" -D 3 --prev-images-dir ../2 "${@:4}" && gone "$pid" &&
 			"$3" restore -D 3 -d && touch go && wait_for result

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the tests of this folder share: vm PATTERN… runs tests in a virtual machine (test/vm/boot), and says of each what the runner says there.
 . "${BASH_SOURCE[0]%/*}/../lib.sh"
-export TORPOR_VM_SECONDS=${TORPOR_VM_SECONDS-480}
+export TORPOR_VM_SECONDS=${TORPOR_VM_SECONDS-$((480 * ${TEST_PATIENCE:-1}))}
 vm() {
 	local reason name=${0%.sh}
 	name=vm/${name##*/}
