@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -62,6 +63,24 @@ static int work(int fd)
 	return rpc_connection(&rpc);
 }
 
+/* Waits for a connection. For want of descriptors or memory it waits in the socket's queue meanwhile. */
+static int next_client(int fd)
+{
+	for (bool told = false;;) {
+		int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+		if (client >= 0)
+			return client;
+		if (errno == EINTR || errno == ECONNABORTED)
+			continue;
+		if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+			return fail(errno, "accept a connection");
+		if (!told)
+			log_error("a connection cannot be accepted: %s; it waits until it can", strerror(errno));
+		told = true;
+		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+	}
+}
+
 int cr_service(const struct cr_options *o)
 {
 	struct cr_options copy = *o;
@@ -74,11 +93,9 @@ int cr_service(const struct cr_options *o)
 		return r;
 	signal(SIGCHLD, SIG_IGN);   /* workers are not waited for */
 	for (;;) {
-		autoclose int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-		if (client < 0 && (errno == EINTR || errno == ECONNABORTED))
-			continue;
+		autoclose int client = next_client(fd);
 		if (client < 0)
-			return fail(errno, "accept a connection");
+			return client;
 		pid_t pid = fork();
 		if (pid < 0)
 			log_warn("a worker for the connection: %s", strerror(errno));
