@@ -32,12 +32,15 @@ mkdir -p "$work/images"
 ) &
 pid=$!
 wait_until 20 [ -e "$work/ready" ]
+child=$(tr -d ' ' <"/proc/$pid/task/$pid/children")
+gone() { [ ! -e "/proc/$pid" ] && [ ! -e "/proc/$child" ]; }
 torpor_cr dump -t $pid -D "$work/images" -o dump.log || fail "the dump failed"
-wait $pid || :
+wait_until 20 gone
 [ "$before" = 0 ] || skip "all but the restore without pages: others have some"
 echo 0 >$pages
 refuses "huge pages" torpor_cr restore -d -D "$work/images" -o restore.log
 enough
+wait_until 20 gone
 torpor_cr restore -d -D "$work/images" -o restore.log || fail "not restored when there are pages again"
 touch "$work/go"
 wait_until 20 [ -e "$work/result" ]
