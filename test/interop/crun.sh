@@ -33,7 +33,11 @@ leave() {
 		group=${procs%/*}/${TEST_CGROUP#/}
 		[ -d "$group/test" ] || continue
 		echo $$ >"$procs"
-		rmdir "$group/test" "$group"
+		for _ in {1..300}; do   # a keeper of rounds may be about to end
+			rmdir "$group/test" 2>/dev/null && break
+			sleep 0.1
+		done
+		rmdir "$group"
 	done
 }
 at_exit leave
