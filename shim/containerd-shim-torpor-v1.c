@@ -63,7 +63,8 @@ static int parse(int argc, char **argv, struct bootstrap *b, const char **action
 static int run(const struct bootstrap *b, const char *action)
 {
 	if (b->debug_socket)   /* containerd does not pass it; shims written in Go pass it to themselves */
-		return fail_text(ENOTSUP, "-debug-socket %s: it is for profiles of the Go runtime, which this shim does not have; leave it out", b->debug_socket);
+		return fail_text(ENOTSUP, "-debug-socket %s: it is for profiles of the Go runtime, which this shim does not have; leave it out",
+			b->debug_socket);
 	if (*action && b->socket)
 		return fail_text(EINVAL, "-socket %s: it is for the shim itself, not for the action %s", b->socket, action);
 	if (b->info)

@@ -87,8 +87,8 @@ static void salvage(struct container *c)
 	if (known)
 		log_warn("container %s: its state cannot be read; its processes are known by its cgroup", c->id);
 	else if (init)
-		log_warn("container %s: neither its state nor its configuration can be read; its first process (%d) is ended; of others, and its cgroups, nothing is known",
-			c->id, init);
+		log_warn("container %s: neither its state nor its configuration can be read; its first process (%d) is ended; of others, and its "
+			 "cgroups, nothing is known", c->id, init);
 	else
 		log_warn("container %s: neither its state nor its configuration can be read: only its state directory is removed; what it may have left is in "
 			 "cgroups that are named after it, as a rule: find /sys/fs/cgroup -name '*%s*'", c->id, c->id);
