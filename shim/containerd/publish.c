@@ -32,6 +32,7 @@
 #define ANSWER_MS 60000   /* on a connection that stands: longer than a loaded machine takes */
 #define DELAY_MIN_MS 100
 #define DELAY_MAX_MS 10000
+#define PATIENCE 3
 
 struct event {
 	uint8_t *request;      /* a packed ForwardRequest */
@@ -54,6 +55,7 @@ static struct {
 	uint8_t *out;
 	size_t n_out, sent;
 	struct loop_timer drain;
+	unsigned drain_ms, patience;      /* how often that time is given again while a connection stands */
 	void (*drained)(void);
 } bus = { .watch = { .fd = -1 } };
 
@@ -336,6 +338,11 @@ static void drain_over(void *arg)
 	void (*done)(void) = bus.drained;
 	(void)arg;
 
+	if (bus.under_way && bus.patience) {   /* it is there, and slow */
+		bus.patience--;
+		loop_after(&bus.drain, bus.drain_ms);
+		return;
+	}
 	for (const struct event *e = bus.first; e; e = e->next)
 		log_error("the shim ends, and containerd has not taken its events: lost: %s", e->what);
 	bus.drained = NULL;
@@ -350,6 +357,8 @@ void publish_drain(unsigned ms, void (*done)(void))
 		return;
 	}
 	bus.drained = done;
+	bus.drain_ms = ms;
+	bus.patience = PATIENCE;
 	bus.drain.fire = drain_over;
 	loop_after(&bus.drain, ms);
 	if (!bus.under_way) {   /* the next attempt may be far off */

@@ -12,7 +12,7 @@
 void publish_begin(const char *address, const char *ns);   /* its ttrpc socket; both live on */
 /* event: a message of containerd.events, whose type is named by `type` ("TaskExit"). */
 void publish(const char *topic, const char *type, const ProtobufCMessage *event);
-/* Calls back when nothing is left to send, or after so many milliseconds. */
+/* Calls back when nothing is left to send, or after so many milliseconds; four times as many while containerd is there and does not acknowledge. */
 void publish_drain(unsigned ms, void (*done)(void));
 
 /* The time as the protocol has it. */

@@ -18,7 +18,7 @@
 #include "containerd/task.h"
 
 #define IDLE_MS 30000     /* that a shim waits for its first container, or after its last */
-#define DRAIN_MS 10000    /* that the end of the shim waits for containerd to take events */
+#define DRAIN_MS 3000     /* that the end of the shim waits for containerd to take events */
 #define OUTPUT_MS 10000   /* that Delete waits for output to be handed on */
 
 /* --- create, start, exec --------------------------------------------------------------------------------------------------------- */

@@ -113,4 +113,23 @@ static void the_end(void)
 	CHECK_HAS(text, "lost: /tasks/exit of container c\n");
 }
 
-const struct test tests[] = { TEST(full_queue), TEST(full_of_ends), TEST(the_end), {} };
+/* Somebody is there, who does not answer: that takes four times as long. */
+static void slow(void)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+
+	begin();
+	strcpy(at.sun_path, bus.address + 7);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 1) == 0);
+	tell_exit("c");
+	CHECK(bus.under_way);
+	publish_drain(5, loop_end);
+	CHECK_OK(loop_run());
+	autofree char *text = logged();
+	CHECK_EQ(bus.patience, 0);
+	CHECK_EQ(count(text, "lost: /tasks/exit of container c\n"), 1);
+	close(fd);
+}
+
+const struct test tests[] = { TEST(full_queue), TEST(full_of_ends), TEST(the_end), TEST(slow), {} };
