@@ -91,6 +91,7 @@ fi
 [ ! -e "$images/inventory.img" ] || fail "an image was left"
 rm "$work/dir/connect"
 torpor exec --detach c tail -f /dev/null </dev/null >/dev/null 2>&1 || fail "exec of tail"
+wait_until 10 pgrep -x tail   # the kernel gives the name after it has closed what tells the runtime of the execve
 must_fail "(tail) is in the container but does not descend from its first process" "a process brought in by exec"
 torpor exec c killall tail
 
