@@ -40,6 +40,7 @@ refuses "args: at least one is needed" torpor exec --process "$TEST_DIR/bad.json
 torpor exec --detach --pid-file "$TEST_DIR/pid" c sleep 500 </dev/null >"$TEST_DIR/out" 2>&1
 pid=$(cat "$TEST_DIR/pid")
 torpor ps --format json c | jq -e --argjson pid "$pid" 'index($pid)' >/dev/null
+wait_until 10 grep -q . "/proc/$pid/cmdline"   # which an execve writes after it has closed what tells the runtime of it
 equal "$(tr '\0' ' ' </proc/"$pid"/cmdline)" "sleep 500 " command
 kill "$pid"
 

@@ -36,6 +36,7 @@ shows "inet 127.0.0.1/8" inside ip address show lo || fail "no address on lo"
 torpor create --bundle "$TEST_DIR/other" other </dev/null
 torpor start other
 pid=$(container_pid other)
+wait_until 10 grep -q . "/proc/$pid/cmdline"
 with '.linux.namespaces |= map(if .type == "mount" or .type == "cgroup" then .
 	else .path = "/proc/\($pid)/ns/" + ({network: "net"}[.type] // .type) end) | del(.hostname)' --argjson pid "$pid"
 equal "$(ids | grep -E '^(ipc|net|pid|uts)')" "$(for n in ipc net pid uts; do readlink "/proc/$pid/ns/$n"; done)" "joined namespaces"

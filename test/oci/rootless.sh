@@ -52,6 +52,7 @@ torpor create --bundle "$b" --pid-file "$runtime/pid" c </dev/null
 equal "$(container_status c)" created status
 equal "$(cat "$runtime/pid")" "$(container_pid c)" "the pid file"
 torpor start c
+wait_until 10 grep -q . "/proc/$(container_pid c)/cmdline"
 equal "$(torpor exec c sh -c 'id -u; tr "\0" " " </proc/1/cmdline; echo $(($$ > 1)); readlink /proc/self/ns/user')" \
 	"0"$'\n'"sleep 1000 1"$'\n'"$(readlink "/proc/$(container_pid c)/ns/user")" exec
 equal "$(torpor exec -t c tty </dev/null | tr -d '\r')" /dev/pts/0 "exec on a terminal"
