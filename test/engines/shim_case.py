@@ -126,8 +126,8 @@ class Container:
         assert not os.path.ismount(self.bundle + "/rootfs")
         shim_pid = self.call("Connect").shim_pid
         self.call("Shutdown")
+        assert not os.path.exists(self.socket)      # at once: the next of this name is not to find one that ends
         until(lambda: gone(shim_pid))
-        assert not os.path.exists(self.socket)
         shutil.rmtree(self.bundle)
         return r
 

@@ -311,4 +311,20 @@ def told_to_end(s):
     until(lambda: gone(c.pid))
 
 
-run([hostile, in_between, away, killed_shim, descriptors, waiters, told_to_end])
+def again(s):
+    """Who is told that a shim ends may start the next of its name at once, and finds a new one."""
+    bundle = WORK + "/again-c"
+    os.mkdir(bundle)
+    shutil.copy(WORK + "/bundle/config.json", bundle)
+    before = 0
+    for _ in range(50):
+        path = json.loads(s.start("c", bundle))["address"][len("unix://"):]
+        c = t.Client(path)
+        pid = c.call("Connect", id="c").shim_pid
+        assert pid != before
+        before = pid
+        c.call("Shutdown", id="c")
+        assert not os.path.exists(path)
+
+
+run([hostile, in_between, away, killed_shim, descriptors, waiters, told_to_end, again])
