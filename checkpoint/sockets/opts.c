@@ -286,7 +286,7 @@ int sock_filter_restore(const FileEntry *e, int fd, const SkOptsEntry *o)
 	return 0;
 }
 
-int sock_opts_restore(struct restore *new, const FileEntry *e, int fd, const SkOptsEntry *o)
+int sock_opts_restore(struct restore *fresh, const FileEntry *e, int fd, const SkOptsEntry *o)
 {
 	int r = 0;
 
@@ -294,8 +294,8 @@ int sock_opts_restore(struct restore *new, const FileEntry *e, int fd, const SkO
 		int value = *(const int *)((const char *)o + rows[i].value);
 		if (!*(const int *)((const char *)o + rows[i].has))
 			continue;
-		if (new && rows[i].option != SO_PRIORITY)
-			r = sock_set_new(new, e, fd, SOL_SOCKET, rows[i].option, value, rows[i].name);
+		if (fresh && rows[i].option != SO_PRIORITY)
+			r = sock_set_new(fresh, e, fd, SOL_SOCKET, rows[i].option, value, rows[i].name);
 		else
 			r = sock_set_int(e, fd, SOL_SOCKET, rows[i].option, value, rows[i].name);
 	}

@@ -14,7 +14,7 @@ int sock_check_netns(struct dump *d, const struct file_info *f);
 
 /* opts.c: the options of SOL_SOCKET. Buffer sizes are restored on their own, after contents were put in. */
 int sock_opts_dump(struct dump *d, const struct file_info *f, SkOptsEntry **out);
-int sock_opts_restore(struct restore *new, const FileEntry *e, int fd, const SkOptsEntry *o);   /* new: NULL, or see sock_set_new() */
+int sock_opts_restore(struct restore *fresh, const FileEntry *e, int fd, const SkOptsEntry *o);   /* fresh: NULL, or see sock_set_new() */
 int sock_filter_restore(const FileEntry *e, int fd, const SkOptsEntry *o);   /* part of sock_opts_restore() */
 int sock_buffers_restore(const FileEntry *e, int fd, const SkOptsEntry *o);
 int sock_set_int(const FileEntry *e, int fd, int level, int option, int value, const char *name);   /* if it differs */
