@@ -42,7 +42,8 @@ def sandbox(s):
     state = open("/proc/%d/status" % pid).read()
     assert open("/proc/%d/cmdline" % pid).read().strip("\0") == "torpor-pause"
     assert "CapBnd:\t0000000000000000" in state and "NoNewPrivs:\t1" in state and os.listdir("/proc/%d/root" % pid) == []
-    assert len(os.listdir("/proc/%d/fd" % pid)) == 1 and CGROUP + "/pod\n" in open("/proc/%d/cgroup" % pid).read()
+    until(lambda: len(os.listdir("/proc/%d/fd" % pid)) == 1)     # it has said that it is ready over another one
+    assert CGROUP + "/pod\n" in open("/proc/%d/cgroup" % pid).read()
 
     def inside(k):
         paths = {"network": netns, "ipc": "/proc/%d/ns/ipc" % pid, "uts": "/proc/%d/ns/uts" % pid, "pid": "/proc/%d/ns/pid" % pid}

@@ -137,6 +137,7 @@ attributes() {
 	readlink "$p/cwd"
 }
 torpor run --detach --bundle "$b" c </dev/null >"$TEST_DIR/out" 2>&1 || fail "$(cat "$TEST_DIR/out")"
+wait_until 10 grep -q . "/proc/$(container_pid c)/cmdline"   # the execve is complete
 attributes >"$TEST_DIR/before"
 up=$(torpor exec c cut -d. -f1 /proc/uptime)
 torpor checkpoint --image-path "$TEST_DIR/images" c
