@@ -48,6 +48,7 @@ podman_start() { # debian | current
 	# podman asks a program called criu for its version and for what the kernel can do.
 	ln -s "$TORPOR_CR" "$podman_dir/bin/criu"
 	export PATH=$podman_dir/bin:$PATH
+	cd "$TEST_DIR" || exit   # conmon writes a file "oom" where it was started
 	podman_configure
 	at_exit podman_end
 	rootfs_busybox "$podman_dir/rootfs"
